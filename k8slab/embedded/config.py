@@ -1,0 +1,102 @@
+"""What an embedded cluster is made of: names, address ranges, ports and paths.
+
+Address ranges are lists, one entry for each IP family, so that dual-stack is a
+second entry and not a second code path. The ranges are those of kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+KUBERNETES_MINOR = 37
+"""The API version served: the newest whose models the pinned `kubernetes` package has."""
+
+CLUSTER_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Everything that is decided when a cluster is made; kept in ``cluster.json``."""
+
+    name: str = "k8slab"
+    nodes: int = 3
+    """Nodes in all, the control plane included."""
+    cni: str = "calico"
+    proxy_mode: str = "nftables"
+    pod_cidrs: list[str] = field(default_factory=lambda: ["10.244.0.0/16"])
+    service_cidrs: list[str] = field(default_factory=lambda: ["10.96.0.0/16"])
+    node_cidrs: list[str] = field(default_factory=lambda: ["172.18.0.0/16"])
+    load_balancer_cidrs: list[str] = field(default_factory=lambda: ["172.18.255.0/24"])
+    load_balancer: bool = True
+    max_pods: int = 110
+    api_port: int = 0
+    """The loopback port of the API on the host; kept across restarts."""
+
+    @property
+    def node_names(self) -> list[str]:
+        """Return the node names, as kind forms them; the first is the control plane."""
+        workers = [
+            f"{self.name}-worker{number if number > 1 else ''}" for number in range(1, self.nodes)
+        ]
+        return [f"{self.name}-control-plane", *workers]
+
+    def to_json(self) -> str:
+        """Return the text of ``cluster.json``."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ClusterConfig:
+        """Read the text of ``cluster.json``; unknown keys are an error."""
+        return cls(**json.loads(text))
+
+
+def state_home() -> Path:
+    """Return the one state directory: ``$K8SLAB_HOME``, else by the XDG rules."""
+    if home := os.environ.get("K8SLAB_HOME"):
+        return Path(home).absolute()
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "k8slab"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPaths:
+    """Where one cluster keeps its files. The directory is 0700 and owned by the learner."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, name: str) -> ClusterPaths:
+        """Return the paths of the cluster with this name."""
+        return cls(state_home() / "clusters" / name)
+
+    @property
+    def config(self) -> Path:
+        """``cluster.json``: the `ClusterConfig`."""
+        return self.root / "cluster.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The learner's credentials, 0600."""
+        return self.root / "kubeconfig"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the supervisor while the cluster runs; holds its pid and start time."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def log(self) -> Path:
+        """What supervisor and daemon have to say."""
+        return self.root / "cluster.log"
+
+    @property
+    def inside(self) -> Path:
+        """The only directory that the cluster sees; bound to `INSIDE` in its mount namespace."""
+        return self.root / "inside"
+
+
+INSIDE = Path("/k8slab")
+"""`ClusterPaths.inside` as the daemon sees it: ``store.sqlite``, ``pki/``, ``logs/``."""

@@ -1,0 +1,119 @@
+"""The kernel calls that Python 3.11 lacks: namespaces, mounts, prctl.
+
+Each function raises `KernelError` with the call and what it was asked to do.
+Sources: unshare(2), setns(2), mount(2), pivot_root(2), prctl(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from k8slab.errors import KernelError
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(what: str, result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise KernelError(f"{what}: {os.strerror(number)}", errno=number)
+
+
+def unshare(flags: int) -> None:
+    """Leave the given namespaces for new ones (unshare(2))."""
+    _call(f"unshare({flags:#x})", _libc.unshare(flags))
+
+
+def setns(fd: int, kind: int = 0) -> None:
+    """Enter the namespace behind `fd`; for a network namespace the calling thread only."""
+    _call(f"setns(fd {fd}, {kind:#x})", _libc.setns(fd, kind))
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """Mount, bind or remount (mount(2))."""
+    result = _libc.mount(
+        source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+    )
+    _call(f"mount({source!r}, {target!r}, {kind!r}, {flags:#x})", result)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Unmount (umount2(2))."""
+    _call(f"umount({target!r})", _libc.umount2(target.encode(), flags))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root of this mount namespace (pivot_root(2))."""
+    number = _SYS_PIVOT_ROOT[os.uname().machine]
+    result = _libc.syscall(ctypes.c_long(number), new_root.encode(), put_old.encode())
+    _call(f"pivot_root({new_root!r}, {put_old!r})", result)
+
+
+def prctl(option: int, value: int = 0) -> None:
+    """Set one property of this process (prctl(2))."""
+    _call(f"prctl({option}, {value})", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def open_netns() -> int:
+    """Open the network namespace of the calling thread; the caller closes the descriptor."""
+    return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def in_netns(fd: int) -> Iterator[None]:
+    """Run the body in another network namespace, on this thread only.
+
+    Sockets made in the body stay in that namespace for good.
+    """
+    home = open_netns()
+    try:
+        setns(fd, CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def new_netns() -> int:
+    """Make an empty network namespace and return a descriptor that keeps it alive."""
+    home = open_netns()
+    try:
+        unshare(CLONE_NEWNET)
+        try:
+            return open_netns()
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)

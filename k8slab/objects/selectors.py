@@ -1,0 +1,125 @@
+"""Label selectors: which labels match, and why they do not.
+
+Source of the rules: apimachinery ``metav1.LabelSelector``. An empty selector
+matches everything, an absent one (``None``) matches nothing. ``NotIn`` and
+``DoesNotExist`` match objects that lack the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from k8slab.errors import UsageError
+
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One condition on one label key; `values` is empty for Exists and DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether the labels fulfil this condition."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case _:
+                return value is None
+
+    def mismatch(self, labels: Mapping[str, str]) -> str:
+        """Say in words why the labels do not match; empty when they do."""
+        if self.matches(labels):
+            return ""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In" if value is None:
+                return f"has no label {self.key}"
+            case "In":
+                wanted = self.values[0] if len(self.values) == 1 else "one of " + ", ".join(self.values)
+                return f"label {self.key}={value} is not {self.key}={wanted}"
+            case "NotIn":
+                return f"label {self.key}={value} is excluded"
+            case "Exists":
+                return f"has no label {self.key}"
+            case _:
+                return f"has the label {self.key}, which must be absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All requirements together (logical and); without any it matches everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether the labels fulfil every requirement."""
+        return all(r.matches(labels) for r in self.requirements)
+
+    def mismatch(self, labels: Mapping[str, str]) -> str:
+        """Say in words the first reason for which the labels do not match."""
+        return next((text for r in self.requirements if (text := r.mismatch(labels))), "")
+
+
+EVERYTHING = Selector()
+
+
+def from_object(selector: Mapping | None) -> Selector | None:
+    """Compile a ``metav1.LabelSelector``; ``None`` (absent) stays ``None``: it matches nothing."""
+    if selector is None:
+        return None
+    requirements = [
+        Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()
+    ]
+    for expression in selector.get("matchExpressions") or ():
+        operator = expression.get("operator")
+        if operator not in OPERATORS:
+            raise UsageError(
+                f"unknown selector operator {operator!r}", hint=f"use one of {', '.join(OPERATORS)}"
+            )
+        requirements.append(
+            Requirement(expression.get("key", ""), operator, tuple(expression.get("values") or ()))
+        )
+    return Selector(tuple(requirements))
+
+
+def from_labels(labels: Mapping[str, str]) -> Selector:
+    """Compile a plain map such as a Service's ``spec.selector``."""
+    return Selector(tuple(Requirement(key, "In", (value,)) for key, value in labels.items()))
+
+
+_SET_BASED = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
+_EQUALITY = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s!=,()]*)\s*$")
+_EXISTS = re.compile(r"^\s*(?P<no>!?)\s*(?P<key>[^\s!=,()]+)\s*$")
+
+
+def from_text(text: str) -> Selector:
+    """Compile the query form, as in ``kubectl -l 'app=web,tier in (a,b),!old'``."""
+    requirements = []
+    for part in re.split(r",(?![^(]*\))", text):
+        if not part.strip():
+            continue
+        if found := _SET_BASED.match(part):
+            operator = "In" if found["op"] == "in" else "NotIn"
+            values = tuple(v.strip() for v in found["values"].split(","))
+            requirements.append(Requirement(found["key"], operator, values))
+        elif found := _EQUALITY.match(part):
+            operator = "NotIn" if found["op"] == "!=" else "In"
+            requirements.append(Requirement(found["key"], operator, (found["value"],)))
+        elif found := _EXISTS.match(part):
+            requirements.append(
+                Requirement(found["key"], "DoesNotExist" if found["no"] else "Exists")
+            )
+        else:
+            raise UsageError(f"cannot read the selector {part.strip()!r}")
+    return Selector(tuple(requirements))
