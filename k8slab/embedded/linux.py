@@ -62,7 +62,11 @@ def setns(fd: int, kind: int = 0) -> None:
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     """Mount, bind or remount (mount(2))."""
     result = _libc.mount(
-        source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+        source.encode(),
+        target.encode(),
+        kind.encode() or None,
+        ctypes.c_ulong(flags),
+        data.encode() or None,
     )
     _call(f"mount({source!r}, {target!r}, {kind!r}, {flags:#x})", result)
 
@@ -86,7 +90,9 @@ def prctl(option: int, value: int = 0) -> None:
 
 def open_netns() -> int:
     """Open the network namespace of the calling thread; the caller closes the descriptor."""
-    return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(
+        f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC
+    )
 
 
 @contextmanager

@@ -46,7 +46,9 @@ class Requirement:
             case "In" if value is None:
                 return f"has no label {self.key}"
             case "In":
-                wanted = self.values[0] if len(self.values) == 1 else "one of " + ", ".join(self.values)
+                wanted = (
+                    self.values[0] if len(self.values) == 1 else "one of " + ", ".join(self.values)
+                )
                 return f"label {self.key}={value} is not {self.key}={wanted}"
             case "NotIn":
                 return f"label {self.key}={value} is excluded"
@@ -79,7 +81,8 @@ def from_object(selector: Mapping | None) -> Selector | None:
     if selector is None:
         return None
     requirements = [
-        Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()
+        Requirement(key, "In", (value,))
+        for key, value in (selector.get("matchLabels") or {}).items()
     ]
     for expression in selector.get("matchExpressions") or ():
         operator = expression.get("operator")
