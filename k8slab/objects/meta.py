@@ -49,7 +49,5 @@ def is_deleting(obj: Object) -> bool:
 
 def controller_of(obj: Object) -> Object | None:
     """Return the owner reference with ``controller: true``, if there is one."""
-    for owner in obj.get("metadata", {}).get("ownerReferences") or ():
-        if owner.get("controller"):
-            return owner
-    return None
+    owners: list[Object] = obj.get("metadata", {}).get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), None)

@@ -8,10 +8,13 @@ matches everything, an absent one (``None``) matches nothing. ``NotIn`` and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from k8slab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
