@@ -73,6 +73,11 @@ def load_text(text: str | bytes, source: str = "manifest") -> list[Manifest]:
     return [found for value, lines in documents for found in _objects(value, lines, source)]
 
 
+def load(text: str | bytes, source: str = "manifest") -> list[Object]:
+    """Read a text as `load_text` does and return the objects alone."""
+    return [manifest.object for manifest in load_text(text, source)]
+
+
 def load_paths(paths: Iterable[Path | str]) -> list[Manifest]:
     """Read files and directories (their ``.yaml``, ``.yml``, ``.json`` files, sorted)."""
     return [manifest for path in paths for manifest in _load_path(Path(path))]
