@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,11 +36,24 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+
+_SYS_MOUNT_SETATTR = 442  # one number on every architecture (syscalls(2), Linux 5.12)
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_CAPABILITY_VERSION_3 = 0x20080522
+IN_ATTRIB = 0x4
+IN_DELETE_SELF = 0x400
+IN_MOVE_SELF = 0x800
 
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -74,6 +88,24 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
     _call(f"mount({source!r}, {target!r}, {kind!r}, {flags:#x})", result)
 
 
+def restrict_mount(target: str, attributes: int) -> None:
+    """Add `MOUNT_ATTR_*` to the mount at `target` and to all below it (mount_setattr(2)).
+
+    Unlike a remount it keeps what the mount has already, which an ordinary user
+    could not take away (mount_namespaces(7), locked flags).
+    """
+    request = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOUNT_SETATTR),
+        ctypes.c_int(_AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(_AT_RECURSIVE),
+        request,
+        ctypes.c_size_t(len(request)),
+    )
+    _call(f"mount_setattr({target!r}, {attributes:#x})", result)
+
+
 def umount(target: str, flags: int = 0) -> None:
     """Unmount (umount2(2))."""
     _call(f"umount({target!r})", _libc.umount2(target.encode(), flags))
@@ -89,6 +121,27 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def prctl(option: int, value: int = 0) -> None:
     """Set one property of this process (prctl(2))."""
     _call(f"prctl({option}, {value})", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def set_capabilities(mask: int) -> None:
+    """Make `mask` this process' permitted and effective capabilities, none inheritable.
+
+    Bit n of `mask` is capability number n (capset(2)).
+    """
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = struct.pack("=IIIIII", low, low, 0, high, high, 0)
+    _call(f"capset({mask:#x})", _libc.capset(header, data))
+
+
+def watch_file(path: str) -> int:
+    """Return an inotify descriptor, readable once `path` is removed, moved or unlinked."""
+    descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    _call("inotify_init1", 0 if descriptor >= 0 else -1)
+    mask = ctypes.c_uint32(IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
+    watch = _libc.inotify_add_watch(descriptor, os.fsencode(path), mask)
+    _call(f"inotify_add_watch({path!r})", 0 if watch >= 0 else -1)
+    return int(descriptor)
 
 
 def open_netns() -> int:
