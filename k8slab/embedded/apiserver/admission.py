@@ -1,0 +1,184 @@
+"""What a real server's admission plugins add or refuse, for those that are always on.
+
+NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds, Priority.
+Source: ``plugin/pkg/admission`` of kube-apiserver.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.objectmeta import random_suffix
+from k8slab.objects.meta import is_deleting, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.objects.meta import Object
+
+IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+"""Namespaces that may not be deleted (NamespaceLifecycle)."""
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  - a path
+TOKEN_SECONDS = 3607
+"""The life of a pod's token: an hour, with seven seconds to tell it from other requests."""
+
+EVICTED_AFTER = 300
+"""Seconds that a pod stays on a node which is not ready (DefaultTolerationSeconds)."""
+
+SYSTEM_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
+
+
+def check_namespace(api: Api, kind: Kind, namespace: str, name: str) -> None:
+    """Refuse to create something in a namespace that is missing or being deleted."""
+    if not kind.namespaced:
+        return
+    found = api.get("namespaces", namespace)
+    if found is None:
+        raise statuses.not_found("namespaces", namespace)
+    if is_deleting(found) or found.get("status", {}).get("phase") == "Terminating":
+        why = (
+            f"unable to create new content in namespace {namespace} because it is being terminated"
+        )
+        error = statuses.forbidden_request(kind.resource, name, why)
+        error.details["causes"] = [
+            {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+        ]
+        raise error
+
+
+def check_delete(kind: Kind, name: str) -> None:
+    """Refuse to delete the namespaces without which a cluster does not work."""
+    if kind.resource == "namespaces" and name in IMMORTAL:
+        raise statuses.forbidden_request("namespaces", name, "this namespace may not be deleted")
+
+
+def admit(api: Api, kind: Kind, obj: Object) -> None:
+    """Complete a new object in place, after its defaults."""
+    if kind.resource != "pods":
+        return
+    _service_account(api, obj)
+    _tolerations(obj["spec"])
+    _priority(api, obj)
+
+
+def admit_update(api: Api, kind: Kind, new: Object, old: Object) -> None:
+    """Complete a changed object in place: what admission added stays where it is left out."""
+    del api
+    if kind.resource == "pods":
+        for field in ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):
+            if field in old["spec"]:
+                new["spec"].setdefault(field, old["spec"][field])
+
+
+def _service_account(api: Api, pod: Object) -> None:
+    spec, namespace = pod["spec"], namespace_of(pod)
+    name = spec.get("serviceAccountName") or "default"
+    account = api.get("serviceaccounts", name, namespace)
+    if account is None and name == "default":
+        # A real server waits up to a second for the controller that makes it.
+        account = api.create(
+            "serviceaccounts", {"metadata": {"name": name, "namespace": namespace}}
+        )
+    if account is None:
+        why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+        raise statuses.forbidden_request("pods", name_of(pod), why)
+    spec["serviceAccountName"] = spec["serviceAccount"] = name
+    if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = account["imagePullSecrets"]
+    wanted = spec.get("automountServiceAccountToken")
+    if wanted is None:
+        wanted = account.get("automountServiceAccountToken")
+    if wanted is not False:
+        _mount_token(spec)
+
+
+def _mount_token(spec: dict) -> None:
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    lacking = [
+        container
+        for container in containers
+        if all(m.get("mountPath") != TOKEN_PATH for m in container.get("volumeMounts") or ())
+    ]
+    if not lacking:
+        return
+    volume = f"kube-api-access-{random_suffix()}"
+    for container in lacking:
+        mount = {"name": volume, "readOnly": True, "mountPath": TOKEN_PATH}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    spec["volumes"] = [*(spec.get("volumes") or ()), _token_volume(volume)]
+
+
+def _token_volume(name: str) -> dict:
+    return {
+        "name": name,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                {
+                    "configMap": {
+                        "name": "kube-root-ca.crt",
+                        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                    }
+                },
+                {
+                    "downwardAPI": {
+                        "items": [
+                            {
+                                "path": "namespace",
+                                "fieldRef": {
+                                    "apiVersion": "v1",
+                                    "fieldPath": "metadata.namespace",
+                                },
+                            }
+                        ]
+                    }
+                },
+            ],
+            "defaultMode": 0o644,
+        },
+    }
+
+
+def _tolerations(spec: dict) -> None:
+    tolerations = list(spec.get("tolerations") or ())
+    for condition in ("not-ready", "unreachable"):
+        key = f"node.kubernetes.io/{condition}"
+        if any(
+            toleration.get("key") in (key, None, "")
+            and toleration.get("effect") in ("NoExecute", None, "")
+            for toleration in tolerations
+        ):
+            continue
+        tolerations.append(
+            {
+                "key": key,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": EVICTED_AFTER,
+            }
+        )
+    spec["tolerations"] = tolerations
+
+
+def _priority(api: Api, pod: Object) -> None:
+    spec = pod["spec"]
+    name = spec.get("priorityClassName")
+    if not name:
+        spec["priority"] = 0
+    elif name in SYSTEM_PRIORITIES:
+        spec["priority"] = SYSTEM_PRIORITIES[name]
+    elif found := api.get("priorityclasses.scheduling.k8s.io", name):
+        spec["priority"] = found.get("value", 0)
+    else:
+        why = f"no PriorityClass with name {name} was found"
+        raise statuses.forbidden_request("pods", name_of(pod), why)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")

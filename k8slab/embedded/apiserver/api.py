@@ -1,0 +1,274 @@
+"""Read and change objects by the rules of Kubernetes; the one door to the store.
+
+The HTTP server and the controllers in this process use the same methods, so both see the same
+defaults, the same validation and the same conflicts. Each call is synchronous and is one
+transaction: when it returns, the change is committed and every subscriber has been told.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver import (
+    admission,
+    defaults,
+    deletion,
+    objectmeta,
+    ownership,
+    scale,
+    statuses,
+    validation,
+)
+from k8slab.embedded.apiserver.allocation import Allocator
+from k8slab.embedded.apiserver.kinds import Kind, KindTable
+from k8slab.embedded.apiserver.patches import merge_patch
+from k8slab.objects.meta import labels_of, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from k8slab.embedded.apiserver.store import Event, Store
+    from k8slab.embedded.config import ClusterConfig
+    from k8slab.objects.meta import Object
+    from k8slab.objects.selectors import Selector
+
+    Hook = Callable[[Object], Awaitable[None]]
+
+WITH_GENERATION = frozenset(
+    {
+        "pods",
+        "daemonsets.apps",
+        "deployments.apps",
+        "replicasets.apps",
+        "statefulsets.apps",
+        "jobs.batch",
+        "networkpolicies.networking.k8s.io",
+        "ingresses.networking.k8s.io",
+        "ingressclasses.networking.k8s.io",
+        "endpointslices.discovery.k8s.io",
+    }
+)
+"""Kinds whose ``metadata.generation`` counts the changes of what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How a write is made: who records the fields (``managedFields``), and whether for real."""
+
+    manager: str = ""
+    """Empty: the fields' owner is not recorded (controllers in this process)."""
+    dry_run: bool = False
+    applied: Any = None
+    """For server-side apply: the managed fields, already computed."""
+
+
+INTERNAL = Writer()
+
+
+class Api:
+    """The in-process API. Objects that go in are copied, objects that come out are the store's."""
+
+    def __init__(self, store: Store, config: ClusterConfig, kinds: KindTable | None = None) -> None:
+        self.store = store
+        self.config = config
+        self.kinds = kinds or KindTable.built_in()
+        self._allocator = Allocator(store, config)
+        self._hooks: defaultdict[str, list[Hook]] = defaultdict(list)
+
+    # --- reading
+
+    def get(self, resource: str, name: str, namespace: str = "") -> Object | None:
+        """Return the object, or ``None``."""
+        return self.store.get(self.kinds.of(resource).storage, namespace, name)
+
+    def list(
+        self, resource: str, namespace: str = "", selector: Selector | None = None
+    ) -> list[Object]:
+        """Return objects, of all namespaces when none is given, in no particular order."""
+        found = self.store.list(self.kinds.of(resource).storage, namespace)
+        if selector is None:
+            return found
+        return [obj for obj in found if selector.matches(labels_of(obj))]
+
+    def require(self, resource: str, name: str, namespace: str = "") -> Object:
+        """Return the object, or raise 404."""
+        found = self.get(resource, name, namespace)
+        if found is None:
+            raise statuses.not_found(resource, name)
+        return found
+
+    # --- watching
+
+    def subscribe(self, resource: str, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `callback` after each change of the resource; returns the way to end it."""
+        return self.store.subscribe(self.kinds.of(resource).storage, callback)
+
+    def before_answer(self, resource: str, hook: Hook) -> None:
+        """Await `hook(object)` between the commit of a change and the HTTP answer to it."""
+        self._hooks[self.kinds.of(resource).storage].append(hook)
+
+    async def settle(self, resource: str, obj: Object) -> None:
+        """Await the hooks of a resource (the HTTP server does, before it answers)."""
+        for hook in self._hooks.get(self.kinds.of(resource).storage, ()):
+            await hook(obj)
+
+    # --- writing
+
+    def create(self, resource: str, obj: Object, *, writer: Writer = INTERNAL) -> Object:
+        """Create an object and return it; 409 when the name is taken, 422 when it breaks rules."""
+        kind = self.kinds.of(resource)
+        new = objectmeta.copy(obj)
+        metadata = new.get("metadata") or {}
+        namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
+        new["metadata"] = objectmeta.new_metadata(
+            metadata, namespace=namespace, generation=resource in WITH_GENERATION
+        )
+        new = _headed(kind, new)
+        name = name_of(new)
+        admission.check_namespace(self, kind, namespace, name)
+        if kind.has_status:
+            new.pop("status", None)
+        defaults.apply(kind, new)
+        admission.admit(self, kind, new)
+        if name and self.store.entry(kind.storage, namespace, name):
+            raise statuses.already_exists(resource, name)
+        validation.check(kind, new, None)
+        self._allocator.assign(kind, new, None)
+        ownership.record(kind, new, None, writer)
+        return new if writer.dry_run else self.store.put(kind.storage, new)
+
+    def update(
+        self, resource: str, obj: Object, *, subresource: str = "", writer: Writer = INTERNAL
+    ) -> Object:
+        """Replace an object; 409 when `obj` carries a resourceVersion that is not the current one."""
+        kind = self.kinds.of(resource)
+        name, namespace = name_of(obj), namespace_of(obj) if kind.namespaced else ""
+        old = self.require(resource, name, namespace)
+        sent = obj.get("metadata") or {}
+        if sent.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            why = (
+                f"Precondition failed: UID in precondition: {sent['uid']}, "
+                f"UID in object meta: {old['metadata']['uid']}"
+            )
+            raise statuses.conflict(resource, name, why)
+        if sent.get("resourceVersion", "") not in ("", old["metadata"]["resourceVersion"]):
+            raise statuses.conflict(resource, name)
+        return self._replace(kind, objectmeta.copy(obj), old, subresource, writer)
+
+    def update_status(self, resource: str, obj: Object) -> Object:
+        """Replace the status of an object, and nothing else."""
+        return self.update(resource, obj, subresource="status")
+
+    def patch(
+        self, resource: str, name: str, namespace: str, patch: dict, *, subresource: str = ""
+    ) -> Object:
+        """Change an object by a JSON merge patch (RFC 7386) and return it."""
+        old = self.require(resource, name, namespace)
+        patched = merge_patch(old, patch)
+        patched["metadata"] = {**patched["metadata"], "name": name, "namespace": namespace}
+        return self.update(resource, patched, subresource=subresource)
+
+    def delete(
+        self,
+        resource: str,
+        name: str,
+        namespace: str = "",
+        *,
+        grace: int | None = None,
+        uid: str = "",
+        propagation: str = "Background",
+        version: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        """Delete an object, or mark it for deletion; returns its last form.
+
+        It goes at once unless finalizers hold it, a node still runs it (a pod: `grace` seconds,
+        its own grace period by default, 0 removes it), or it is a namespace with contents.
+        """
+        kind = self.kinds.of(resource)
+        old = self.require(resource, name, namespace)
+        objectmeta.check_owner(resource, name, old, uid=uid, version=version)
+        marked = deletion.mark(kind, old, grace=grace, propagation=propagation)
+        if dry_run or marked is old:
+            return marked
+        if deletion.is_finished(kind, marked):
+            return self.store.remove(kind.storage, namespace, name) or old
+        return self.store.put(kind.storage, marked)
+
+    # --- scale
+
+    def get_scale(self, resource: str, name: str, namespace: str) -> Object:
+        """Return the ``autoscaling/v1`` Scale of a workload."""
+        return scale.scale_of(self.require(resource, name, namespace))
+
+    def update_scale(
+        self, resource: str, name: str, namespace: str, wanted: Object, *, writer: Writer = INTERNAL
+    ) -> Object:
+        """Set ``spec.replicas`` from a Scale and return the new Scale."""
+        old = self.require(resource, name, namespace)
+        return scale.scale_of(
+            self.update(resource, scale.with_replicas(old, wanted), writer=writer)
+        )
+
+    # --- the common part of every change
+
+    def _replace(
+        self, kind: Kind, new: Object, old: Object, subresource: str, writer: Writer
+    ) -> Object:
+        new["metadata"] = objectmeta.kept_metadata(new.get("metadata") or {}, old["metadata"])
+        new = _headed(kind, new)
+        new = _separated(kind, new, old, subresource)
+        defaults.apply(kind, new)
+        if not subresource:
+            admission.admit_update(self, kind, new, old)
+        validation.check(kind, new, old, subresource=subresource)
+        if not subresource:
+            self._allocator.assign(kind, new, old)
+        if kind.resource in WITH_GENERATION and _wanted(new) != _wanted(old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        ownership.record(kind, new, old, writer, subresource)
+        if new == old:
+            return old
+        if writer.dry_run:
+            return new
+        if new["metadata"].get("deletionTimestamp") and deletion.is_finished(kind, new):
+            return self.store.remove(kind.storage, namespace_of(old), name_of(old)) or new
+        return self.store.put(kind.storage, new)
+
+
+def _headed(kind: Kind, obj: Object) -> Object:
+    """Return the object with its stored ``apiVersion``, ``kind`` and metadata first."""
+    core = kind.stored_as.partition(".")[2] if kind.stored_as else kind.group
+    api_version = f"{core}/{kind.version}" if core else kind.version
+    head = {"apiVersion": api_version, "kind": kind.kind, "metadata": obj["metadata"]}
+    head.update((key, value) for key, value in obj.items() if key not in head)
+    return head
+
+
+def _separated(kind: Kind, new: Object, old: Object, subresource: str) -> Object:
+    """Return `new` with only what this subresource may change taken over."""
+    if subresource == "status":
+        made = dict(old)
+        made["metadata"] = old["metadata"]
+        made["status"] = new.get("status") or {}
+        return {**made, "metadata": dict(old["metadata"])}
+    if subresource == "finalize":
+        made = {**old, "metadata": dict(old["metadata"])}
+        finalizers = (new.get("spec") or {}).get("finalizers") or []
+        made["spec"] = {**old.get("spec", {}), "finalizers": finalizers}
+        return made
+    if subresource == "ephemeralcontainers":
+        added = (new.get("spec") or {}).get("ephemeralContainers") or []
+        spec = {**old["spec"], "ephemeralContainers": added}
+        return {**old, "metadata": dict(old["metadata"]), "spec": spec}
+    if kind.has_status:
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]
+    return new
+
+
+def _wanted(obj: Object) -> list[tuple[str, Any]]:
+    return sorted((key, value) for key, value in obj.items() if key not in ("metadata", "status"))

@@ -1,0 +1,58 @@
+"""The scale subresource: the one number of a workload, as ``autoscaling/v1`` Scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver import statuses
+
+if TYPE_CHECKING:
+    from k8slab.objects.meta import Object
+
+_COPIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def scale_of(obj: Object) -> Object:
+    """Return the Scale of a Deployment, ReplicaSet or StatefulSet."""
+    status: dict = {"replicas": obj.get("status", {}).get("replicas", 0)}
+    if selector := _selector_text(obj["spec"].get("selector") or {}):
+        status["selector"] = selector
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: obj["metadata"][key] for key in _COPIED if key in obj["metadata"]},
+        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "status": status,
+    }
+
+
+def with_replicas(obj: Object, wanted: Object) -> Object:
+    """Return the workload with the replicas, and the resourceVersion if given, of a Scale."""
+    replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    name = obj["metadata"]["name"]
+    if replicas < 0:
+        error = statuses.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise statuses.invalid_object("Scale", "autoscaling", name, [error])
+    sent = wanted.get("metadata") or {}
+    version = sent.get("resourceVersion") or obj["metadata"]["resourceVersion"]
+    return {
+        **obj,
+        "metadata": {**obj["metadata"], "resourceVersion": version},
+        "spec": {**obj["spec"], "replicas": replicas},
+    }
+
+
+def _selector_text(selector: Object) -> str:
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for expression in selector.get("matchExpressions") or ():
+        key, values = expression["key"], ",".join(sorted(expression.get("values") or ()))
+        match expression["operator"]:
+            case "In":
+                parts.append(f"{key} in ({values})")
+            case "NotIn":
+                parts.append(f"{key} notin ({values})")
+            case "Exists":
+                parts.append(key)
+            case _:
+                parts.append(f"!{key}")
+    return ",".join(parts)

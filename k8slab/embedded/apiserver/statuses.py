@@ -1,0 +1,196 @@
+"""Build the errors of the API, with the reasons and messages of a real server.
+
+Source: apimachinery ``api/errors`` (NewNotFound, NewConflict, ...) and ``field.Error``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: `reason` is the cause's reason, `text` what follows the path."""
+
+    path: str
+    reason: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}"
+
+
+def _shown(value: Any) -> str:
+    """Write a value as Go's field errors do: quoted text, numbers bare, structures as JSON."""
+    return orjson.dumps(value).decode()
+
+
+def invalid(path: str, value: Any, why: str) -> FieldError:
+    """The value is not possible."""
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {why}")
+
+
+def required(path: str, why: str = "") -> FieldError:
+    """The field must be there."""
+    return FieldError(
+        path, "FieldValueRequired", f"Required value: {why}" if why else "Required value"
+    )
+
+
+def duplicate(path: str, value: Any) -> FieldError:
+    """The value is there twice."""
+    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+
+
+def forbidden(path: str, why: str) -> FieldError:
+    """The field may not be set, or not be changed."""
+    return FieldError(path, "FieldValueForbidden", f"Forbidden: {why}")
+
+
+def not_supported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
+    """The value is none of a closed set."""
+    known = ", ".join(_shown(word) for word in sorted(supported))
+    return FieldError(
+        path,
+        "FieldValueNotSupported",
+        f"Unsupported value: {_shown(value)}: supported values: {known}",
+    )
+
+
+def too_long(path: str, limit: int) -> FieldError:
+    """The value is longer than `limit` bytes."""
+    return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+
+
+def _qualified(plural: str, group: str) -> str:
+    return f"{plural}.{group}" if group else plural
+
+
+def not_found(resource: str, name: str) -> ApiStatusError:
+    """There is no object of this name; `resource` is ``plural`` or ``plural.group``."""
+    return ApiStatusError(
+        f'{resource} "{name}" not found',
+        code=404,
+        reason="NotFound",
+        details=_details(resource, name),
+    )
+
+
+def already_exists(resource: str, name: str) -> ApiStatusError:
+    """An object of this name is there already."""
+    return ApiStatusError(
+        f'{resource} "{name}" already exists',
+        code=409,
+        reason="AlreadyExists",
+        details=_details(resource, name),
+    )
+
+
+def conflict(resource: str, name: str, why: str = "") -> ApiStatusError:
+    """The caller's resourceVersion, or precondition, is not the current one."""
+    why = why or (
+        "the object has been modified; please apply your changes to the latest version and try again"
+    )
+    return ApiStatusError(
+        f'Operation cannot be fulfilled on {resource} "{name}": {why}',
+        code=409,
+        reason="Conflict",
+        details=_details(resource, name),
+    )
+
+
+def forbidden_request(resource: str, name: str, why: str) -> ApiStatusError:
+    """The request is understood and refused."""
+    what = f'{resource} "{name}"' if name else resource
+    return ApiStatusError(
+        f"{what} is forbidden: {why}",
+        code=403,
+        reason="Forbidden",
+        details=_details(resource, name),
+    )
+
+
+def invalid_object(
+    kind: str, group: str, name: str, errors: Sequence[FieldError]
+) -> ApiStatusError:
+    """The object breaks rules; several errors are listed in brackets."""
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    details = {
+        "name": name,
+        "kind": kind,
+        "causes": [
+            {"reason": error.reason, "message": error.text, "field": error.path} for error in errors
+        ],
+    }
+    if group:
+        details["group"] = group
+    return ApiStatusError(
+        f'{_qualified(kind, group)} "{name}" is invalid: {listed}',
+        code=422,
+        reason="Invalid",
+        details=details,
+    )
+
+
+def bad_request(why: str) -> ApiStatusError:
+    """The request cannot be read."""
+    return ApiStatusError(why, code=400, reason="BadRequest")
+
+
+def expired(why: str) -> ApiStatusError:
+    """The resourceVersion or continue token is older than what is kept."""
+    return ApiStatusError(why, code=410, reason="Expired")
+
+
+def method_not_supported(resource: str, verb: str) -> ApiStatusError:
+    """The resource has no such verb."""
+    return ApiStatusError(
+        f"{verb} is not supported on resources of kind {resource!r}".replace("'", '"'),
+        code=405,
+        reason="MethodNotAllowed",
+        details=_details(resource, ""),
+    )
+
+
+def internal_error(why: str) -> ApiStatusError:
+    """The server itself failed."""
+    return ApiStatusError(
+        f"Internal error occurred: {why}",
+        code=500,
+        reason="InternalError",
+        details={"causes": [{"message": why}]},
+    )
+
+
+def _details(resource: str, name: str) -> dict:
+    plural, _, group = resource.partition(".")
+    details = {"name": name} if name else {}
+    if group:
+        details["group"] = group
+    details["kind"] = plural
+    return details
+
+
+def status_object(error: ApiStatusError) -> dict:
+    """Return the ``metav1.Status`` that tells this error to a client."""
+    status: dict[str, Any] = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": error.message,
+        "reason": error.reason,
+    }
+    if error.details:
+        status["details"] = error.details
+    status["code"] = error.code
+    return status

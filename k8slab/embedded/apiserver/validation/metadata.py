@@ -1,0 +1,114 @@
+"""Check ``metadata``: names, labels, annotations, owners, finalizers.
+
+Source: apimachinery ``api/validation/objectmeta.go`` and each kind's name function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver.statuses import (
+    FieldError,
+    forbidden,
+    invalid,
+    required,
+)
+from k8slab.embedded.apiserver.validation import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.objects.meta import Object
+
+ANNOTATIONS_LIMIT = 256 * 1024
+
+_NAME_RULES: dict[str, Callable[[str], list[str]]] = {
+    "namespaces": names.dns_label,
+    "services": names.dns_1035_label,
+    "roles.rbac.authorization.k8s.io": names.path_segment,
+    "clusterroles.rbac.authorization.k8s.io": names.path_segment,
+    "rolebindings.rbac.authorization.k8s.io": names.path_segment,
+    "clusterrolebindings.rbac.authorization.k8s.io": names.path_segment,
+}
+
+
+def metadata_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldError]:
+    """Return all that is wrong with the metadata of an object."""
+    metadata = new["metadata"]
+    errors: list[FieldError] = []
+    if old is None:
+        errors += _name_errors(kind, metadata)
+    elif metadata.get("finalizers") != old["metadata"].get("finalizers"):
+        errors += _finalizer_errors(metadata, old["metadata"])
+    errors += label_errors(metadata.get("labels"), "metadata.labels")
+    errors += annotation_errors(metadata.get("annotations"), "metadata.annotations")
+    for number, finalizer in enumerate(metadata.get("finalizers") or ()):
+        path = f"metadata.finalizers[{number}]"
+        errors += [invalid(path, finalizer, why) for why in names.qualified_name(finalizer)]
+    errors += _owner_errors(metadata)
+    return errors
+
+
+def _name_errors(kind: Kind, metadata: Object) -> list[FieldError]:
+    name = metadata.get("name") or ""
+    if not name:
+        return [required("metadata.name", "name or generateName is required")]
+    rule = _NAME_RULES.get(kind.storage, names.dns_subdomain)
+    return [invalid("metadata.name", name, why) for why in rule(name)]
+
+
+def _finalizer_errors(new: Object, old: Object) -> list[FieldError]:
+    if not old.get("deletionTimestamp"):
+        return []
+    added = [f for f in new.get("finalizers") or () if f not in (old.get("finalizers") or ())]
+    if not added:
+        return []
+    listed = ", ".join(f'"{finalizer}"' for finalizer in added)
+    why = (
+        "no new finalizers can be added if the object is being deleted, "
+        f"found new finalizers []string{{{listed}}}"
+    )
+    return [forbidden("metadata.finalizers", why)]
+
+
+def label_errors(labels: Object | None, path: str) -> list[FieldError]:
+    """Return what is wrong with a map of labels."""
+    errors = []
+    for key, value in (labels or {}).items():
+        errors += [invalid(path, key, why) for why in names.qualified_name(key)]
+        errors += [invalid(path, value, why) for why in names.label_value(value)]
+    return errors
+
+
+def annotation_errors(annotations: Object | None, path: str) -> list[FieldError]:
+    """Return what is wrong with annotations: their keys, and their size in all."""
+    errors = []
+    size = 0
+    for key, value in (annotations or {}).items():
+        errors += [invalid(path, key, why) for why in names.qualified_name(key.lower())]
+        size += len(key) + len(value)
+    if size > ANNOTATIONS_LIMIT:
+        why = f"Too long: may not be more than {ANNOTATIONS_LIMIT} bytes"
+        errors.append(FieldError(path, "FieldValueTooLong", why))
+    return errors
+
+
+def _owner_errors(metadata: Object) -> list[FieldError]:
+    errors = []
+    owners = metadata.get("ownerReferences") or []
+    for number, owner in enumerate(owners):
+        path = f"metadata.ownerReferences[{number}]"
+        errors += [
+            invalid(f"{path}.{field}", owner.get(field) or "", "must not be empty")
+            for field in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(field)
+        ]
+    if sum(1 for owner in owners if owner.get("controller")) > 1:
+        listed = [owner["name"] for owner in owners if owner.get("controller")]
+        why = (
+            "Only one reference can have Controller set to true. "
+            f'Found "true" in references for {" and ".join(listed)}'
+        )
+        errors.append(invalid("metadata.ownerReferences", owners, why))
+    return errors
