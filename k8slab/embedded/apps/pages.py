@@ -1,0 +1,165 @@
+"""What the project's own `web` app answers: who it is, whom it saw, and what was asked for.
+
+A table of paths; a path that is not in it is answered like ``/``, so that an Ingress
+with any prefix finds something. Answers are text for people, JSON with
+``Accept: application/json``.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apps.messages import Request, Response, text
+from k8slab.embedded.apps.sockets import written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from k8slab.embedded.apps.identity import Identity
+
+MAX_BYTES = 1 << 30
+"""The longest answer of ``/bytes/N``."""
+MAX_DELAY = 3600.0
+"""The longest answer of ``/delay/MS``, in seconds."""
+
+
+class WebPages:
+    """The handler of one `web` process; readiness and health are its only state."""
+
+    def __init__(self, identity: Identity, environment: Mapping[str, str]) -> None:
+        self.identity = identity
+        self.environment = environment
+        self._up = {"ready": True, "health": True}
+        self._pages: dict[str, Callable[[Request, str], Response]] = {
+            "healthz": self._probe("health"),
+            "livez": self._probe("health"),
+            "readyz": self._probe("ready"),
+            "ready": self._switch("ready"),
+            "health": self._switch("health"),
+            "hostname": lambda _request, _rest: text(self.identity.pod),
+            "clientip": lambda request, _rest: text(written(request.client)),
+            "headers": self._headers,
+            "header": lambda request, _rest: text(request.header(request.query.get("key", ""))),
+            "echo": _echo,
+            "delay": self._delay,
+            "status": _status,
+            "exit": _exit,
+            "bytes": _bytes,
+            "env": self._env,
+            "json": lambda request, _rest: _json(self.describe(request)),
+        }
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        first, _, rest = request.path.lstrip("/").partition("/")
+        page = self._pages.get(first)
+        return page(request, rest) if page else self.home(request)
+
+    def home(self, request: Request) -> Response:
+        """Say who answers, to whom, and what was asked."""
+        if "application/json" in request.header("accept"):
+            return _json(self.describe(request))
+        facts = [
+            ("pod", self.identity.pod),
+            ("namespace", self.identity.namespace),
+            ("node", self.identity.node),
+            ("ip", self.identity.address or request.server[0]),
+            ("port", str(request.server[1])),
+            ("you are", written(request.client)),
+            ("request", f"{request.method} {request.target}"),
+            ("host", request.header("host")),
+        ]
+        return text("".join(f"{name}: {value}\n" for name, value in facts if value))
+
+    def describe(self, request: Request) -> dict[str, object]:
+        """Return what `home` says, and the headers, as a JSON value."""
+        return {
+            "pod": self.identity.pod,
+            "namespace": self.identity.namespace,
+            "node": self.identity.node,
+            "ip": self.identity.address or request.server[0],
+            "port": request.server[1],
+            "client": {"ip": request.client[0], "port": request.client[1]},
+            "scheme": request.scheme,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "headers": dict(request.headers),
+        }
+
+    def _probe(self, what: str) -> Callable[[Request, str], Response]:
+        def page(_request: Request, _rest: str) -> Response:
+            return text("ok") if self._up[what] else text(f"{what} is switched off", 503)
+
+        return page
+
+    def _switch(self, what: str) -> Callable[[Request, str], Response]:
+        def page(_request: Request, rest: str) -> Response:
+            if rest not in ("on", "off", ""):
+                return text(f"use /{what}/on or /{what}/off", 404)
+            if rest:
+                self._up[what] = rest == "on"
+            return text(f"{what}: {'on' if self._up[what] else 'off'}")
+
+        return page
+
+    def _headers(self, request: Request, _rest: str) -> Response:
+        if "application/json" in request.header("accept"):
+            return _json(dict(request.headers))
+        return text("".join(f"{name}: {value}\n" for name, value in request.headers))
+
+    def _delay(self, request: Request, rest: str) -> Response:
+        if not rest.isdecimal() or int(rest) > MAX_DELAY * 1000:
+            return text(f"use /delay/MILLISECONDS, at most {MAX_DELAY * 1000:.0f}", 400)
+        home = self.home(request)
+        return Response(body=home.body, content_type=home.content_type, delay=int(rest) / 1000)
+
+    def _env(self, _request: Request, _rest: str) -> Response:
+        return text("".join(f"{key}={self.environment[key]}\n" for key in sorted(self.environment)))
+
+
+def _json(value: object) -> Response:
+    return Response(
+        body=json.dumps(value, indent=2).encode() + b"\n", content_type="application/json"
+    )
+
+
+def _echo(request: Request, _rest: str) -> Response:
+    if "msg" in request.query:
+        return text(request.query["msg"])
+    kind = request.header("content-type", "text/plain; charset=utf-8")
+    return Response(body=request.body, content_type=kind)
+
+
+def _status(_request: Request, rest: str) -> Response:
+    if not rest.isdecimal() or not 200 <= int(rest) <= 599:
+        return text("use /status/CODE, 200 to 599", 400)
+    # 204 and 304 have no body (RFC 9110, 15.3.5 and 15.4.5).
+    return (
+        Response(status=int(rest)) if rest in ("204", "304") else text(f"status {rest}", int(rest))
+    )
+
+
+def _exit(request: Request, rest: str) -> Response:
+    code = rest or request.query.get("code", "0")
+    if not code.isdecimal() or int(code) > 255:
+        return text("use /exit/CODE, 0 to 255", 400)
+    return Response(body=f"exit {code}\n".encode(), exit_code=int(code))
+
+
+def _bytes(_request: Request, rest: str) -> Response:
+    if not rest.isdecimal() or int(rest) > MAX_BYTES:
+        return text(f"use /bytes/COUNT, at most {MAX_BYTES}", 400)
+    count = int(rest)
+    return Response(
+        content_type="application/octet-stream", stream=_pieces(count), stream_length=count
+    )
+
+
+def _pieces(count: int) -> Iterator[bytes]:
+    piece = b"k8slab.\n" * 8192
+    yield from repeat(piece, count // len(piece))
+    if left := count % len(piece):
+        yield piece[:left]

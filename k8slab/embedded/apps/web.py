@@ -1,0 +1,108 @@
+"""The app that runs for ``k8slab/app``, and in place of the usual test images.
+
+`settings` says whose options and answers are meant. The process is PID 1 of its
+container, so that it handles SIGTERM itself, and at once. Each request is one line on stdout.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apps import datagrams
+from k8slab.embedded.apps.http import HttpServer
+from k8slab.embedded.apps.identity import Identity
+from k8slab.embedded.apps.logs import complain, say
+from k8slab.embedded.apps.loop import Loop
+from k8slab.embedded.apps.settings import Settings, read_settings
+from k8slab.embedded.apps.sockets import Address, listen, written
+from k8slab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def main(argv: list[str], environment: dict[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT; return 0 then, 1 or 2 when it could not start."""
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        settings = read_settings(argv, environment)
+        if settings is None:
+            say("pausing until SIGTERM")
+            while True:
+                signal.pause()
+        return run(settings, environment)
+    except UsageError as error:
+        complain(str(error))
+        return 2
+    except (OSError, ssl.SSLError) as error:
+        complain(str(error))
+        return 1
+    except SystemExit:
+        return 0
+
+
+def run(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Open the sockets and serve; return the exit code that a request asked for."""
+    loop = Loop()
+    server = HttpServer(loop, settings.handler, settings.log)
+    for port in settings.http_ports:
+        server.serve(listen(port, kind=socket.SOCK_STREAM))
+    if settings.tls_ports:
+        context = server_context(*settings.certificate)
+        for port in settings.tls_ports:
+            server.serve(listen(port, kind=socket.SOCK_STREAM), context)
+    pod = Identity.of(environment).pod
+    for port in settings.udp_ports:
+        datagrams.serve_udp(loop, listen(port, kind=socket.SOCK_DGRAM), _udp_answer(port, pod))
+    for port in settings.tcp_ports:
+        listener = listen(port, kind=socket.SOCK_STREAM)
+        datagrams.serve_lines(loop, listener, _tcp_greeting(port, pod), _tcp_answer(port))
+    say(_summary(settings))
+    return loop.run()
+
+
+def server_context(certificate: str, key: str) -> ssl.SSLContext:
+    """Return a TLS server context from two PEM files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def _udp_answer(port: int, pod: str) -> datagrams.Answer:
+    def answer(data: str, client: Address) -> str:
+        say(f"{written(client)} udp/{port} {len(data)} bytes")
+        return datagrams.describe_udp(data, client, pod=pod)
+
+    return answer
+
+
+def _tcp_greeting(port: int, pod: str) -> Callable[[Address], str]:
+    def greet(client: Address) -> str:
+        say(f"{written(client)} tcp/{port} connected")
+        return f"pod: {pod} you are: {written(client)}"
+
+    return greet
+
+
+def _tcp_answer(port: int) -> datagrams.Answer:
+    return lambda line, _client: f"tcp/{port} got: {line}"
+
+
+def _summary(settings: Settings) -> str:
+    groups = {
+        "http": settings.http_ports,
+        "https": settings.tls_ports,
+        "udp": settings.udp_ports,
+        "tcp": settings.tcp_ports,
+    }
+    return "listening on " + ", ".join(
+        f"{name} {' '.join(map(str, ports))}" for name, ports in groups.items() if ports
+    )
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
