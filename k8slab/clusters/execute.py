@@ -1,0 +1,117 @@
+"""Run a command in a container through the API, by WebSocket.
+
+The channel protocol of ``v4.channel.k8s.io`` and ``v5.channel.k8s.io`` (KEP-4006): the first
+byte of every message names the stream; channel 3 ends the session with a Status that carries
+the exit code; in v5 channel 255 closes one stream, which is how a command sees the end of its
+standard input.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from k8slab.errors import ApiStatusError, ClusterNotReadyError, ProbeError
+from k8slab.programs import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.clusters.rest import Rest
+
+STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
+V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+CHUNK = 32 * 1024
+"""Bytes of standard input in one message; servers limit a message to 32 MiB, some to less."""
+
+
+def execute(
+    rest: Rest, path: str, argv: Sequence[str], *, container: str, stdin: bytes, deadline: float
+) -> Completed:
+    """Run `argv` in the pod behind `path` and return its output and exit code.
+
+    Raises `ApiStatusError` when the API refuses, `ProbeError` when the deadline (seconds)
+    passes or the connection breaks before the exit code came.
+    """
+    # Imported here: nearly nothing needs a WebSocket, and it costs as much as the rest together.
+    from websockets.exceptions import InvalidStatus, WebSocketException  # noqa: PLC0415
+    from websockets.sync.client import connect  # noqa: PLC0415
+
+    query = [("command", word) for word in argv]
+    query += [("stdout", "true"), ("stderr", "true")]
+    query += [("container", container)] if container else []
+    query += [("stdin", "true")] if stdin else []
+    command = f"exec of {argv[0]!r} by {path.rpartition('/exec')[0]}"
+    try:
+        with connect(
+            rest.url(f"{path}?{urlencode(query)}", "wss" if rest.tls else "ws"),
+            ssl=rest.ssl_context if rest.tls else None,
+            subprotocols=[V5, V4],  # type: ignore[list-item]  # plain text is what goes on the wire
+            additional_headers=rest.headers(),
+            open_timeout=deadline,
+            close_timeout=1,
+            max_size=None,
+            compression=None,
+            proxy=None,
+        ) as socket:
+            for start in range(0, len(stdin), CHUNK):
+                socket.send(bytes([STDIN]) + stdin[start : start + CHUNK])
+            if stdin and socket.subprotocol == V5:
+                socket.send(bytes([CLOSE, STDIN]))
+            return _collect(socket, argv, deadline)
+    except InvalidStatus as error:
+        raise _refused(error.response.status_code, bytes(error.response.body or b"")) from error
+    except TimeoutError as error:
+        raise ProbeError(f"{command} did not end within {deadline:g} s") from error
+    except WebSocketException as error:
+        raise ProbeError(f"{command} broke off: {error}") from error
+    except OSError as error:
+        raise ClusterNotReadyError(f"the API does not answer: {error}") from error
+
+
+def _collect(socket: object, argv: Sequence[str], deadline: float) -> Completed:
+    import time  # noqa: PLC0415
+
+    ends = time.monotonic() + deadline
+    streams = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
+    while not streams[ERROR]:
+        message = socket.recv(timeout=max(ends - time.monotonic(), 0))  # type: ignore[attr-defined]
+        data = message.encode() if isinstance(message, str) else message
+        if data and data[0] in streams:
+            streams[data[0]] += data[1:]
+    return Completed(
+        tuple(argv),
+        exit_code(json.loads(streams[ERROR])),
+        streams[STDOUT].decode(errors="replace"),
+        streams[STDERR].decode(errors="replace"),
+    )
+
+
+def exit_code(status: dict) -> int:
+    """Return the exit code in a Status of channel 3; another failure raises `ApiStatusError`."""
+    if status.get("status") == "Success":
+        return 0
+    details = status.get("details") or {}
+    for cause in details.get("causes") or ():
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise ApiStatusError(
+        status.get("message", "the command could not be run"),
+        code=status.get("code", 500),
+        reason=status.get("reason", "InternalError"),
+        details=details,
+    )
+
+
+def _refused(code: int, body: bytes) -> ApiStatusError:
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = {"message": body.decode(errors="replace").strip()}
+    return ApiStatusError(
+        status.get("message") or f"the API refused with {code}",
+        code=code,
+        reason=status.get("reason", ""),
+        details=status.get("details"),
+    )

@@ -1,0 +1,131 @@
+"""The small Kubernetes of our own, on this Linux machine: see `k8slab.embedded`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from k8slab.clusters import records
+from k8slab.clusters.cluster import Cluster
+from k8slab.clusters.providers.base import BROKEN, RUNNING, STOPPED, Status
+from k8slab.embedded.config import ClusterConfig, ClusterPaths
+from k8slab.errors import EnvironmentLacksError, K8slabError, UsageError
+from k8slab.programs import Completed
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from k8slab.clusters.wanted import Wanted
+
+NAME = "embedded"
+
+CAPABILITIES = frozenset({"denials", "nodes", "probe", "world"})
+"""What the API group lab.k8slab.dev/v1 of this version gives."""
+
+
+def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
+    """Start the cluster, making it first where it is not there yet."""
+    from k8slab.embedded import supervisor  # noqa: PLC0415
+
+    if sys.platform != "linux":
+        raise EnvironmentLacksError(
+            "the embedded cluster needs Linux",
+            hint="use kind with Docker (k8slab up --provider kind), or a Linux machine",
+        )
+    config = _config(name, wanted)
+    progress("starting the cluster")
+    supervisor.start(config)
+
+
+def down(name: str) -> None:
+    """Stop the cluster; its objects are kept."""
+    from k8slab.embedded import supervisor  # noqa: PLC0415
+
+    supervisor.stop(name)
+
+
+def delete(name: str) -> None:
+    """Stop the cluster and remove its directory."""
+    down(name)
+    records.forget(name)
+
+
+def status(name: str) -> Status:
+    """Describe the cluster by its supervisor, and by its API when it runs."""
+    from k8slab.embedded import supervisor  # noqa: PLC0415
+
+    paths = ClusterPaths.of(name)
+    config = ClusterConfig.from_json(paths.config.read_text(encoding="utf-8"))
+    processes = supervisor.status(name)
+    common: dict[str, Any] = {
+        "name": name,
+        "provider": NAME,
+        "kubeconfig": str(paths.kubeconfig),
+        "nodes": config.node_names,
+        "capabilities": sorted(CAPABILITIES),
+    }
+    if not processes.running:
+        return Status(state=STOPPED, versions={"k8slab": __version__}, **common)
+    common |= {
+        "pid": processes.daemon_pid,
+        "supervisor_pid": processes.supervisor_pid,
+        "memory_bytes": processes.memory_bytes,
+    }
+    try:
+        version = cluster(name).request("GET", "/version", deadline=5)["gitVersion"]
+    except K8slabError as error:
+        return Status(state=BROKEN, detail=error.message, **common)
+    versions = {"k8slab": __version__, "kubernetes": version}
+    return Status(state=RUNNING, versions=versions, **common)
+
+
+def kubeconfig(name: str) -> Path:
+    """Return the path of the learner's credentials."""
+    return ClusterPaths.of(name).kubeconfig
+
+
+def cluster(name: str) -> Cluster:
+    """Return the handle; commands on nodes go through the API group lab.k8slab.dev."""
+    handle = Cluster(
+        name,
+        provider=NAME,
+        kubeconfig=kubeconfig(name),
+        capabilities=CAPABILITIES,
+        node_runner=lambda node, argv, deadline: _run_on_node(handle, node, argv, deadline),
+    )
+    return handle
+
+
+def _config(name: str, wanted: Wanted) -> ClusterConfig:
+    """Return the configuration: the kept one, which cannot change, or a new one."""
+    asked: dict[str, Any] = {
+        "nodes": wanted.nodes,
+        "pod_cidrs": [wanted.pod_cidr] if wanted.pod_cidr else None,
+        "service_cidrs": [wanted.service_cidr] if wanted.service_cidr else None,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    file = ClusterPaths.of(name).config
+    if not file.exists():
+        return ClusterConfig(name=name, **asked)
+    config = ClusterConfig.from_json(file.read_text(encoding="utf-8"))
+    for key, value in asked.items():
+        if value != getattr(config, key):
+            raise UsageError(
+                f"the cluster {name} was made with {key.replace('_', ' ')} {getattr(config, key)}, "
+                f"not {value}",
+                hint=f"start afresh with the new ones: k8slab down --delete --name {name}, then up",
+            )
+    return replace(config, name=name)
+
+
+def _run_on_node(handle: Cluster, node: str, argv: Sequence[str], deadline: float) -> Completed:
+    answer = handle.request(
+        "POST",
+        f"/apis/lab.k8slab.dev/v1/nodes/{node}/commands",
+        {"argv": [*argv], "deadlineSeconds": deadline},
+        deadline=deadline + 5,
+    )
+    return Completed(tuple(argv), answer["code"], answer["stdout"], answer["stderr"])

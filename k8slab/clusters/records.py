@@ -1,0 +1,115 @@
+"""What k8slab remembers of each cluster: one directory, who made it, one lock.
+
+``$STATE/clusters/NAME/`` is 0700. ``cluster.json`` belongs to the embedded cluster;
+``provider.json`` is written for clusters of every other provider. ``up.lock`` is held
+(flock(2)) while a command changes the cluster, so that two `up` at once become one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.config import ClusterPaths, state_home
+from k8slab.errors import ClusterNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEFAULT_NAME = "k8slab"
+NAME_VARIABLE = "K8SLAB_CLUSTER"
+"""Names the cluster that commands and notebooks mean when they are not told."""
+
+LONGEST_NAME = 40
+"""The name begins node names, which are labels of at most 63 characters (RFC 1123)."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def chosen_name(name: str = "") -> str:
+    """Return the name that is meant, checked: the given one, ``$K8SLAB_CLUSTER``, the default."""
+    name = name or os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"{name!r} cannot be the name of a cluster",
+            hint=f"use small letters, digits and '-', at most {LONGEST_NAME} characters",
+        )
+    return name
+
+
+def names() -> list[str]:
+    """Return the names of all clusters that have a directory, sorted."""
+    try:
+        entries = [*os.scandir(state_home() / "clusters")]
+    except FileNotFoundError:
+        return []
+    return sorted(entry.name for entry in entries if provider_of(entry.name))
+
+
+def provider_of(name: str) -> str:
+    """Return the provider that made the cluster, empty when there is no such cluster."""
+    paths = ClusterPaths.of(name)
+    if (paths.root / "provider.json").exists():
+        return str(read(name)["provider"])
+    return "embedded" if paths.config.exists() else ""
+
+
+def read(name: str) -> dict[str, str]:
+    """Return what was recorded for a cluster that is not embedded."""
+    file = ClusterPaths.of(name).root / "provider.json"
+    try:
+        record: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise no_cluster(name) from error
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}", hint=f"remove it: rm {file}") from error
+    return record
+
+
+def write(name: str, record: dict[str, str]) -> None:
+    """Record a cluster; the file is whole or not there at all."""
+    root = directory(name)
+    beside = root / f".provider.json.{os.getpid()}"
+    beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    beside.replace(root / "provider.json")
+
+
+def forget(name: str) -> None:
+    """Remove the directory of a cluster."""
+    shutil.rmtree(ClusterPaths.of(name).root, ignore_errors=True)
+
+
+def directory(name: str) -> Path:
+    """Return the directory of a cluster, made (0700) where it is missing."""
+    root = ClusterPaths.of(name).root
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return root
+
+
+@contextmanager
+def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the cluster's lock; `waiting` is told once when another command holds it."""
+    locks = state_home() / "locks"
+    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (locks / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(f"another command works on the cluster {name}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def no_cluster(name: str) -> ClusterNotFoundError:
+    """Return the error that there is no cluster of this name."""
+    known = ", ".join(names())
+    hint = f"there are: {known}" if known else "make it: k8slab up"
+    if name != DEFAULT_NAME:
+        hint += f"; or make it: k8slab up --name {name}"
+    return ClusterNotFoundError(f"there is no cluster named {name!r}", hint=hint)

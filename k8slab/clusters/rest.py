@@ -1,0 +1,231 @@
+"""Speak to an API server: one request, one answer; or a watch, line by line.
+
+The official client's models take half a second to import, so this speaks plain JSON over
+`http.client` with the kubeconfig's credentials. Each thread keeps one connection. A kept
+connection that the server has closed is noticed before it is used again, so that no request
+is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from k8slab.errors import ApiStatusError, ClusterNotReadyError
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from k8slab.clusters.kubeconfig import Credentials
+
+DEADLINE = 30.0
+"""Seconds for one request; a server's own limit is 60 (kube-apiserver --request-timeout)."""
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+class Rest:
+    """The REST API of one cluster, for one user."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+        parts = urlsplit(credentials.server)
+        self.host = parts.hostname or ""
+        self.tls = parts.scheme == "https"
+        self.port = parts.port or (443 if self.tls else 80)
+        self._base = parts.path.rstrip("/")
+        self._context: ssl.SSLContext | None = None
+        self._thread = threading.local()
+
+    def get(self, path: str, *, query: Mapping[str, Any] | None = None) -> Any:
+        """Return the decoded answer to a GET."""
+        return self.request("GET", path, query=query)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        deadline: float = DEADLINE,
+    ) -> Any:
+        """Send one request and return the decoded answer (text where it is no JSON).
+
+        An error of the API raises `ApiStatusError`; no answer `ClusterNotReadyError`.
+        """
+        connection = self._kept(deadline)
+        try:
+            self._send(connection, method, path, query, body, content_type)
+            response = connection.getresponse()
+            data = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._drop()
+            raise self._no_answer(error) from error
+        if response.will_close:
+            self._drop()
+        return _answer(response, data)
+
+    def stream(
+        self, path: str, *, query: Mapping[str, Any] | None = None, deadline: float = DEADLINE
+    ) -> Iterator[Any]:
+        """Yield the JSON values of a watch, one a line, until the server or the deadline ends it.
+
+        `deadline` bounds the silence between two lines; then `TimeoutError`.
+        """
+        connection = self._connection(deadline)
+        try:
+            try:
+                self._send(connection, "GET", path, query, None, JSON)
+                response = connection.getresponse()
+                if response.status >= 400:
+                    _answer(response, response.read())
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException) as error:
+                raise self._no_answer(error) from error
+            while line := response.readline():
+                if line.strip():
+                    yield json.loads(line)
+        finally:
+            connection.close()
+
+    def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
+        """Return the answer to a GET as text (logs)."""
+        answer = self.request("GET", path, query=query)
+        return answer if isinstance(answer, str) else json.dumps(answer)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that say who we are."""
+        headers = {"User-Agent": f"k8slab/{__version__}"}
+        token = self.credentials.token
+        if file := self.credentials.token_file:
+            # Read each time: the kubelet rewrites a projected token.
+            token = Path(file).read_text(encoding="utf-8").strip()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The TLS context with the cluster's CA and the client certificate."""
+        if self._context is None:
+            self._context = _tls(self.credentials)
+        return self._context
+
+    def url(self, path: str, scheme: str = "") -> str:
+        """Return the full address of an API path."""
+        scheme = scheme or ("https" if self.tls else "http")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}{self._base}{path}"
+
+    def close(self) -> None:
+        """Close the calling thread's connection."""
+        self._drop()
+
+    def _connection(self, deadline: float) -> http.client.HTTPConnection:
+        if not self.tls:
+            return http.client.HTTPConnection(self.host, self.port, timeout=deadline)
+        return _TlsConnection(
+            self.host,
+            self.port,
+            timeout=deadline,
+            context=self.ssl_context,
+            name=self.credentials.server_name,
+        )
+
+    def _kept(self, deadline: float) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._thread, "connection", None)
+        if connection is not None and connection.sock is not None:
+            if not select.select([connection.sock], [], [], 0)[0]:
+                connection.sock.settimeout(deadline)
+                return connection
+            self._drop()
+        connection = self._connection(deadline)
+        self._thread.connection = connection
+        return connection
+
+    def _drop(self) -> None:
+        connection = getattr(self._thread, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._thread.connection = None
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Any,
+        content_type: str,
+    ) -> None:
+        wanted = {key: value for key, value in (query or {}).items() if value not in ("", None)}
+        target = self._base + path + (f"?{urlencode(wanted)}" if wanted else "")
+        headers = {**self.headers(), "Accept": JSON}
+        data = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers["Content-Type"] = content_type
+        connection.request(method, target, body=data, headers=headers)
+
+    def _no_answer(self, error: Exception) -> ClusterNotReadyError:
+        return ClusterNotReadyError(
+            f"the API server at {self.credentials.server} does not answer: {error or 'timeout'}",
+            hint="`k8slab status` says whether the cluster runs, `k8slab up` starts it",
+        )
+
+
+class _TlsConnection(http.client.HTTPSConnection):
+    """HTTPS that may check the certificate against another name (``tls-server-name``)."""
+
+    def __init__(
+        self, host: str, port: int, *, timeout: float, context: ssl.SSLContext, name: str
+    ) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._tls_context = context
+        self._name = name or host
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _tls(credentials: Credentials) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=credentials.ca.decode() or None)
+    if not credentials.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if credentials.certificate:
+        # OpenSSL reads a certificate chain from a file only; the file is 0600 and short-lived.
+        with tempfile.NamedTemporaryFile(prefix="k8slab-") as file:
+            file.write(credentials.certificate + b"\n" + credentials.key)
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def _answer(response: http.client.HTTPResponse, data: bytes) -> Any:
+    is_json = (response.getheader("Content-Type") or "").startswith(JSON)
+    answer: Any = json.loads(data) if is_json and data else data.decode(errors="replace")
+    if response.status < 400:
+        return answer
+    status = answer if isinstance(answer, dict) else {}
+    raise ApiStatusError(
+        status.get("message") or str(answer).strip() or response.reason,
+        code=response.status,
+        reason=status.get("reason") or response.reason,
+        details=status.get("details"),
+    )
