@@ -1,0 +1,11 @@
+"""Who reaches whom: outcomes, observations, the matrix."""
+
+from k8slab.policy import Flow, Party
+from k8slab.probes.matrix import Matrix, Port, matrix
+from k8slab.probes.observe import observe
+from k8slab.probes.outcome import Observation, Outcome
+from k8slab.probes.targets import expand
+
+__all__ = [
+    "Flow", "Matrix", "Observation", "Outcome", "Party", "Port", "expand", "matrix", "observe",
+]  # fmt: skip

@@ -1,0 +1,147 @@
+"""From the parties of a flow to what a probe needs: pods that send, addresses that are asked.
+
+A snapshot of the pods and Services involved is read once for all flows of one question, so
+that the answer is about one moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ProbeError
+from k8slab.objects import meta
+from k8slab.policy.flow import WORKLOADS, Flow, Party
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k8slab.objects.meta import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a flow really goes: an address or a name, and a port number."""
+
+    host: str
+    port: int
+    protocol: str
+
+
+@dataclass
+class Snapshot:
+    """The objects that flows speak of, read from the cluster on first use."""
+
+    cluster: Any
+    _lists: dict[tuple[str, str], dict[str, Object]] = field(default_factory=dict)
+
+    def objects(self, resource: str, namespace: str) -> dict[str, Object]:
+        """Return the objects of a namespace by name."""
+        key = (resource, namespace)
+        if key not in self._lists:
+            listed = self.cluster.list(resource, namespace)
+            self._lists[key] = {meta.name_of(obj): obj for obj in listed}
+        return self._lists[key]
+
+    def pod(self, party: Party) -> Object:
+        """Return the pod of this name; raises `ProbeError` when there is none."""
+        found = self.objects("pods", party.namespace).get(party.name)
+        if found is None:
+            raise ProbeError(f"there is no pod {party}")
+        return found
+
+    def expand(self, flow: Flow) -> list[Flow]:
+        """Return the flow for every pod of the workloads that it names."""
+        return [
+            replace(flow, source=source, destination=destination)
+            for source in self._parties(flow.source)
+            for destination in self._parties(flow.destination)
+        ]
+
+    def target(self, flow: Flow) -> Target:
+        """Say where to send; raises `ProbeError` when nobody can know."""
+        destination = flow.destination
+        match destination.kind:
+            case "pod":
+                return self._pod_target(flow)
+            case "svc":
+                return self._service_target(flow)
+            case "node":
+                node = self.cluster.get("nodes", destination.name)
+                host = _internal_address(node) if node else ""
+            case "ip" | "name":
+                host = destination.name
+            case _:
+                raise ProbeError(f"{destination} cannot be the destination of a probe")
+        if not host:
+            raise ProbeError(f"{destination} has no address")
+        if not isinstance(flow.port, int):
+            raise ProbeError(f"{destination} has no named ports; give a number")
+        return Target(host, flow.port, flow.protocol)
+
+    def _parties(self, party: Party) -> list[Party]:
+        if party.kind not in WORKLOADS:
+            return [party]
+        pods = self.objects("pods", party.namespace).values()
+        owned = [pod for pod in pods if self._belongs(pod, party) and not meta.is_deleting(pod)]
+        if not owned:
+            return [party]
+        return [Party("pod", meta.name_of(pod), party.namespace) for pod in owned]
+
+    def _belongs(self, pod: Object, party: Party) -> bool:
+        owner = meta.controller_of(pod)
+        while owner:
+            if (owner["kind"].lower(), owner["name"]) == (party.kind, party.name):
+                return True
+            sets = self.objects("replicasets.apps", party.namespace)
+            above = sets.get(owner["name"]) if owner["kind"] == "ReplicaSet" else None
+            owner = meta.controller_of(above) if above else None
+        return False
+
+    def _pod_target(self, flow: Flow) -> Target:
+        pod = self.pod(flow.destination)
+        address = pod.get("status", {}).get("podIP")
+        if not address:
+            raise ProbeError(f"the pod {flow.destination} has no address yet")
+        port = flow.port if isinstance(flow.port, int) else named_port(pod, flow)
+        return Target(address, port, flow.protocol)
+
+    def _service_target(self, flow: Flow) -> Target:
+        party = flow.destination
+        service = self.objects("services", party.namespace).get(party.name)
+        if service is None:
+            raise ProbeError(f"there is no Service {party.namespace}/{party.name}")
+        spec = service.get("spec") or {}
+        ports = spec.get("ports") or ()
+        number = flow.port
+        if not isinstance(number, int):
+            numbers = [port["port"] for port in ports if port.get("name") == flow.port]
+            if not numbers:
+                raise ProbeError(f"the Service {party.name} has no port named {flow.port}")
+            number = numbers[0]
+        address = spec.get("clusterIP")
+        if address in (None, "", "None"):  # headless or ExternalName: only a name
+            address = f"{party.name}.{party.namespace}.svc.cluster.local"
+        return Target(address, number, flow.protocol)
+
+
+def named_port(pod: Object, flow: Flow) -> int:
+    """Return the number of a named container port; raises `ProbeError`."""
+    for container in pod.get("spec", {}).get("containers") or ():
+        for port in container.get("ports") or ():
+            if (port.get("name"), port.get("protocol") or "TCP") == (flow.port, flow.protocol):
+                return int(port["containerPort"])
+    raise ProbeError(f"the pod {meta.key_of(pod)} has no port named {flow.port}")
+
+
+def expand(cluster: Any, flows: Iterable[Flow]) -> list[Flow]:
+    """Replace workloads by their pods in all flows."""
+    snapshot = Snapshot(cluster)
+    return [one for flow in flows for one in snapshot.expand(flow)]
+
+
+def _internal_address(node: Object) -> str:
+    for entry in node.get("status", {}).get("addresses") or ():
+        if entry.get("type") == "InternalIP":
+            return str(entry["address"])
+    return ""
