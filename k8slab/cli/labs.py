@@ -1,0 +1,76 @@
+"""lab, check, hint, progress: working through the labs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from k8slab.cli import options
+from k8slab.cli.console import show, steps, tell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("lab", required=False, default="")
+@click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED)
+@options.name
+@click.option("--no-browser", is_flag=True, help="Print the URL and open nothing.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port; by default a free one.")
+def lab(
+    *, lab: str, jupyter_arguments: tuple[str, ...], name: str, no_browser: bool, port: int | None
+) -> None:
+    """Open JupyterLab on the labs, on a running cluster.
+
+    LAB opens one of them ("01", "01-networking-model"). What follows `--` goes to JupyterLab.
+    Ctrl-C stops JupyterLab and leaves the cluster running.
+    """
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.cli import jupyterlab  # noqa: PLC0415
+    from k8slab.clusters.records import NAME_VARIABLE  # noqa: PLC0415
+
+    labs = jupyterlab.labs_directory()
+    notebook = jupyterlab.find_notebook(labs, lab)
+    chosen = jupyterlab.choose_port(port)
+    with steps() as progress:
+        cluster = clusters.up(name, progress=progress)
+    tell(f"the cluster {cluster.name} is ready; starting JupyterLab")
+
+    def ready(url: str) -> None:
+        show(url)
+        tell("Ctrl-C stops JupyterLab; the cluster stays")
+        if not no_browser and _can_open_a_browser():
+            import webbrowser  # noqa: PLC0415
+
+            webbrowser.open(url)
+
+    try:
+        jupyterlab.serve(
+            labs,
+            notebook=notebook,
+            port=chosen,
+            log=_log(cluster.name),
+            environment={"KUBECONFIG": str(cluster.kubeconfig), NAME_VARIABLE: cluster.name},
+            arguments=jupyter_arguments,
+            ready=ready,
+        )
+    except KeyboardInterrupt:
+        other = "" if cluster.name == "k8slab" else f" --name {cluster.name}"
+        tell(f"JupyterLab is stopped; the cluster runs on. To stop it: k8slab down{other}")
+
+
+def _log(name: str) -> Path:
+    from k8slab.clusters import records  # noqa: PLC0415
+
+    return records.directory(name) / "jupyter.log"
+
+
+def _can_open_a_browser() -> bool:
+    """Say whether a browser can open a window: without one a text browser would take over."""
+    return sys.platform != "linux" or any(
+        os.environ.get(variable) for variable in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )

@@ -1,0 +1,165 @@
+"""up, down, reset, list: the life of clusters."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from k8slab.cli import options
+from k8slab.cli.console import show, show_json, show_table, steps, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_PROVIDERS = ("embedded", "kind", "existing")
+
+
+def _making(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide how a cluster is made."""
+    for option in (
+        click.option("--service-cidr", metavar="CIDR", default="", help="Addresses of Services."),
+        click.option("--pod-cidr", metavar="CIDR", default="", help="Addresses of pods."),
+        click.option(
+            "--nodes", type=int, metavar="N", help="Nodes, the control plane included (3)."
+        ),
+        click.option(
+            "--provider",
+            type=click.Choice(_PROVIDERS),
+            help="By default embedded on Linux, else kind.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@options.name
+@_making
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="For existing: the file to take; by default your own.",
+)
+@click.option("--context", default="", help="For existing: the context; by default the current.")
+@click.option(
+    "--set-context", is_flag=True, help="Make it the current context of your own kubeconfig."
+)
+@options.as_json
+def up(  # noqa: PLR0913  one parameter for each option
+    *,
+    name: str,
+    provider: str | None,
+    nodes: int | None,
+    pod_cidr: str,
+    service_cidr: str,
+    kubeconfig: Path | None,
+    context: str,
+    set_context: bool,
+    as_json: bool,
+) -> None:
+    """Start a cluster, making it where it is not there yet.
+
+    Returns when the nodes are Ready and names resolve. Doing it twice is fine.
+    """
+    from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
+
+    wanted = Wanted(
+        nodes=nodes,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    _up(name, provider or "", wanted, set_context=set_context, as_json=as_json)
+
+
+def _up(name: str, provider: str, wanted: Any, *, set_context: bool, as_json: bool) -> None:
+    from k8slab import clusters  # noqa: PLC0415
+
+    started = time.monotonic()
+    with steps() as progress:
+        cluster = clusters.up(name, provider=provider, wanted=wanted, progress=progress)
+    took = time.monotonic() - started
+    if set_context:
+        from k8slab.clusters import kubeconfig as kubeconfigs  # noqa: PLC0415
+
+        target = kubeconfigs.learners_file()
+        current = kubeconfigs.merge(target, cluster.kubeconfig, make_current=True)
+        tell(f"the current context in {target} is now {current}")
+    if as_json:
+        show_json(
+            {
+                "name": cluster.name,
+                "provider": cluster.provider,
+                "kubeconfig": str(cluster.kubeconfig),
+                "seconds": round(took, 3),
+            }
+        )
+        return
+    other = "" if cluster.name == "k8slab" else f" --name {cluster.name}"
+    tell(f"the cluster {cluster.name} is ready after {took:.2f} s")
+    tell(f'for kubectl in this shell: eval "$(k8slab env{other})"')
+    show(f"KUBECONFIG={cluster.kubeconfig}")
+
+
+@click.command()
+@options.name
+@click.option("--delete", is_flag=True, help="Forget its objects too.")
+@click.option("--all", "every", is_flag=True, help="Every cluster.")
+def down(*, name: str, delete: bool, every: bool) -> None:
+    """Stop a cluster. Its objects are kept for the next `up`, unless --delete is given."""
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.errors import UsageError  # noqa: PLC0415
+
+    if every and name:
+        raise UsageError("--all and --name together make no sense")
+    end = clusters.delete if delete else clusters.down
+    for each in clusters.names() if every else [name]:
+        with steps() as progress:
+            progress(f"stopping {each}" if each else "stopping the cluster")
+            end(each, progress=progress)
+        if every:
+            tell(f"{each}: {'removed' if delete else 'stopped'}")
+
+
+@click.command()
+@options.name
+@_making
+def reset(
+    *, name: str, provider: str | None, nodes: int | None, pod_cidr: str, service_cidr: str
+) -> None:
+    """Replace a cluster by a fresh one: nothing that was in it is kept."""
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.clusters import records  # noqa: PLC0415
+    from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
+
+    # Checked before anything is thrown away.
+    wanted = Wanted(nodes=nodes, pod_cidr=pod_cidr, service_cidr=service_cidr)
+    made_by = records.provider_of(records.chosen_name(name))
+    if made_by:
+        with steps() as progress:
+            progress("removing the old cluster")
+            clusters.delete(name, progress=progress)
+    _up(name, provider or made_by, wanted, set_context=False, as_json=False)
+
+
+@click.command("list")
+@options.as_json
+def list_(*, as_json: bool) -> None:
+    """Show all clusters and their state."""
+    from k8slab import clusters  # noqa: PLC0415
+
+    found = [clusters.status(name) for name in clusters.names()]
+    if as_json:
+        show_json([status.to_json() for status in found])
+    elif found:
+        show_table(
+            ("name", "provider", "state", "nodes", "kubeconfig"),
+            [(s.name, s.provider, s.state, len(s.nodes), s.kubeconfig) for s in found],
+        )
+    else:
+        tell("there is no cluster; make one: k8slab up")

@@ -1,0 +1,76 @@
+"""The command ``k8slab``: its commands, and what its exit codes mean.
+
+    0  done, or the answer is yes
+    1  the answer is no; the cluster is not there or not ready
+    2  the command was used wrongly
+    3  the environment lacks something
+  130  interrupted (128 + SIGINT)
+
+The modules of the commands import `click` alone; whatever is heavy is imported inside the
+command that needs it, so that ``k8slab --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from k8slab.cli import labs, lifecycle, report
+from k8slab.cli.completion import completion
+from k8slab.cli.console import tell
+from k8slab.errors import K8slabError
+from k8slab.version import __version__
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def k8slab() -> None:
+    """Learn Kubernetes networking by experiment.
+
+    `k8slab up` starts a small real cluster on this machine, `k8slab lab` opens the labs.
+    """
+
+
+for _command in (
+    lifecycle.up,
+    lifecycle.down,
+    lifecycle.reset,
+    lifecycle.list_,
+    report.status,
+    report.kubeconfig,
+    report.env,
+    report.doctor,
+    report.images,
+    labs.lab,
+    completion,
+):
+    k8slab.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = k8slab.main(argv, prog_name="k8slab", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except K8slabError as error:
+        tell(f"error: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        tell("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`k8slab list | head -1`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
