@@ -1,0 +1,44 @@
+# The verbs of this project. `make help` lists them; CONTRIBUTING.md says more.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+VENV := .venv/bin
+ARGS ?=
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## make .venv and install what is missing (safe to repeat)
+	@PYTHON="$(PYTHON)" tools/setup
+
+.PHONY: lab
+lab: setup ## start the cluster and open JupyterLab on the labs (ARGS=--no-browser)
+	@$(VENV)/k8slab lab $(ARGS)
+
+.PHONY: test
+test: ## run every test (ARGS="-k words" for some)
+	@PYTHON="$(PYTHON)" tools/setup --test
+	@tools/test $(ARGS)
+
+.PHONY: lint
+lint: setup ## check style, types and import rules
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+.PHONY: bench
+bench: setup ## measure, and compare with the limits (ARGS=up for one)
+	@$(VENV)/python benchmarks/run.py $(ARGS)
+
+.PHONY: book
+book: setup ## build the website into book/_build/html
+	@$(VENV)/sphinx-build -W --keep-going -b html book book/_build/html
+
+.PHONY: clean
+clean: ## remove .venv, caches and built files; clusters stay
+	@rm -rf .venv build dist book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
