@@ -1,0 +1,253 @@
+"""Checks by name: what an exercise can want besides flows.
+
+A check is a table of fields and a function from context and spec to a finding. New kinds
+are entered in `CHECKS`; course, command line and reference page find them there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ExerciseError, K8slabError
+from k8slab.grading import http, values
+from k8slab.grading.fields import Field, Fields, text, validate
+from k8slab.grading.polling import Polling
+from k8slab.grading.result import Counterexample, Finding, Status
+from k8slab.objects import paths
+from k8slab.probes import Flow, Outcome, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from k8slab.grading.context import Context
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckKind:
+    """One kind of check: its fields, what else must hold among them, and how it is run."""
+
+    fields: Fields
+    run: Callable[[Context, Spec], Finding]
+    fault: Callable[[Spec], str] = lambda _spec: ""
+
+    def validate(self, spec: Mapping[str, Any], place: str) -> None:
+        """Raise `ExerciseError` when an exercise file uses this check wrongly."""
+        given = {name: value for name, value in spec.items() if name not in ("check", "title")}
+        validate(given, self.fields, place)
+        if fault := self.fault(given):
+            raise ExerciseError(f"{place}: {fault}")
+
+
+def run_check(context: Context, spec: Spec) -> Finding:
+    """Run one check of an exercise; an error of our own becomes a finding that says so."""
+    kind = CHECKS[spec["check"]]
+    title = spec.get("title") or spec["check"]
+    try:
+        return replace(kind.run(context, spec), check=title)
+    except K8slabError as error:
+        return Finding(title, Status.ERROR, (str(error),))
+
+
+def _contains(seen: Any, want: Any) -> bool:
+    if isinstance(seen, str):
+        return str(want) in seen
+    if isinstance(seen, dict) and isinstance(want, dict):
+        return want.items() <= seen.items()
+    return isinstance(seen, list | dict) and want in seen
+
+
+# Wishes about a value: how it is compared, in a table.
+_COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "equals": ("to be {}", lambda seen, want: seen == want),
+    "not_equals": ("not to be {}", lambda seen, want: seen != want),
+    "matches": (
+        "to match {}",
+        lambda seen, want: seen is not None and bool(re.search(want, values.as_text(seen))),
+    ),
+    "contains": ("to contain {}", _contains),
+    "at_least": ("to be at least {}", lambda seen, want: seen is not None and seen >= want),
+    "at_most": ("to be at most {}", lambda seen, want: seen is not None and seen <= want),
+    "exists": ("to exist: {}", lambda seen, want: (seen is not None) == want),
+}
+_ANY = (str, int, float, bool, list, dict)
+_COMPARISONS: Fields = {
+    "equals": Field(_ANY, "the value wanted"),
+    "not_equals": Field(_ANY, "a value that is not wanted"),
+    "matches": text("a regular expression that must be found in the value"),
+    "contains": Field((str, int, dict), "an element or a part of the value"),
+    "at_least": Field((int, float), "the least number wanted"),
+    "at_most": Field((int, float), "the greatest number wanted"),
+    "exists": Field((bool,), "whether there must be a value at all"),
+}
+
+
+def _misses(seen: Any, spec: Spec) -> list[str]:
+    """Return in words every comparison of `spec` that the value does not fulfil."""
+    return [
+        words.format(spec[name])
+        for name, (words, holds) in _COMPARE.items()
+        if name in spec and not holds(seen, spec[name])
+    ]
+
+
+def _check_field(context: Context, spec: Spec) -> Finding:
+    value = Polling(
+        look=lambda: values.read(context, spec),
+        good=lambda seen: not _misses(seen, spec),
+        quiet=context.quiet,
+        deadline=context.deadline,
+    ).run()
+    missed = _misses(value, spec)
+    if not missed:
+        return Finding("field", Status.PASSED)
+    what = spec.get("object") or spec.get("count") or spec.get("names")
+    name = f"{what} {spec.get('path', '')}".strip()
+    seen = values.as_text(value)
+    resource, _, rest = str(what).partition("/")
+    command = f"kubectl -n {spec.get('namespace', context.namespace)} get {resource} {rest}".strip()
+    example = Counterexample(name, " and ".join(missed), seen, replay=f"{command} -o yaml")
+    return Finding("field", Status.FAILED, (f"{name} is {seen}",), example)
+
+
+def _check_answer(context: Context, spec: Spec) -> Finding:
+    typed = context.answers.get(spec["id"])
+    if typed is None:
+        question = spec["question"]
+        return Finding("answer", Status.FAILED, (f"{question} (no answer yet)",))
+    if values.same(typed, values.read(context, spec["value"])):
+        return Finding("answer", Status.PASSED, (f"{typed} is what the cluster says too",))
+    # What the cluster says is the solution: it is not shown.
+    lines = (spec["question"], f"the cluster says something else than {typed}")
+    return Finding("answer", Status.FAILED, lines)
+
+
+def _check_dns(context: Context, spec: Spec) -> Finding:
+    # TCP, because a refusal comes at once: only the address that was found matters.
+    flow = Flow.of(spec["from"], f"name:{spec['name']}", 53, namespace=context.namespace)
+
+    def wanted() -> str:
+        wish = spec.get("resolves", True)
+        if isinstance(wish, dict):
+            return values.as_text(values.read(context, wish))
+        return ("an address" if wish else "no address") if isinstance(wish, bool) else wish
+
+    def good(seen: tuple[Outcome, str]) -> bool:
+        outcome, address = seen
+        if outcome is Outcome.FAILED:
+            return False
+        wish = wanted()
+        if wish == "no address":
+            return outcome is Outcome.UNRESOLVED
+        resolved = outcome is not Outcome.UNRESOLVED
+        return resolved if wish == "an address" else address == wish
+
+    def look() -> tuple[Outcome, str]:
+        (seen,) = observe(context.cluster, [flow])
+        return seen.outcome, seen.address
+
+    seen = Polling(look=look, good=good, quiet=context.quiet, deadline=context.deadline).run()
+    if good(seen):
+        return Finding("dns", Status.PASSED)
+    outcome, address = seen
+    told = "the probe did not work" if outcome is Outcome.FAILED else address or "no address"
+    command = ""
+    if flow.source.kind == "pod":
+        command = (
+            f"kubectl -n {flow.source.namespace} exec {flow.source.name} -- nslookup {spec['name']}"
+        )
+    example = Counterexample(f"{flow.source} asks for {spec['name']}", wanted(), told, (), command)
+    return Finding("dns", Status.FAILED, (f"{spec['name']} gives {told}",), example)
+
+
+def _check_http(context: Context, spec: Spec) -> Finding:
+    source = Flow.of(spec["from"], spec["from"], 1, namespace=context.namespace).source
+
+    def misses(answer: http.Answer) -> list[str]:
+        found = (
+            []
+            if answer.status == spec.get("status", 200)
+            else [f"status {spec.get('status', 200)}"]
+        )
+        if spec.get("body_contains", "") not in answer.body:
+            found.append(f"a body with {spec['body_contains']!r}")
+        for path, want in (spec.get("json") or {}).items():
+            wish = values.read(context, want) if isinstance(want, dict) else want
+            seen = paths.at(_json(answer.body), path)
+            if values.as_text(seen) != values.as_text(wish):
+                found.append(f"{path} = {values.as_text(wish)} in the body")
+        for name, want in (spec.get("headers") or {}).items():
+            if answer.headers.get(name.lower()) != str(want):
+                found.append(f"header {name}: {want}")
+        return found
+
+    answer = Polling(
+        look=lambda: http.get(context.cluster, source, spec["url"], spec.get("request_headers")),
+        good=lambda answer: not misses(answer),
+        quiet=context.quiet,
+        deadline=context.deadline,
+    ).run()
+    if not (missed := misses(answer)):
+        return Finding("http", Status.PASSED)
+    command = http.command_line(source, spec["url"], spec.get("request_headers"))
+    seen = answer.told()
+    example = Counterexample(f"GET {spec['url']}", " and ".join(missed), seen, (), command)
+    return Finding("http", Status.FAILED, (f"{spec['url']}: {seen}",), example)
+
+
+def _json(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _comparison_fault(spec: Spec) -> str:
+    if not any(name in spec for name in _COMPARE):
+        return f"needs one of {', '.join(_COMPARE)}"
+    return values.fault(spec)
+
+
+def _answer_fault(spec: Spec) -> str:
+    validate(spec["value"], values.FIELDS, "value")
+    return values.fault(spec["value"])
+
+
+CHECKS: dict[str, CheckKind] = {
+    "field": CheckKind(values.FIELDS | _COMPARISONS, _check_field, _comparison_fault),
+    "answer": CheckKind(
+        {
+            "id": text("the name under which the answer is given", required=True),
+            "question": text("what is asked", required=True),
+            "value": Field((dict,), "where the cluster tells the answer", required=True),
+        },
+        _check_answer,
+        _answer_fault,
+    ),
+    "dns": CheckKind(
+        {
+            "from": text("the pod that asks", required=True),
+            "name": text("the name that is asked for", required=True),
+            "resolves": Field(
+                (bool, str, dict), "true, false, an address, or where the cluster tells it"
+            ),
+        },
+        _check_dns,
+    ),
+    "http": CheckKind(
+        {
+            "from": text("the pod that asks; it needs curl", required=True),
+            "url": text("what is asked for", required=True),
+            "status": Field((int,), "the status wanted; 200 otherwise"),
+            "body_contains": text("text that the body must have"),
+            "json": Field((dict,), "values wanted in a JSON body, by path"),
+            "headers": Field((dict,), "response headers wanted"),
+            "request_headers": Field((dict,), "headers to send"),
+        },
+        _check_http,
+    ),
+}

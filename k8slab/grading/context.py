@@ -1,0 +1,69 @@
+"""What every check is given: the cluster, the place, and what was true at the set-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from k8slab.objects import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from k8slab.objects.meta import Object
+
+POLICY_KINDS = ("namespaces", "nodes", "pods", "services", "replicasets.apps")
+POLICIES = "networkpolicies.networking.k8s.io"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of a grader over one exercise."""
+
+    cluster: Any
+    namespace: str
+    setup: Sequence[Object] = ()
+    """The exercise's set-up manifests, with their namespaces filled in."""
+    baseline: frozenset[str] = frozenset()
+    """The flows (as text) that were open right after the set-up."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """What the learner typed, newest, by question."""
+    deadline: float = 10.0
+    """Seconds until what does not become true counts as not true."""
+
+    @property
+    def prompt(self) -> bool:
+        """Say whether the provider enforces before it answers (see `Polling`)."""
+        return bool("probe" in self.cluster.capabilities)
+
+    def quiet(self) -> bool:
+        """Say whether nothing is under way in the exercise's namespace.
+
+        Where the provider does not enforce before it answers, nobody can know: false.
+        """
+        if not self.prompt:
+            return False
+        return all(_settled(pod) for pod in self.cluster.list("pods", self.namespace)) and all(
+            _rolled_out(obj) for obj in self.cluster.list("deployments.apps", self.namespace)
+        )
+
+    def policy_objects(self) -> list[Object]:
+        """Return everything that decides about flows, for the policy engine."""
+        kinds = dict.fromkeys((*POLICY_KINDS, POLICIES))
+        return [obj for kind in kinds for obj in self.cluster.list(kind)]
+
+
+def _settled(pod: Object) -> bool:
+    phase = pod.get("status", {}).get("phase")
+    return phase not in (None, "Pending") and not meta.is_deleting(pod)
+
+
+def _rolled_out(obj: Object) -> bool:
+    status, spec = obj.get("status") or {}, obj.get("spec") or {}
+    generation = obj.get("metadata", {}).get("generation", 0)
+    wanted = spec.get("replicas", 1)
+    return (
+        status.get("observedGeneration", 0) >= generation
+        and status.get("updatedReplicas", 0) == wanted
+        and status.get("replicas", 0) == wanted
+    )

@@ -1,0 +1,147 @@
+"""Controls: what must hold before silence counts as "blocked".
+
+That nothing answers proves nothing by itself: the server may be dead, the client deleted,
+the network broken, policies not enforced. So a blocked flow counts only if
+
+- destination: on the wanted port something answers at the pod's own address from inside
+  that pod, where no policy applies (an outside address: it was reached in the baseline);
+- source: its agent works, and the same flow was open in the set-up's baseline, or the
+  source reaches somebody now;
+- enforcement: the drop was reported by the kernel, or canaries show on each node concerned
+  that an allowed flow passes and a denied one does not.
+
+None of these depends on the learner's policies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k8slab.grading.canaries import Canaries
+from k8slab.probes import Flow, Outcome, Party, observe
+from k8slab.probes.targets import Snapshot, named_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from k8slab.grading.context import Context
+    from k8slab.probes import Observation
+
+Lines = tuple[str, ...]
+
+
+def failing_control(
+    context: Context, blocked: Sequence[Observation], seen: Sequence[Observation]
+) -> Lines:
+    """Return why the blocked flows prove nothing, in lines for a learner; empty if they do.
+
+    `seen` holds every observation of the check, `blocked` those whose silence should count.
+    """
+    snapshot = Snapshot(context.cluster)
+    flows = [one.flow for one in blocked]
+    inside = {flow: inside_flows(snapshot, flow) for flow in flows}
+    # A pod to itself on a port where nobody listens: any outcome shows a working agent.
+    alive = [Flow(s, s, 1) for s in sorted({f.source for f in flows}) if s.kind == "pod"]
+    asked = list(dict.fromkeys([*(f for found in inside.values() for f in found or ()), *alive]))
+    answers = dict(zip(asked, observe(context.cluster, asked), strict=True))
+    return (
+        _destination(context, inside, answers)
+        or _source(context, flows, alive, answers, seen)
+        or _enforcement(context, snapshot, blocked)
+    )
+
+
+def _destination(
+    context: Context,
+    inside: Mapping[Flow, list[Flow] | None],
+    answers: Mapping[Flow, Observation],
+) -> Lines:
+    for flow, found in inside.items():
+        if found is None and str(flow) not in context.baseline:
+            return (
+                f"it is not known that {flow.destination} ever answered {flow.source}",
+                "set the exercise up again, so that the baseline is measured",
+            )
+        if found == []:
+            return (f"no pod stands behind {flow.destination}: is it blocked, or not there?",)
+        for one in found or ():
+            if answers[one].outcome is not Outcome.OPEN:
+                return (
+                    f"nothing answers on port {one.port}/{one.protocol} inside {one.source}",
+                    "a dead server is not a blocked one: bring it back, then check again",
+                )
+    return ()
+
+
+def _source(
+    context: Context,
+    flows: list[Flow],
+    alive: list[Flow],
+    answers: Mapping[Flow, Observation],
+    seen: Sequence[Observation],
+) -> Lines:
+    for flow in alive:
+        if answers[flow].outcome is Outcome.FAILED:
+            return (f"the client {flow.source} cannot be used: {answers[flow].detail}",)
+    reaching = {one.flow.source for one in seen if one.outcome is Outcome.OPEN}
+    for flow in flows:
+        if flow.source not in reaching and str(flow) not in context.baseline:
+            return (
+                f"{flow.source} reaches nobody; did it ever reach {flow.destination}?",
+                "set the exercise up again, so that the baseline is measured",
+            )
+    return ()
+
+
+def _enforcement(context: Context, snapshot: Snapshot, blocked: Sequence[Observation]) -> Lines:
+    unproved = [one.flow for one in blocked if not one.denial]
+    if not unproved:
+        return ()
+    nodes = sorted({node for flow in unproved for node in _nodes(snapshot, flow)})
+    return Canaries(context.cluster).failing(nodes, context.deadline)
+
+
+def inside_flows(snapshot: Snapshot, flow: Flow) -> list[Flow] | None:
+    """Return for each pod behind the destination the flow from itself to its own port.
+
+    ``None`` for a destination that is no pod of this cluster: nobody can ask its inside.
+    """
+    destination = flow.destination
+    if destination.kind == "svc":
+        return _service_backends(snapshot, flow)
+    if destination.kind != "pod":
+        return None
+    pod = snapshot.objects("pods", destination.namespace).get(destination.name)
+    if pod is None:
+        return []
+    port = flow.port if isinstance(flow.port, int) else named_port(pod, flow)
+    return [replace(flow, source=destination, port=port)]
+
+
+def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow]:
+    space, name = flow.destination.namespace, flow.destination.name
+    service = snapshot.objects("services", space).get(name) or {}
+    names = {
+        port.get("name") or ""
+        for port in (service.get("spec") or {}).get("ports") or ()
+        if flow.port in (port.get("port"), port.get("name"))
+    }
+    slices = snapshot.cluster.list(
+        "endpointslices.discovery.k8s.io", space, selector=f"kubernetes.io/service-name={name}"
+    )
+    found = []
+    for part in slices:
+        numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") in names]
+        for endpoint in part.get("endpoints") or ():
+            reference = endpoint.get("targetRef") or {}
+            if reference.get("kind") == "Pod" and numbers:
+                pod = Party("pod", reference["name"], reference.get("namespace") or space)
+                found.append(Flow(pod, pod, numbers[0], flow.protocol))
+    return found
+
+
+def _nodes(snapshot: Snapshot, flow: Flow) -> set[str]:
+    parties = [flow.source, *(one.source for one in inside_flows(snapshot, flow) or ())]
+    pods = [snapshot.objects("pods", p.namespace).get(p.name) for p in parties if p.kind == "pod"]
+    return {pod["spec"]["nodeName"] for pod in pods if pod and pod["spec"].get("nodeName")}

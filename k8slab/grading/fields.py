@@ -1,0 +1,79 @@
+"""What a part of an exercise file may hold: a table of fields, and a reader that explains.
+
+Every mapping of the format has such a table. It is the schema, the source of the messages,
+and of the reference page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ExerciseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WORDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: the types of its value, and what it means in a sentence."""
+
+    types: tuple[type, ...]
+    meaning: str
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+    """The only values allowed; empty for any."""
+
+    def fault(self, value: Any) -> str:
+        """Say what is wrong with a value; empty when nothing is."""
+        if isinstance(value, bool) and bool not in self.types:
+            return f"must be {self.expected}, not true or false"
+        if not isinstance(value, self.types):
+            return f"must be {self.expected}, not {_word(value)}"
+        if self.allowed and value not in self.allowed:
+            return f"is {value!r}; allowed are {', '.join(self.allowed)}"
+        return ""
+
+    @property
+    def expected(self) -> str:
+        """Say in words what a value must be."""
+        return " or ".join(_WORDS[kind] for kind in self.types)
+
+
+Fields = dict[str, Field]
+
+
+def text(meaning: str, *, required: bool = False, allowed: tuple[str, ...] = ()) -> Field:
+    """Describe a field that holds text."""
+    return Field((str,), meaning, required, allowed)
+
+
+def validate(value: Any, fields: Mapping[str, Field], place: str) -> None:
+    """Compare a mapping with its table; raises `ExerciseError` that begins with `place`."""
+    if not isinstance(value, dict):
+        raise ExerciseError(f"{place}: must be a mapping, not {_word(value)}")
+    for name, content in value.items():
+        field = fields.get(name)
+        if field is None:
+            raise ExerciseError(
+                f"{place}: unknown field {name!r}", hint=f"allowed are {', '.join(sorted(fields))}"
+            )
+        if fault := field.fault(content):
+            raise ExerciseError(f"{place}: field {name!r} {fault}", hint=field.meaning)
+    for name, field in fields.items():
+        if field.required and name not in value:
+            raise ExerciseError(f"{place}: field {name!r} is missing", hint=field.meaning)
+
+
+def _word(value: Any) -> str:
+    return next((word for kind, word in _WORDS.items() if type(value) is kind), "nothing")

@@ -1,0 +1,83 @@
+"""Ask by HTTP from inside a pod, with the pod's own curl."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k8slab.probes import Party
+
+SECONDS = 3
+"""How long one request may take; curl's exit code 28 then says that it was too long."""
+
+# curl's exit codes (its manual page) for what happens to learners.
+_EXITS = {
+    6: "the name could not be resolved (curl 6)",
+    7: "nobody accepted the connection (curl 7)",
+    28: "no answer in time (curl 28)",
+    35: "the TLS handshake failed (curl 35)",
+    52: "the server closed without an answer (curl 52)",
+    56: "the connection broke (curl 56)",
+    60: "the certificate is not trusted (curl 60)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response; `status` is 0 and `error` says why when there was none."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
+    body: str = ""
+    error: str = ""
+
+    def told(self) -> str:
+        """Say in a few words what came back."""
+        return self.error or f"status {self.status}"
+
+
+def _curl(url: str, headers: Mapping[str, str] | None) -> list[str]:
+    words = ["curl", "-sS", "-i", "-m", str(SECONDS), url]
+    for name, value in (headers or {}).items():
+        words += ["-H", f"{name}: {value}"]
+    return words
+
+
+def command_line(source: Party, url: str, headers: Mapping[str, str] | None = None) -> str:
+    """Return the command with which a learner can ask the same."""
+    inside = shlex.join(_curl(url, headers))
+    return f"kubectl -n {source.namespace} exec {source.name} -- {inside}"
+
+
+def get(cluster: Any, source: Party, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask from a pod; raises `ProbeError` when curl itself cannot be run."""
+    done = cluster.exec(source.namespace, source.name, _curl(url, headers), deadline=SECONDS + 10)
+    if done.code in (126, 127):
+        raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
+    if done.code:
+        return Answer(error=_EXITS.get(done.code, f"curl ended with {done.code}"))
+    return parse(done.stdout)
+
+
+def parse(text: str) -> Answer:
+    """Read what ``curl -i`` printed; interim answers (100 Continue) are passed over."""
+    text = text.replace("\r\n", "\n")
+    while True:
+        head, _, body = text.partition("\n\n")
+        first, *lines = head.splitlines() or [""]
+        words = first.split()
+        if len(words) < 2 or not words[1].isdigit():
+            raise ProbeError(f"this is no HTTP answer: {first!r}")
+        status = int(words[1])
+        if status >= 200:
+            break
+        text = body
+    pairs = (line.partition(":") for line in lines)
+    return Answer(status, {name.strip().lower(): value.strip() for name, _, value in pairs}, body)

@@ -1,0 +1,92 @@
+"""Values that the cluster tells now: what an answer or a field is compared with.
+
+An exercise never stores a right answer; it says where the answer can be read:
+
+    {object: pods/web, path: status.podIP}          a field of an object
+    {count: pods, selector: app=web}                how many there are
+    {names: pods, selector: app=web}                which there are, comma-separated
+    {object: pods/web, path: status.podIP, in: 10.244.0.0/26}      yes or no
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import UsageError
+from k8slab.grading.fields import Fields, text
+from k8slab.objects import meta, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k8slab.grading.context import Context
+
+FIELDS: Fields = {
+    "object": text("an object as RESOURCE/NAME, for example pods/web or deployments.apps/web"),
+    "path": text("where in the object, for example status.podIP"),
+    "in": text("an address range; the value is then yes or no"),
+    "count": text("a resource whose objects are counted, for example pods"),
+    "names": text("a resource whose objects are named"),
+    "selector": text("a label selector for count, names, or object without a name"),
+    "namespace": text("where to look; the exercise's namespace otherwise"),
+}
+
+
+def fault(spec: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value's description; empty when nothing is."""
+    given = [key for key in ("object", "count", "names") if key in spec]
+    if len(given) != 1:
+        return "needs exactly one of object, count, names"
+    if given == ["object"] and "path" not in spec:
+        return "needs a path beside object"
+    return ""
+
+
+def read(context: Context, spec: Mapping[str, Any]) -> Any:
+    """Return the value as the cluster has it now; ``None`` when there is none."""
+    namespace = spec.get("namespace", context.namespace)
+    selector = spec.get("selector", "")
+    for key in ("count", "names"):
+        if key in spec:
+            listed = context.cluster.list(spec[key], namespace, selector=selector)
+            names = sorted(meta.name_of(obj) for obj in listed)
+            return len(names) if key == "count" else ", ".join(names)
+    value = paths.at(find(context, spec), spec["path"])
+    return _contains(spec["in"], value) if "in" in spec and value is not None else value
+
+
+def find(context: Context, spec: Mapping[str, Any]) -> Any:
+    """Return the object that ``object`` (and ``selector``) mean, or ``None``."""
+    namespace = spec.get("namespace", context.namespace)
+    resource, _, name = spec["object"].partition("/")
+    if name:
+        return context.cluster.get(resource, name, namespace)
+    found = context.cluster.list(resource, namespace, selector=spec.get("selector", ""))
+    live = [obj for obj in found if not meta.is_deleting(obj)]
+    return live[0] if live else None
+
+
+def _contains(block: str, value: Any) -> str:
+    try:
+        return "yes" if ipaddress.ip_address(str(value)) in ipaddress.ip_network(block) else "no"
+    except ValueError as error:
+        raise UsageError(f"cannot tell whether {value!r} is in {block!r}: {error}") from error
+
+
+def as_text(value: Any) -> str:
+    """Return a value as a learner would type it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def same(typed: str, value: Any) -> bool:
+    """Compare what was typed with a value: case, spaces and the order of a list do not count."""
+
+    def parts(text_: str) -> list[str]:
+        return sorted(part for part in text_.lower().replace(",", " ").split() if part)
+
+    return value is not None and parts(typed) == parts(as_text(value))

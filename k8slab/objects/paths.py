@@ -1,0 +1,51 @@
+"""Find values in an object by a path: ``status.conditions[type=Ready].status``.
+
+Steps are separated by dots; ``[0]`` picks from a list by number, ``[key=value]`` the first
+element whose field has this value, ``["a.b/c"]`` a key that contains dots.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from k8slab.errors import UsageError
+
+_STEP = re.compile(
+    r'\[(?P<index>\d+)\]|\["(?P<quoted>[^"]*)"\]|\[(?P<key>[\w./-]+)=(?P<value>[^\]]*)\]'
+    r"|\.?(?P<name>[\w/-]+)"
+)
+
+MISSING = None
+
+
+def at(obj: Any, path: str) -> Any:
+    """Return the value at `path`, or ``None`` when any step leads nowhere."""
+    position = 0
+    value = obj
+    while position < len(path):
+        step = _STEP.match(path, position)
+        if step is None:
+            raise UsageError(
+                f"cannot read the path {path!r} at {path[position:]!r}",
+                hint="write spec.replicas, status.podIPs[0].ip or conditions[type=Ready].status",
+            )
+        value = _child(value, step)
+        if value is None:
+            return MISSING
+        position = step.end()
+    return value
+
+
+def _child(value: Any, step: re.Match) -> Any:
+    if step["index"] is not None:
+        number = int(step["index"])
+        return value[number] if isinstance(value, list) and number < len(value) else None
+    if step["key"] is not None:
+        found = value if isinstance(value, list) else ()
+        return next(
+            (v for v in found if isinstance(v, dict) and str(v.get(step["key"])) == step["value"]),
+            None,
+        )
+    name = step["quoted"] if step["quoted"] is not None else step["name"]
+    return value.get(name) if isinstance(value, dict) else None
