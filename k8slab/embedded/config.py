@@ -100,3 +100,35 @@ class ClusterPaths:
 
 INSIDE = Path("/k8slab")
 """`ClusterPaths.inside` as the daemon sees it: ``store.sqlite``, ``pki/``, ``logs/``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldHost:
+    """One machine outside of the cluster: the network it is in, its address and names."""
+
+    network: str
+    """``internet``, ``corp`` or ``laptop``: a key of `network.Network.world`."""
+    address: str
+    names: tuple[str, ...]
+    role: str
+    """What it runs: ``web``, ``dns``, ``database`` or ``client``."""
+
+
+WORLD_RANGES = {
+    "internet": ["203.0.113.0/24", "198.51.100.0/24"],
+    "corp": ["192.168.1.0/24"],
+}
+"""The ranges behind the router: documentation addresses (RFC 5737) as the internet."""
+
+WORLD_HOSTS = [
+    WorldHost("internet", "203.0.113.10", ("example.com", "www.example.com"), "web"),
+    WorldHost("internet", "203.0.113.20", ("example.org", "www.example.org"), "web"),
+    WorldHost("internet", "203.0.113.53", ("dns.example.net",), "dns"),
+    WorldHost("internet", "198.51.100.10", ("api.example.net",), "web"),
+    WorldHost("internet", "198.51.100.20", ("cdn.example.net",), "web"),
+    WorldHost("corp", "192.168.1.10", ("db.corp.test",), "database"),
+    WorldHost("corp", "192.168.1.20", ("wiki.corp.test",), "web"),
+    WorldHost("corp", "192.168.1.53", ("dns.corp.test",), "dns"),
+    # A machine beside the nodes, outside of the cluster: it sees NodePorts and load balancers.
+    WorldHost("laptop", "172.18.0.250", ("laptop",), "client"),
+]

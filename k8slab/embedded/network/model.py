@@ -8,7 +8,7 @@ canonical form, both IP families mixed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 Direction = Literal["ingress", "egress"]
@@ -117,3 +117,13 @@ class Denial:
     destination: str
     destination_port: int
     """After DNAT: the pod's own port, not the Service's."""
+
+
+class HostPort(NamedTuple):
+    """A port of the node's own addresses that leads to a pod (``hostPort``)."""
+
+    protocol: Protocol
+    host_ip: str
+    """Empty for every address of the node."""
+    host_port: int
+    container_port: int

@@ -1,0 +1,385 @@
+"""Links, addresses, routes and neighbours by rtnetlink, without a program in between.
+
+A function such as `veth` or `route` returns a `Message`: the bytes of one request and
+the words for it. `Netlink.send` hands a batch of them to the kernel in one system call,
+reads one acknowledgement for each, and raises `KernelError` with the words of the first
+that failed. A socket belongs for good to the network namespace in which it was made.
+Sources: rtnetlink(7), netlink(7), linux/if_link.h, linux/rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.linux import in_netns
+from k8slab.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_ERROR, _DONE = 2, 3
+_REQUEST, _ACK, _EXCL, _CREATE, _REPLACE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x100, 0x300
+_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _DELNEIGH = 20, 24, 25, 28, 29
+_GROUP_LINK = 1
+
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 3, 4, 10, 16
+_IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 18, 26, 28, 29
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_MCAST_SNOOPING = 1, 2, 1, 23
+_SKIP_STATISTICS = 1 << 3
+_INET_CONF, _DEVCONF_PROXY_ARP = 1, 3
+_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
+_OPER_UP = 6
+_IFF_UP = 1
+
+_ONLINK = 4
+_RTN = {"unicast": 1, "local": 2, "blackhole": 6, "unreachable": 7}
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
+_TABLE_MAIN, _TABLE_LOCAL = 254, 255
+_PERMANENT = 0x80
+
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_SECONDS_FOR_UP = 5.0
+"""A veth is up within 0.1 ms; the kernel's slow path for link events takes one second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request: what it asks for in words, its type, flags and body."""
+
+    what: str
+    kind: int
+    flags: int
+    body: bytes
+    missing_is_fine: bool = False
+    """True for a deletion that is content when there is nothing to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface, as the kernel describes it."""
+
+    index: int
+    name: str
+    mac: str
+    up: bool
+    """True when it can carry packets: IFLA_OPERSTATE is UP (RFC 2863)."""
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    size = 4 + len(value)
+    return struct.pack("=HH", size, kind) + value + bytes(-size % 4)
+
+
+def _u32(kind: int, value: int) -> bytes:
+    return _attribute(kind, struct.pack("=I", value))
+
+
+def _text(kind: int, value: str) -> bytes:
+    return _attribute(kind, value.encode() + b"\0")
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
+
+
+def _ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    return _LINK.pack(socket.AF_UNSPEC, 0, index, flags, change)
+
+
+def _new_link(what: str, body: bytes) -> Message:
+    return Message(what, _NEWLINK, _CREATE | _EXCL, body)
+
+
+def bridge(name: str, mac: str) -> Message:
+    """Make a bridge without spanning tree, so that its ports forward at once."""
+    options = _attribute(_BR_MCAST_SNOOPING, b"\0")
+    info = _text(_INFO_KIND, "bridge") + _attribute(_INFO_DATA, options)
+    body = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
+    body += _attribute(_IFLA_LINKINFO, info)
+    return _new_link(f"add bridge {name}", _ifinfo() + body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VethEnd:
+    """One end of a veth pair; `netns` is a descriptor, or -1 for the namespace asked."""
+
+    name: str
+    mac: str
+    netns: int = -1
+
+    def _attributes(self, mtu: int) -> bytes:
+        body = _text(_IFLA_IFNAME, self.name) + _attribute(_IFLA_ADDRESS, _mac(self.mac))
+        body += _u32(_IFLA_MTU, mtu)
+        return body + (_u32(_IFLA_NET_NS_FD, self.netns) if self.netns >= 0 else b"")
+
+
+def veth(near: VethEnd, far: VethEnd, *, mtu: int = 1500) -> Message:
+    """Make a pair of connected interfaces, each where it belongs from the first moment."""
+    peer = _attribute(_VETH_PEER, _ifinfo() + far._attributes(mtu))  # noqa: SLF001 - one idea
+    info = _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, peer)
+    body = near._attributes(mtu) + _attribute(_IFLA_LINKINFO, info)  # noqa: SLF001
+    return _new_link(f"add veth pair {near.name} - {far.name}", _ifinfo() + body)
+
+
+def up(link: Link) -> Message:
+    """Set a link administratively up; it carries packets once `Netlink.wait_up` returns."""
+    return Message(f"set {link.name} up", _NEWLINK, 0, _ifinfo(link.index, _IFF_UP, _IFF_UP))
+
+
+def down(link: Link) -> Message:
+    """Set a link down: nothing passes any more, and its routes go."""
+    return Message(f"set {link.name} down", _NEWLINK, 0, _ifinfo(link.index, 0, _IFF_UP), True)
+
+
+def join_bridge(link: Link, master: Link) -> Message:
+    """Make a link a port of a bridge."""
+    body = _ifinfo(link.index) + _u32(_IFLA_MASTER, master.index)
+    return Message(f"make {link.name} a port of {master.name}", _NEWLINK, 0, body)
+
+
+def without_own_ipv6(link: Link) -> Message:
+    """Give a link no link-local IPv6 address: no solicitations, no duplicate detection."""
+    mode = _attribute(_INET6_ADDR_GEN_MODE, bytes([_ADDR_GEN_NONE]))
+    body = _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
+    what = f"set the IPv6 address mode of {link.name}"
+    return Message(what, _NEWLINK, 0, _ifinfo(link.index) + body)
+
+
+def with_proxy_arp(link: Link) -> Message:
+    """Let a link answer ARP for every address that this namespace can route to."""
+    conf = _attribute(_INET_CONF, _u32(_DEVCONF_PROXY_ARP, 1))
+    body = _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET, conf))
+    return Message(f"set proxy_arp on {link.name}", _NEWLINK, 0, _ifinfo(link.index) + body)
+
+
+def delete_link(link: Link) -> Message:
+    """Delete a link and, for a veth, its other end. Blocks for some 30 ms in the kernel."""
+    return Message(f"delete link {link.name}", _DELLINK, 0, _ifinfo(link.index), True)
+
+
+def address(link: Link, interface: str) -> Message:
+    """Give `link` an address with its prefix length, for example ``172.18.0.2/16``."""
+    value = ip_interface(interface)
+    family = socket.AF_INET if value.version == 4 else socket.AF_INET6
+    head = struct.pack("=BBBBi", family, value.network.prefixlen, 0x80, 0, link.index)
+    body = _attribute(1, value.ip.packed) + _attribute(2, value.ip.packed)
+    flags = _CREATE | _REPLACE
+    return Message(f"add address {interface} to {link.name}", _NEWADDR, flags, head + body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route of the main table (of the local table for `kind` ``local``)."""
+
+    to: str
+    """A prefix, or ``default`` as ``0.0.0.0/0`` or ``::/0``."""
+    link: Link | None = None
+    via: str = ""
+    source: str = ""
+    kind: str = "unicast"
+    onlink: bool = False
+    """Believe that `via` is reachable on `link`, although no route says so."""
+    protocol: int = 80
+    """Who made it (rtm_protocol): 80 is Calico's Felix; iproute2 prints it as ``proto 80``."""
+
+    def _body(self) -> bytes:
+        network = ip_network(self.to)
+        family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        scope = _SCOPE_UNIVERSE
+        if self.kind == "local":
+            scope = _SCOPE_HOST
+        elif self.link and not self.via and network.version == 4:
+            scope = _SCOPE_LINK
+        head = struct.pack(
+            "=BBBBBBBBI",
+            *(family, network.prefixlen, 0, 0),
+            _TABLE_LOCAL if self.kind == "local" else _TABLE_MAIN,
+            *(self.protocol, scope, _RTN[self.kind], _ONLINK if self.onlink else 0),
+        )
+        body = _attribute(1, network.network_address.packed) if network.prefixlen else b""
+        body += _attribute(5, ip_address(self.via).packed) if self.via else b""
+        body += _attribute(7, ip_address(self.source).packed) if self.source else b""
+        return head + body + (_u32(4, self.link.index) if self.link else b"")
+
+    def __str__(self) -> str:
+        via = f" via {self.via}" if self.via else ""
+        return f"{self.kind} route {self.to}{via}" + (f" dev {self.link.name}" if self.link else "")
+
+
+def route(value: Route) -> Message:
+    """Add a route, or replace the one to the same prefix."""
+    return Message(f"add {value}", _NEWROUTE, _CREATE | _REPLACE, value._body())  # noqa: SLF001
+
+
+def delete_route(value: Route) -> Message:
+    """Delete a route; fine when it has gone already."""
+    return Message(f"delete {value}", _DELROUTE, 0, value._body(), True)  # noqa: SLF001
+
+
+def neighbour(link: Link, ip: str, mac: str) -> Message:
+    """Tell for good which hardware address has `ip` on `link`: nothing is ever asked."""
+    head = struct.pack("=BxxxiHBB", _family(ip), link.index, _PERMANENT, 0, 0)
+    body = _attribute(1, ip_address(ip).packed) + _attribute(2, _mac(mac))
+    what = f"add neighbour {ip} is {mac} on {link.name}"
+    return Message(what, _NEWNEIGH, _CREATE | _REPLACE, head + body)
+
+
+def delete_neighbour(link: Link, ip: str) -> Message:
+    """Forget a neighbour; fine when it has gone already."""
+    head = struct.pack("=BxxxiHBB", _family(ip), link.index, 0, 0, 0)
+    body = _attribute(1, ip_address(ip).packed)
+    return Message(f"delete neighbour {ip} on {link.name}", _DELNEIGH, 0, head + body, True)
+
+
+@cache
+def ipv6_exists() -> bool:
+    """Tell whether this kernel has IPv6 at all."""
+    return Path("/proc/sys/net/ipv6").exists()
+
+
+def quiet(link: Link) -> list[Message]:
+    """Keep IPv6 from talking on `link` by itself, where there is IPv6."""
+    return [without_own_ipv6(link)] if ipv6_exists() else []
+
+
+_GONE = {errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.ENXIO, errno.EADDRNOTAVAIL}
+
+
+class Netlink:
+    """A socket for requests in one network namespace; not for several threads at once."""
+
+    def __init__(self, netns: int) -> None:
+        self.netns = netns
+        with in_netns(netns):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Do all of it, in order; raise `KernelError` for the first that was refused."""
+        batch = list(messages)
+        first = self._sequence + 1
+        data = b"".join(self._pack(message, _ACK) for message in batch)
+        self._socket.sendall(data)
+        failure: KernelError | None = None
+        waiting = len(batch)
+        while waiting:
+            for sequence, kind, body in _messages(self._socket.recv(1 << 16)):
+                if kind != _ERROR or not first <= sequence < first + len(batch):
+                    continue
+                waiting -= 1
+                failure = failure or _refusal(batch[sequence - first], body)
+        if failure:
+            raise failure
+
+    def link(self, name: str) -> Link:
+        """Return the link with this name."""
+        body = _ifinfo() + _text(_IFLA_IFNAME, name) + _u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+        request = Message(f"look up link {name}", _GETLINK, 0, body)
+        self._socket.sendall(self._pack(request, 0))
+        while True:
+            for sequence, kind, answer in _messages(self._socket.recv(1 << 16)):
+                if sequence != self._sequence:
+                    continue
+                if kind == _ERROR and (failure := _refusal(request, answer)):
+                    raise failure
+                if kind == _NEWLINK:
+                    return _link(answer)
+
+    def links(self) -> list[Link]:
+        """Return every link of the namespace."""
+        request = Message("list the links", _GETLINK, _DUMP, _ifinfo())
+        self._socket.sendall(self._pack(request, 0))
+        found: list[Link] = []
+        while True:
+            for sequence, kind, answer in _messages(self._socket.recv(1 << 17)):
+                if sequence != self._sequence:
+                    continue
+                if kind == _DONE:
+                    return found
+                if kind == _ERROR and (failure := _refusal(request, answer)):
+                    raise failure
+                found.append(_link(answer))
+
+    def wait_up(self, name: str) -> Link:
+        """Return the link once it can carry packets; `KernelError` when it cannot.
+
+        ``ip link set up`` returns before that, and the first packets then wait a second.
+        """
+        link = self.link(name)
+        if link.up:
+            return link
+        with in_netns(self.netns):
+            events = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+        with events:
+            events.bind((0, _GROUP_LINK))
+            deadline = time.monotonic() + _SECONDS_FOR_UP
+            while not (link := self.link(name)).up:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([events], [], [], left)[0]:
+                    what = f"link {name} did not come up within {_SECONDS_FOR_UP:.0f} s"
+                    raise KernelError(what, errno=errno.ETIMEDOUT)
+                events.recv(1 << 16)
+        return link
+
+    def _pack(self, message: Message, flags: int) -> bytes:
+        self._sequence += 1
+        size = _HEADER.size + len(message.body)
+        flags |= _REQUEST | message.flags
+        head = _HEADER.pack(size, message.kind, flags, self._sequence, 0)
+        return head + message.body + bytes(-size % 4)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Split what a socket returned into sequence number, type and body."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        size, kind, _flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        yield sequence, kind, data[offset + _HEADER.size : offset + size]
+        offset += (size + 3) & ~3
+
+
+def _refusal(message: Message, body: bytes) -> KernelError | None:
+    number = -struct.unpack_from("=i", body)[0]
+    if number == 0 or (message.missing_is_fine and number in _GONE):
+        return None
+    return KernelError(f"{message.what}: {os.strerror(number)}", errno=number)
+
+
+def _link(body: bytes) -> Link:
+    index = _LINK.unpack_from(body)[2]
+    attributes = dict(_attributes(body[_LINK.size :]))
+    name = attributes[_IFLA_IFNAME].rstrip(b"\0").decode()
+    mac = attributes.get(_IFLA_ADDRESS, b"").hex(":")
+    return Link(index, name, mac, attributes[_IFLA_OPERSTATE][0] == _OPER_UP)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(data):
+        size, kind = struct.unpack_from("=HH", data, offset)
+        yield kind & 0x3FFF, data[offset + 4 : offset + size]
+        offset += (size + 3) & ~3

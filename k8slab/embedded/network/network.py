@@ -1,0 +1,285 @@
+"""The network room's face: nodes, pods, Services and policies become kernel state.
+
+The methods run on the event loop and hand their work to the kernel thread, where all the
+state lives; awaiting one means that the kernel has acknowledged it. See `switch` for what
+is between the nodes, `calico` for a pod's link, `services` and `policies` for the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.network import calico
+from k8slab.embedded.network.ipam import Ipam
+from k8slab.embedded.network.model import Denial
+from k8slab.embedded.network.netlink import Netlink
+from k8slab.embedded.network.node import Node, Pod, reap
+from k8slab.embedded.network.policies import Policies
+from k8slab.embedded.network.queue import KernelQueue
+from k8slab.embedded.network.services import Services
+from k8slab.embedded.network.switch import Switch
+from k8slab.errors import ClusterError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.network.model import Direction, HostPort, PolicyDirection, ServicePort
+    from k8slab.embedded.network.nflog import Report
+    from k8slab.embedded.network.services import ServiceKey
+
+_log = logging.getLogger(__name__)
+_FIRST_NODE = 2
+"""The router has the first address of a node range, the nodes have those after it."""
+
+
+def _ignore(_denial: Denial) -> None:
+    """Stand for the listener until there is one."""
+
+
+class Network:
+    """The kernel's network of one cluster. The calling process' namespace is its switch."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        if config.cni != calico.NAME:
+            raise UsageError(f"CNI {config.cni!r} is not known", hint=f"Known: {calico.NAME}.")
+        if config.proxy_mode != "nftables":
+            raise UsageError(
+                f"kube-proxy mode {config.proxy_mode!r} is not known", hint="Known: nftables."
+            )
+        self.on_denial: Callable[[Denial], None] = _ignore
+        self.lost_denials = 0
+        """How often the kernel dropped packets faster than it could report them."""
+        self._config = config
+        self._queue = KernelQueue()
+        self._switch = Switch(config.node_cidrs)
+        self._ipams = [Ipam(cidr) for cidr in config.pod_cidrs]
+        self._nodes: dict[str, Node] = {}
+        self._pods: dict[str, Pod] = {}
+        self._owners: dict[str, Pod] = {}
+        self._sandboxes = 0
+        self._services = Services()
+        self._policies = Policies()
+        self._announced: dict[str, str] = {}
+
+    @property
+    def world(self) -> Mapping[str, int]:
+        """Return the namespaces outside of the cluster: ``internet``, ``corp``, ``laptop``."""
+        return self._switch.world
+
+    async def start(self) -> None:
+        """Build switch, router and the world outside."""
+        await self._queue.run(self._switch.start)
+
+    async def close(self) -> None:
+        """Let every namespace go and take the switch down."""
+        loop = asyncio.get_running_loop()
+        for node in self._nodes.values():
+            loop.remove_reader(node.log)
+        await self._queue.run(self._close)
+        await self._queue.close()
+
+    async def add_node(self, name: str) -> list[str]:
+        """Make a node and return its addresses, one for each node range."""
+        node = await self._queue.run(self._add_node, name)
+        asyncio.get_running_loop().add_reader(node.log, self._read_denials, node)
+        return list(node.addresses)
+
+    async def remove_node(self, name: str) -> None:
+        """Remove a node, its pods' links and its blocks."""
+        node = self._node(name)
+        asyncio.get_running_loop().remove_reader(node.log)
+        await self._queue.run(self._remove_node, node)
+
+    def node_netns(self, name: str) -> int:
+        """Return the descriptor of a node's network namespace; `Network` closes it."""
+        return self._node(name).netns
+
+    def pod_cidrs(self, name: str) -> list[str]:
+        """Return the blocks of a node, those of one family in the order of claiming."""
+        return [block for ipam in self._ipams for block in ipam.blocks(name)]
+
+    async def attach_pod(
+        self, *, node: str, uid: str, netns: int, host_ports: Iterable[HostPort] = ()
+    ) -> list[str]:
+        """Connect a pod's namespace and return its addresses; packets pass on return.
+
+        Policies that select `uid` (given to `sync_policies` before) are in force before the
+        pod is connected. `netns` stays the caller's. A pod that is attached already is
+        detached first: it has a new sandbox.
+        """
+        ports = list(host_ports)
+        pod = await self._queue.run(self._attach, self._node(node), uid, netns, ports)
+        return list(pod.addresses)
+
+    async def detach_pod(self, uid: str) -> None:
+        """Cut a pod off and free its addresses; fine when it is not attached."""
+        await self._queue.run(self._detach, uid)
+
+    async def sync_services(self, ports: Mapping[ServiceKey, ServicePort]) -> None:
+        """Serve exactly these Service ports on every node; changes the difference."""
+        await self._queue.run(lambda: self._services.sync(ports, self._nodes.values()))
+
+    async def sync_policies(self, directions: Iterable[PolicyDirection]) -> None:
+        """Enforce exactly these policies; on return no packet passes that they deny."""
+        wanted = list(directions)
+        await self._queue.run(lambda: self._policies.sync(wanted, self._nodes.values()))
+
+    async def announce_load_balancer(self, address: str, node: str | None) -> None:
+        """Let `node` answer for a load balancer's address on the switch; ``None`` ends it."""
+        await self._queue.run(self._announce, address, node)
+
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            known = ", ".join(self._nodes) or "none"
+            raise ClusterError(f"there is no node {name!r}", hint=f"Nodes: {known}.")
+        return self._nodes[name]
+
+    # Below: on the kernel thread.
+
+    def _close(self) -> None:
+        for node in self._nodes.values():
+            node.close()
+        self._nodes.clear()
+        self._switch.close()
+
+    def _add_node(self, name: str) -> Node:
+        if name in self._nodes:
+            raise ClusterError(f"node {name!r} is there already")
+        node = Node(name, self._node_addresses(name), self._config)
+        taken = {node.port for node in self._nodes.values()}
+        node.port = next(f"node{n}" for n in range(len(taken) + 1) if f"node{n}" not in taken)
+        node.start(self._switch)
+        blocks = [ipam.add_node(name) for ipam in self._ipams]
+        for other in self._nodes.values():
+            other.know(node)
+            node.know(other)
+            for cidr in self.pod_cidrs(other.name):
+                node.route_block(cidr, other)
+        self._services.bring_up(node)
+        self._nodes[name] = node
+        for cidr in blocks:
+            self._spread(node, cidr)
+        return node
+
+    def _node_addresses(self, name: str) -> list[str]:
+        """Return a node's addresses: by its place among the configured names, else a free one."""
+        names = self._config.node_names
+        taken = {address for node in self._nodes.values() for address in node.addresses}
+        found = []
+        for cidr in self._config.node_cidrs:
+            network = ip_network(cidr)
+            if name in names:
+                found.append(str(network[_FIRST_NODE + names.index(name)]))
+                continue
+            start = _FIRST_NODE + len(names)
+            found.append(
+                next(
+                    str(network[number])
+                    for number in range(start, start + len(taken) + 1)
+                    if str(network[number]) not in taken
+                )
+            )
+        return found
+
+    def _spread(self, node: Node, cidr: str) -> None:
+        """Make a node's new block known to all nodes."""
+        node.own_block(cidr)
+        for other in self._nodes.values():
+            if other is not node:
+                other.route_block(cidr, node)
+
+    def _remove_node(self, node: Node) -> None:
+        del self._nodes[node.name]
+        for cidr in self.pod_cidrs(node.name):
+            for other in self._nodes.values():
+                other.forget_block(cidr)
+        for ipam in self._ipams:
+            ipam.remove_node(node.name)
+        for pod in node.pods.values():
+            del self._pods[pod.uid]
+            del self._owners[pod.interface]
+        for address in [a for a, name in self._announced.items() if name == node.name]:
+            del self._announced[address]
+        node.close()
+
+    def _attach(self, node: Node, uid: str, netns: int, ports: list[HostPort]) -> Pod:
+        self._detach(uid)
+        self._sandboxes += 1
+        interface = calico.interface_name(uid, self._sandboxes)
+        pod = Pod(uid, node.name, interface, tuple(self._allocate(node)))
+        self._pods[uid] = node.pods[uid] = self._owners[interface] = pod
+        try:
+            self._policies.before_attach(node, pod)
+            node.attach(pod, netns, ports)
+        except BaseException:
+            self._forget(node, pod)
+            raise
+        return pod
+
+    def _allocate(self, node: Node) -> list[str]:
+        addresses = []
+        for ipam in self._ipams:
+            before = ipam.blocks(node.name)
+            addresses.append(ipam.allocate(node.name))
+            for cidr in ipam.blocks(node.name)[len(before) :]:
+                self._spread(node, cidr)
+        return addresses
+
+    def _detach(self, uid: str) -> None:
+        if pod := self._pods.get(uid):
+            node = self._nodes[pod.node]
+            node.detach(pod)
+            self._forget(node, pod)
+            here = Netlink(node.netns)
+            self._queue.later(partial(reap, here, pod.interface), finish=here.close)
+
+    def _forget(self, node: Node, pod: Pod) -> None:
+        del self._pods[pod.uid], node.pods[pod.uid], self._owners[pod.interface]
+        for ipam, address in zip(self._ipams, pod.addresses, strict=True):
+            ipam.free(node.name, address)
+        self._policies.after_detach(node, pod)
+
+    def _announce(self, address: str, name: str | None) -> None:
+        before = self._announced.get(address)
+        if before == name:
+            return
+        if before is not None:
+            self._nodes[before].stop_serving(str(ip_address(address)))
+            del self._announced[address]
+        if name is not None:
+            self._node(name).serve(str(ip_address(address)))
+            self._announced[address] = name
+
+    # Below: on the event loop.
+
+    def _read_denials(self, node: Node) -> None:
+        lost = node.log.lost
+        for report in node.log.read():
+            direction, _, interface = report.prefix.partition(" ")
+            # A pod that has just gone has no UID any more to report for.
+            if pod := self._owners.get(interface):
+                self.on_denial(
+                    _denial(report, pod, "ingress" if direction == "ingress" else "egress")
+                )
+        if node.log.lost > lost:
+            self.lost_denials += node.log.lost - lost
+            _log.warning("node %s: packets were denied faster than they are read", node.name)
+
+
+def _denial(report: Report, pod: Pod, direction: Direction) -> Denial:
+    return Denial(
+        time=report.time,
+        node=pod.node,
+        direction=direction,
+        pod_uid=pod.uid,
+        protocol=report.protocol,
+        source=report.source,
+        source_port=report.source_port,
+        destination=report.destination,
+        destination_port=report.destination_port,
+    )

@@ -1,0 +1,69 @@
+"""The kernel's packet rules, through libnftables: text in, error text out.
+
+libnftables is what the ``nft`` program itself is made of, so the text is exactly what
+nft(8) reads; one call is one transaction, all or nothing. A context is made in the
+network namespace for which it speaks, and each run enters that namespace again, since
+the library may open another socket.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+from k8slab.embedded.linux import in_netns
+from k8slab.errors import EnvironmentLacksError, KernelError
+
+_SHOWN = 400
+"""How much of a refused transaction an error shows."""
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libnftables.so.1")
+    except OSError as error:
+        raise EnvironmentLacksError(
+            f"libnftables cannot be loaded: {error}",
+            hint="Install nftables (Debian, Ubuntu: apt-get install nftables).",
+        ) from error
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    for name in ("nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+        getattr(library, name).restype = ctypes.c_char_p
+    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return library
+
+
+class Nft:
+    """nft(8) in one network namespace; not for several threads at once."""
+
+    def __init__(self, netns: int) -> None:
+        self._netns = netns
+        self._library = _library()
+        with in_netns(netns):
+            self._context = self._library.nft_ctx_new(0)
+        if not self._context:
+            raise KernelError("libnftables gave no context")
+        self._library.nft_ctx_buffer_output(self._context)
+        self._library.nft_ctx_buffer_error(self._context)
+
+    def run(self, text: str) -> str:
+        """Apply `text` as one transaction and return what it printed; `KernelError` if refused."""
+        with in_netns(self._netns):
+            failed = self._library.nft_run_cmd_from_buffer(self._context, text.encode())
+        output = self._library.nft_ctx_get_output_buffer(self._context) or b""
+        errors = self._library.nft_ctx_get_error_buffer(self._context) or b""
+        if failed:
+            shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "\n..."
+            raise KernelError(f"nft refused: {errors.decode().strip()}\n{shown}")
+        return str(output.decode())
+
+    def close(self) -> None:
+        """Free the context; the kernel keeps the rules."""
+        if self._context:
+            self._library.nft_ctx_free(self._context)
+            self._context = None

@@ -1,0 +1,204 @@
+"""One node: a network namespace with its links, its tables of rules and its pods.
+
+Everything here runs on the kernel thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from k8slab.embedded import linux
+from k8slab.embedded.network import (
+    calico,
+    netlink,
+    ruleset_nat,
+    ruleset_policy,
+    ruleset_proxy,
+    switch,
+    sysctl,
+)
+from k8slab.embedded.network.netlink import Netlink, Route
+from k8slab.embedded.network.nflog import PacketLog
+from k8slab.embedded.network.nft import Nft
+from k8slab.embedded.network.ruleset import Table, of_family
+from k8slab.embedded.network.ruleset_proxy import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.network.model import HostPort
+    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+    from k8slab.embedded.network.switch import Switch
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that is connected."""
+
+    uid: str
+    node: str
+    interface: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Tables:
+    """What is known of a node's three tables in one address family."""
+
+    place: Place
+    proxy: Table = field(init=False)
+    policy: Table = field(init=False)
+    nat: Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        family = self.place.family
+        self.proxy = Table(family, ruleset_proxy.TABLE)
+        self.policy = Table(family, ruleset_policy.TABLE)
+        self.nat = Table(family, ruleset_nat.TABLE)
+
+    def base(self) -> str:
+        """Return the text of all three tables, empty."""
+        return (
+            ruleset_nat.base(self.place.family, self.place.pod_cidrs)
+            + ruleset_policy.base(self.place.family)
+            + ruleset_proxy.base(self.place)
+        )
+
+
+def families(cidrs: Iterable[str]) -> list[Family]:
+    """Return the address families of the given ranges, in order."""
+    return list(dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in cidrs))
+
+
+class Node:
+    """A node of the cluster."""
+
+    def __init__(self, name: str, addresses: Sequence[str], config: ClusterConfig) -> None:
+        self.name = name
+        self.addresses = tuple(addresses)
+        self.pods: dict[str, Pod] = {}
+        self.tables = {
+            family: Tables(
+                Place(
+                    family,
+                    name,
+                    self.addresses,
+                    tuple(config.pod_cidrs),
+                    tuple(config.service_cidrs),
+                )
+            )
+            for family in families(config.pod_cidrs)
+        }
+        self.port = ""
+        """The name of its port on the switch."""
+        self.netns = -1
+
+    def start(self, plug: Switch) -> None:
+        """Make the namespace, connect it to the switch and write the empty tables."""
+        self.netns = linux.new_netns()
+        sysctl.write(self.netns, sysctl.ROUTER)
+        plug.plug(self.port, self.netns, self.addresses)
+        self.netlink = Netlink(self.netns)
+        self.eth0 = self.netlink.link("eth0")
+        self.nft = Nft(self.netns)
+        self.nft.run("".join(tables.base() for tables in self.tables.values()))
+        self.log = PacketLog(self.netns, ruleset_policy.DENIAL_GROUP, ruleset_policy.DENIAL_BYTES)
+
+    def close(self) -> None:
+        """Let the namespace go, and with it all that is in it."""
+        if self.netns < 0:
+            return
+        self.log.close()
+        self.nft.close()
+        self.netlink.close()
+        os.close(self.netns)
+        self.netns = -1
+
+    def own_block(self, cidr: str) -> None:
+        """Drop what is for an address of the own block that no pod has."""
+        self.netlink.send([netlink.route(Route(to=cidr, kind="blackhole"))])
+
+    def route_block(self, cidr: str, other: Node) -> None:
+        """Send what is for a pod of `other` there directly, without encapsulation."""
+        version = 6 if ":" in cidr else 4
+        via = next(a for a in other.addresses if ip_address(a).version == version)
+        self.netlink.send([netlink.route(Route(to=cidr, via=via, link=self.eth0))])
+
+    def forget_block(self, cidr: str) -> None:
+        """Remove the route to another node's block."""
+        self.netlink.send([netlink.delete_route(Route(to=cidr, link=self.eth0))])
+
+    def know(self, other: Node) -> None:
+        """Remember the hardware address of another node, so that none ever asks."""
+        self.netlink.send(
+            netlink.neighbour(self.eth0, address, switch.mac_of(other.addresses[0]))
+            for address in other.addresses
+        )
+
+    def attach(self, pod: Pod, netns: int, host_ports: Iterable[HostPort]) -> None:
+        """Connect a pod, whose policies are in force already."""
+        ports = list(host_ports)
+        for family in self.tables:
+            for address in of_family(family, pod.addresses) if ports else ():
+                fragment = ruleset_nat.host_ports(family, ports, address, self.addresses)
+                self.change(family, nat={("pod", pod.uid): fragment})
+        sysctl.write(netns, sysctl.POD)
+        calico.connect(self.netlink, netns, pod.interface, pod.addresses)
+
+    def detach(self, pod: Pod) -> None:
+        """Cut a pod off; its interfaces are left to `reap`."""
+        calico.disconnect(self.netlink, pod.interface, pod.addresses)
+        for family, tables in self.tables.items():
+            if ("pod", pod.uid) in tables.nat:
+                self.change(family, nat={("pod", pod.uid): None})
+
+    def change(
+        self,
+        family: Family,
+        *,
+        nat: Mapping[Key, Fragment | None] | None = None,
+        policy: Mapping[Key, Fragment | None] | None = None,
+        proxy: Mapping[Key, Fragment | None] | None = None,
+    ) -> None:
+        """Apply changed fragments in one transaction; all or nothing."""
+        tables = self.tables[family]
+        plans = [
+            (table, table.plan(changes))
+            for table, changes in (
+                (tables.nat, nat),
+                (tables.policy, policy),
+                (tables.proxy, proxy),
+            )
+            if changes
+        ]
+        if text := "".join(plan.text for _, plan in plans):
+            self.nft.run(text)
+        for table, plan in plans:
+            table.commit(plan)
+
+    def serve(self, address: str) -> None:
+        """Answer for a load-balancer address on the switch."""
+        lo = self.netlink.link("lo")
+        self.netlink.send([netlink.route(_announced(address, lo))])
+        switch.announce(self.netns, address)
+
+    def stop_serving(self, address: str) -> None:
+        """Answer no longer for a load-balancer address."""
+        self.netlink.send([netlink.delete_route(_announced(address, self.netlink.link("lo")))])
+
+
+def _announced(address: str, lo: netlink.Link) -> Route:
+    # A local route, since proxy ARP answers only for what is routed to another link. The
+    # Service's rules rewrite the destination before anything is delivered here.
+    return Route(to=calico.host_prefix(address), link=lo, kind="local")
+
+
+def reap(here: Netlink, interface: str) -> None:
+    """Delete a pod's interfaces, if they have not gone with the pod's own namespace."""
+    links = {link.name: link for link in here.links()}
+    if interface in links:
+        here.send([netlink.delete_link(links[interface])])

@@ -1,0 +1,89 @@
+"""kube-proxy's loop: which Service ports are wanted, and what changed since the last time.
+
+Everything here runs on the kernel thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.network import conntrack, ruleset_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from k8slab.embedded.network.model import ServicePort
+    from k8slab.embedded.network.node import Node
+    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+
+ServiceKey = tuple[str, str, str, str]
+Backends = dict[tuple[str, int], set[tuple[str, int]]]
+
+
+class Services:
+    """The Service ports that every node serves."""
+
+    def __init__(self) -> None:
+        self._ports: dict[ServiceKey, ServicePort] = {}
+
+    def sync(self, wanted: Mapping[ServiceKey, ServicePort], nodes: Iterable[Node]) -> None:
+        """Make `nodes` serve exactly `wanted`."""
+        old = self._ports
+        changed = {key: port for key, port in wanted.items() if old.get(key) != port}
+        gone = [key for key in old if key not in wanted]
+        for node in nodes:
+            self._write(node, changed, gone)
+        # Only now: what failed is tried again by the next sync, and a node that already has
+        # it compares equal and is left alone.
+        self._ports = dict(wanted)
+        touched = [*changed, *gone]
+        if any(key[3] == "UDP" for key in touched):
+            for node in nodes:
+                self._forget_udp(node, [k for k in touched if k[3] == "UDP"], old)
+
+    def bring_up(self, node: Node) -> None:
+        """Write every Service to a new node."""
+        self._write(node, self._ports, [])
+
+    def _write(
+        self,
+        node: Node,
+        changed: Mapping[ServiceKey, ServicePort],
+        gone: Iterable[ServiceKey],
+    ) -> None:
+        for family in node.tables:
+            fragments = {key: self._render(node, family, port) for key, port in changed.items()}
+            changes: dict[Key, Fragment | None] = dict.fromkeys(gone)
+            changes.update(fragments)
+            node.change(family, proxy=changes)
+
+    def _render(self, node: Node, family: Family, port: ServicePort) -> Fragment:
+        return ruleset_proxy.service_port(port, node.tables[family].place)
+
+    def _forget_udp(
+        self, node: Node, keys: Iterable[ServiceKey], old: Mapping[ServiceKey, ServicePort]
+    ) -> None:
+        backends: Backends = {}
+        for key in keys:
+            before, after = old.get(key), self._ports.get(key)
+            for port in (before, after):
+                for frontend in _frontends(port, node) if port else ():
+                    backends.setdefault(frontend, set())
+            if after:
+                serving = {(e.address, e.port) for e in after.endpoints if e.serving}
+                for frontend in _frontends(after, node):
+                    backends[frontend] |= serving
+
+        def stale(flow: conntrack.UdpFlow) -> bool:
+            known = backends.get((flow.destination, flow.port))
+            return known is not None and (flow.answered_by, flow.answering_port) not in known
+
+        conntrack.forget_udp(node.netns, stale)
+
+
+def _frontends(port: ServicePort, node: Node) -> list[tuple[str, int]]:
+    addresses = (*port.cluster_ips, *port.load_balancer_ips, *port.external_ips)
+    found = [(address, port.port) for address in addresses]
+    if port.node_port:
+        found += [(address, port.node_port) for address in node.addresses]
+    return found

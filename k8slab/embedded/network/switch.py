@@ -1,0 +1,158 @@
+"""The network between the nodes, and the world outside behind the router.
+
+The daemon's own network namespace is switch and router: a bridge that has the gateway's
+address, a port for each node and for the laptop, and one link each to the internet and to
+the corporate network. Those two are namespaces that hold all their addresses on ``lo`` and
+answer "unreachable" for the rest of their ranges. The router knows no route to pods, like
+the network around a real cluster: only what nodes masquerade finds its way back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from k8slab.embedded import linux
+from k8slab.embedded.config import WORLD_HOSTS, WORLD_RANGES
+from k8slab.embedded.network import netlink, sysctl
+from k8slab.embedded.network.netlink import Netlink, Route, VethEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BRIDGE = "br0"
+LAPTOP = "laptop"
+_LINKS = {"internet": ("192.0.2.1/30", "192.0.2.2/30"), "corp": ("192.0.2.5/30", "192.0.2.6/30")}
+"""The router's and the other address on each link to the world (RFC 5737, TEST-NET-1)."""
+_ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+def mac_of(address: str) -> str:
+    """Return the hardware address of the machine with this address, as Docker derives it."""
+    return "02:42:" + ip_address(address).packed[-4:].hex(":")
+
+
+def gateway(cidr: str) -> str:
+    """Return the router's address in a node range: the first one."""
+    return str(ip_network(cidr)[1])
+
+
+class Switch:
+    """Bridge, router and world. Its methods run on the kernel thread."""
+
+    def __init__(self, node_cidrs: Sequence[str]) -> None:
+        self._cidrs = list(node_cidrs)
+        self.world: dict[str, int] = {}
+        self._home = -1
+
+    def start(self) -> None:
+        """Build everything; the calling thread's namespace becomes the switch."""
+        self._home = linux.open_netns()
+        sysctl.write(self._home, sysctl.ROUTER)
+        self._netlink = Netlink(self._home)
+        mac = mac_of(gateway(self._cidrs[0]))
+        self._netlink.send([netlink.bridge(BRIDGE, mac)])
+        bridge, lo = self._netlink.link(BRIDGE), self._netlink.link("lo")
+        addresses = [
+            netlink.address(bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}")
+            for cidr in self._cidrs
+        ]
+        self._netlink.send([netlink.up(lo), *netlink.quiet(bridge), netlink.up(bridge), *addresses])
+        for name in WORLD_RANGES:
+            self._outside(name)
+        self._laptop()
+
+    def plug(self, port: str, netns: int, addresses: Sequence[str]) -> None:
+        """Connect a namespace to the switch: ``eth0`` with `addresses` and a default route."""
+        self._pair(port, netns, mac_of(addresses[0]))
+        bridge, near = self._netlink.link(BRIDGE), self._netlink.link(port)
+        self._netlink.send(
+            [netlink.join_bridge(near, bridge), *netlink.quiet(near), netlink.up(near)]
+        )
+        with closing(Netlink(netns)) as far:
+            eth0 = far.link("eth0")
+            far.send([netlink.up(far.link("lo")), *netlink.quiet(eth0), netlink.up(eth0)])
+            for address in addresses:
+                cidr = self._cidr(address)
+                prefix = f"{address}/{ip_network(cidr).prefixlen}"
+                default = Route(
+                    to=_ANYWHERE[ip_address(address).version], via=gateway(cidr), protocol=3
+                )
+                far.send([netlink.address(eth0, prefix), netlink.route(default)])
+            far.wait_up("eth0")
+        self._netlink.wait_up(port)
+        self._netlink.wait_up(BRIDGE)
+
+    def close(self) -> None:
+        """Remove bridge and world; ports of nodes go with their namespaces."""
+        if self._home < 0:
+            return
+        self._netlink.send([netlink.delete_link(self._netlink.link(BRIDGE))])
+        self._netlink.close()
+        for netns in [*self.world.values(), self._home]:
+            os.close(netns)
+        self.world.clear()
+        self._home = -1
+
+    def _cidr(self, address: str) -> str:
+        return next(cidr for cidr in self._cidrs if ip_address(address) in ip_network(cidr))
+
+    def _pair(self, port: str, netns: int, mac: str) -> None:
+        near = VethEnd(name=port, mac="02:fe:" + mac[6:])
+        self._netlink.send([netlink.veth(near, VethEnd(name="eth0", mac=mac, netns=netns))])
+
+    def _outside(self, name: str) -> None:
+        """Build the internet or the corporate network behind the router."""
+        ours, theirs = _LINKS[name]
+        router, other = ours.split("/")[0], theirs.split("/")[0]
+        netns = self.world[name] = linux.new_netns()
+        sysctl.write(netns, sysctl.ROUTER)
+        self._pair(name, netns, mac_of(other))
+        with closing(Netlink(netns)) as far:
+            near, eth0, lo = self._netlink.link(name), far.link("eth0"), far.link("lo")
+            self._netlink.send(
+                [*netlink.quiet(near), netlink.up(near), netlink.address(near, ours)]
+            )
+            hosts = [host.address for host in WORLD_HOSTS if host.network == name]
+            far.send(
+                [
+                    netlink.up(lo),
+                    *netlink.quiet(eth0),
+                    netlink.up(eth0),
+                    netlink.address(eth0, theirs),
+                    *(netlink.address(lo, f"{address}/32") for address in hosts),
+                    netlink.route(Route(to="0.0.0.0/0", via=router, protocol=3)),
+                    *(
+                        netlink.route(Route(to=cidr, kind="unreachable", protocol=3))
+                        for cidr in WORLD_RANGES[name]
+                    ),
+                ]
+            )
+            far.wait_up("eth0")
+        self._netlink.wait_up(name)
+        self._netlink.send(
+            netlink.route(Route(to=cidr, via=other, protocol=3)) for cidr in WORLD_RANGES[name]
+        )
+
+    def _laptop(self) -> None:
+        """Build the machine beside the nodes, from which NodePorts and the like are tried."""
+        addresses = [host.address for host in WORLD_HOSTS if host.network == LAPTOP]
+        if not any(ip_address(addresses[0]) in ip_network(cidr) for cidr in self._cidrs):
+            return
+        self.world[LAPTOP] = linux.new_netns()
+        self.plug(LAPTOP, self.world[LAPTOP], addresses)
+
+
+def announce(netns: int, address: str) -> None:
+    """Tell everyone on the switch that `address` is here now (gratuitous ARP, RFC 5227)."""
+    with linux.in_netns(netns), closing(Netlink(netns)) as here:
+        mac = bytes.fromhex(here.link("eth0").mac.replace(":", ""))
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as wire:
+            wire.bind(("eth0", 0))
+            ip = ip_address(address).packed
+            everyone = b"\xff" * 6
+            head = everyone + mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01"
+            wire.send(head + mac + ip + everyone + ip)

@@ -1,0 +1,43 @@
+"""Kernel settings of one network namespace, written through /proc/sys/net.
+
+/proc/sys/net shows the namespace of the thread that opens it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.linux import in_netns
+from k8slab.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROUTER = {
+    "ipv4/ip_forward": 1,
+    # Answers may come back another way (Service, load balancer): no reverse path filter.
+    "ipv4/conf/all/rp_filter": 0,
+    "ipv4/conf/default/rp_filter": 0,
+    # Do not tell clients to go around the node that rewrites their packets.
+    "ipv4/conf/all/send_redirects": 0,
+    "ipv4/conf/default/send_redirects": 0,
+}
+"""For whatever passes packets on. To be written before links are made, which inherit them."""
+
+POD = {
+    # As containerd does since 2.0: a process without root may listen on port 80.
+    "ipv4/ip_unprivileged_port_start": 0,
+}
+
+
+def write(netns: int, settings: Mapping[str, int]) -> None:
+    """Write settings, such as ``ipv4/ip_forward``; `KernelError` names the one refused."""
+    with in_netns(netns):
+        for name, value in settings.items():
+            try:
+                Path("/proc/sys/net", name).write_text(str(value))
+            except OSError as error:
+                raise KernelError(
+                    f"set net/{name} = {value}: {error.strerror}", errno=error.errno or 0
+                ) from error
