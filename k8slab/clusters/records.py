@@ -109,7 +109,6 @@ def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
 def no_cluster(name: str) -> ClusterNotFoundError:
     """Return the error that there is no cluster of this name."""
     known = ", ".join(names())
-    hint = f"there are: {known}" if known else "make it: k8slab up"
-    if name != DEFAULT_NAME:
-        hint += f"; or make it: k8slab up --name {name}"
+    option = "" if name == DEFAULT_NAME else f" --name {name}"
+    hint = f"make it: k8slab up{option}" + (f"; there are: {known}" if known else "")
     return ClusterNotFoundError(f"there is no cluster named {name!r}", hint=hint)
