@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from k8slab.embedded.network.ruleset import Family, Fragment, Key
     from k8slab.embedded.network.switch import Switch
 
+_TRANSACTION = 48_000
+"""Characters of one transaction. The kernel takes 212,992 bytes of netlink from a socket
+without privileges (net.core.wmem_default); 96,000 characters of Services filled that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -142,43 +146,36 @@ class Node:
     def attach(self, pod: Pod, netns: int, host_ports: Iterable[HostPort]) -> None:
         """Connect a pod, whose policies are in force already."""
         ports = list(host_ports)
-        for family in self.tables:
+        for family, tables in self.tables.items():
             for address in of_family(family, pod.addresses) if ports else ():
                 fragment = ruleset_nat.host_ports(family, ports, address, self.addresses)
-                self.change(family, nat={("pod", pod.uid): fragment})
+                self.change(tables.nat, {("pod", pod.uid): fragment})
         sysctl.write(netns, sysctl.POD)
         calico.connect(self.netlink, netns, pod.interface, pod.addresses)
 
     def detach(self, pod: Pod) -> None:
         """Cut a pod off; its interfaces are left to `reap`."""
         calico.disconnect(self.netlink, pod.interface, pod.addresses)
-        for family, tables in self.tables.items():
+        for tables in self.tables.values():
             if ("pod", pod.uid) in tables.nat:
-                self.change(family, nat={("pod", pod.uid): None})
+                self.change(tables.nat, {("pod", pod.uid): None})
 
-    def change(
-        self,
-        family: Family,
-        *,
-        nat: Mapping[Key, Fragment | None] | None = None,
-        policy: Mapping[Key, Fragment | None] | None = None,
-        proxy: Mapping[Key, Fragment | None] | None = None,
-    ) -> None:
-        """Apply changed fragments in one transaction; all or nothing."""
-        tables = self.tables[family]
-        plans = [
-            (table, table.plan(changes))
-            for table, changes in (
-                (tables.nat, nat),
-                (tables.policy, policy),
-                (tables.proxy, proxy),
-            )
-            if changes
-        ]
-        if text := "".join(plan.text for _, plan in plans):
-            self.nft.run(text)
-        for table, plan in plans:
-            table.commit(plan)
+    def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
+        """Apply changed fragments in one transaction, all or nothing.
+
+        What is too large for one is halved, in the order of `changes`; each fragment is
+        still changed as a whole.
+        """
+        plan = table.plan(changes)
+        if len(plan.text) > _TRANSACTION and len(changes) > 1:
+            items = list(changes.items())
+            middle = len(items) // 2
+            self.change(table, dict(items[:middle]))
+            self.change(table, dict(items[middle:]))
+            return
+        if plan.text:
+            self.nft.run(plan.text)
+        table.commit(plan)
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""

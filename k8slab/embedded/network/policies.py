@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.network.model import PolicyDirection
     from k8slab.embedded.network.node import Node, Pod
-    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+    from k8slab.embedded.network.ruleset import Family, Fragment, Key, Table
 
 _DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 Subject = tuple[str, Direction]
@@ -78,25 +78,43 @@ class Policies:
         self._wanted = new
 
     def _write(self, node: Node, keys: Iterable[Key], subjects: Iterable[Subject]) -> None:
+        """Change a node's table, in an order that is safe if it takes several transactions.
+
+        Policies come before the pods that need them, and go after the pods that needed them.
+        """
         for family, tables in node.tables.items():
-            known = tables.policy
-            changes: dict[Key, Fragment | None] = {}
-            for key in keys:
-                policy = self._wanted.get(key)
-                if policy and not policy.subjects.isdisjoint(node.pods):
-                    changes[key] = self._render(key, policy, family)
-                elif key in known:
-                    changes[key] = None
-            for uid, direction in subjects:
-                place: Key = ("pod", uid, direction)
-                selecting = sorted(self._by_subject.get((uid, direction), ()))
-                if selecting and uid in node.pods:
-                    policies = [self._wanted[key] for key in selecting]
-                    interface = node.pods[uid].interface
-                    changes[place] = pod_fragment(interface, direction, policies)
-                elif place in known:
-                    changes[place] = None
-            node.change(family, policy=changes)
+            policies, unused = self._policies(node, family, tables.policy, keys)
+            pods = self._pods(node, tables.policy, subjects)
+            node.change(tables.policy, {**policies, **pods, **unused})
+
+    def _policies(
+        self, node: Node, family: Family, table: Table, keys: Iterable[Key]
+    ) -> tuple[dict[Key, Fragment | None], dict[Key, Fragment | None]]:
+        """Return the policies that the node needs, and those that it needs no more."""
+        needed: dict[Key, Fragment | None] = {}
+        unused: dict[Key, Fragment | None] = {}
+        for key in keys:
+            policy = self._wanted.get(key)
+            if policy and not policy.subjects.isdisjoint(node.pods):
+                needed[key] = self._render(key, policy, family)
+            elif key in table:
+                unused[key] = None
+        return needed, unused
+
+    def _pods(
+        self, node: Node, table: Table, subjects: Iterable[Subject]
+    ) -> dict[Key, Fragment | None]:
+        changes: dict[Key, Fragment | None] = {}
+        for uid, direction in subjects:
+            place: Key = ("pod", uid, direction)
+            selecting = sorted(self._by_subject.get((uid, direction), ()))
+            if selecting and uid in node.pods:
+                policies = [self._wanted[key] for key in selecting]
+                interface = node.pods[uid].interface
+                changes[place] = pod_fragment(interface, direction, policies)
+            elif place in table:
+                changes[place] = None
+        return changes
 
     def _render(self, key: Key, policy: PolicyDirection, family: Family) -> Fragment:
         if (key, family) not in self._rendered:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.network.model import ServicePort
     from k8slab.embedded.network.node import Node
-    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+    from k8slab.embedded.network.ruleset import Fragment, Key
 
 ServiceKey = tuple[str, str, str, str]
 Backends = dict[tuple[str, int], set[tuple[str, int]]]
@@ -46,19 +46,13 @@ class Services:
         self._write(node, self._ports, [])
 
     def _write(
-        self,
-        node: Node,
-        changed: Mapping[ServiceKey, ServicePort],
-        gone: Iterable[ServiceKey],
+        self, node: Node, changed: Mapping[ServiceKey, ServicePort], gone: Iterable[ServiceKey]
     ) -> None:
-        for family in node.tables:
-            fragments = {key: self._render(node, family, port) for key, port in changed.items()}
+        for tables in node.tables.values():
             changes: dict[Key, Fragment | None] = dict.fromkeys(gone)
-            changes.update(fragments)
-            node.change(family, proxy=changes)
-
-    def _render(self, node: Node, family: Family, port: ServicePort) -> Fragment:
-        return ruleset_proxy.service_port(port, node.tables[family].place)
+            for key, port in changed.items():
+                changes[key] = ruleset_proxy.service_port(port, tables.place)
+            node.change(tables.proxy, changes)
 
     def _forget_udp(
         self, node: Node, keys: Iterable[ServiceKey], old: Mapping[ServiceKey, ServicePort]
