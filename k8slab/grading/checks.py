@@ -17,7 +17,7 @@ from k8slab.grading.fields import Field, Fields, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import paths
-from k8slab.probes import Flow, Outcome, observe
+from k8slab.probes import Flow, Outcome, Party, observe, one_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,7 +128,8 @@ def _check_answer(context: Context, spec: Spec) -> Finding:
 
 def _check_dns(context: Context, spec: Spec) -> Finding:
     # TCP, because a refusal comes at once: only the address that was found matters.
-    flow = Flow.of(spec["from"], f"name:{spec['name']}", 53, namespace=context.namespace)
+    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    flow = Flow(source, Party("name", spec["name"]), 53)
 
     def wanted() -> str:
         wish = spec.get("resolves", True)
@@ -165,7 +166,7 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
 
 
 def _check_http(context: Context, spec: Spec) -> Finding:
-    source = Flow.of(spec["from"], spec["from"], 1, namespace=context.namespace).source
+    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
 
     def misses(answer: http.Answer) -> list[str]:
         found = (

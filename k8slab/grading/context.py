@@ -62,8 +62,5 @@ def _rolled_out(obj: Object) -> bool:
     status, spec = obj.get("status") or {}, obj.get("spec") or {}
     generation = obj.get("metadata", {}).get("generation", 0)
     wanted = spec.get("replicas", 1)
-    return (
-        status.get("observedGeneration", 0) >= generation
-        and status.get("updatedReplicas", 0) == wanted
-        and status.get("replicas", 0) == wanted
-    )
+    seen = bool(status.get("observedGeneration", 0) >= generation)
+    return seen and all(status.get(key, 0) == wanted for key in ("replicas", "updatedReplicas"))

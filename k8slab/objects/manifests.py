@@ -66,11 +66,19 @@ def load_text(text: str | bytes, source: str = "manifest") -> list[Manifest]:
     `source` names the text in places and messages. Empty documents are skipped.
     Raises `ManifestError` with ``file:line``.
     """
+    documents = _documents(text, source)
+    return [found for value, lines in documents for found in _objects(value, lines, source)]
+
+
+def load_values(text: str | bytes, source: str = "file") -> list[Any]:
+    """Read YAML or JSON that holds no Kubernetes objects, as strictly; one value a document."""
+    return [value for value, _ in _documents(text, source)]
+
+
+def _documents(text: str | bytes, source: str) -> list[tuple[Any, _Place]]:
     decoded = _decode(text, source)
     documents = _json_documents(decoded, source)
-    if documents is None:
-        documents = list(_yaml_documents(decoded, source))
-    return [found for value, lines in documents for found in _objects(value, lines, source)]
+    return list(_yaml_documents(decoded, source)) if documents is None else documents
 
 
 def load(text: str | bytes, source: str = "manifest") -> list[Object]:

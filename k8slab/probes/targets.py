@@ -140,6 +140,16 @@ def expand(cluster: Any, flows: Iterable[Flow]) -> list[Flow]:
     return [one for flow in flows for one in snapshot.expand(flow)]
 
 
+def one_pod(cluster: Any, party: Party) -> Party:
+    """Return the party, or the first pod of a workload; raises `ProbeError` without any."""
+    if party.kind not in WORKLOADS:
+        return party
+    found = expand(cluster, [Flow(party, party, 1)])[0].source
+    if found.kind != "pod":
+        raise ProbeError(f"{party} has no pod")
+    return found
+
+
 def _internal_address(node: Object) -> str:
     for entry in node.get("status", {}).get("addresses") or ():
         if entry.get("type") == "InternalIP":

@@ -1,0 +1,103 @@
+"""What a learner did, in order: an append-only SQLite file in the state directory.
+
+Predictions, observations, reasons, answers, hints, checks and set-ups are written as they
+happen and never changed (a trigger refuses it), so that progress survives a killed kernel,
+a reset cluster and a newer course. WAL mode lets notebook and command line write side by
+side; each write is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.config import state_home
+from k8slab.errors import EnvironmentLacksError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KINDS = (
+    "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution", "reset",
+)  # fmt: skip
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, lab TEXT NOT NULL, kind TEXT NOT NULL,
+    subject TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS by_subject ON events (lab, kind, subject, id);
+CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that the learner did; `time` is seconds since 1970."""
+
+    lab: str
+    kind: str
+    subject: str
+    data: dict[str, Any] = field(default_factory=dict)
+    time: float = 0.0
+
+
+class Journal:
+    """The journal in one file; made 0600 at the first write."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or state_home() / "progress.sqlite"
+
+    def add(self, lab: str, kind: str, subject: str, **data: Any) -> None:
+        """Append one event."""
+        assert kind in KINDS, kind
+        with closing(self._open()) as database, database:
+            database.execute(
+                "INSERT INTO events (time, lab, kind, subject, data) VALUES (?, ?, ?, ?, ?)",
+                (time.time(), lab, kind, subject, json.dumps(data, sort_keys=True)),
+            )
+
+    def events(self, lab: str = "", kind: str = "", subject: str = "") -> list[Event]:
+        """Return events in order; an empty word leaves that field open."""
+        if not self.path.exists():
+            return []
+        wanted = [(name, value) for name, value in _columns(lab, kind, subject) if value]
+        where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
+        with closing(self._open()) as database:
+            rows = database.execute(
+                f"SELECT lab, kind, subject, data, time FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
+                [value for _, value in wanted],
+            ).fetchall()
+        return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+
+    def last(self, lab: str, kind: str, subject: str) -> Event | None:
+        """Return the newest event of this kind about this subject."""
+        found = self.events(lab, kind, subject)
+        return found[-1] if found else None
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite gives its -wal and -shm files the mode of the database file.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            database = sqlite3.connect(self.path, timeout=10)
+            database.execute("PRAGMA journal_mode=WAL")
+            database.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise EnvironmentLacksError(
+                f"{self.path}: progress cannot be written: {error}",
+                hint="K8SLAB_HOME names another directory",
+            ) from error
+        return database
+
+
+def _columns(lab: str, kind: str, subject: str) -> Iterator[tuple[str, str]]:
+    yield from (("lab", lab), ("kind", kind), ("subject", subject))

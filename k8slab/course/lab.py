@@ -1,0 +1,312 @@
+"""A lab as its ``exercises.yaml`` describes it, read, compared with the schema, and frozen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k8slab.course import schema
+from k8slab.course.sealing import unseal
+from k8slab.errors import ExerciseError, UsageError
+from k8slab.grading import Want, Wishes
+from k8slab.grading import values as graded_values
+from k8slab.grading.checks import CHECKS
+from k8slab.grading.fields import validate
+from k8slab.objects import manifests, meta
+from k8slab.policy import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from k8slab.objects.meta import Object
+
+FILE = "exercises.yaml"
+_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+CLUSTER_SCOPED = frozenset(
+    {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
+     "IngressClass", "GatewayClass", "StorageClass", "PersistentVolume", "ClusterNetworkPolicy"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: where it lives, how it starts, what it wants."""
+
+    wishes: Wishes
+    namespace: str
+    task: str
+    setup: tuple[Object, ...] = ()
+    hints: tuple[str, ...] = ()
+    solution: str = ""
+    """The text of a reference answer."""
+    topics: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The exercise's name in its lab."""
+        return self.wishes.exercise
+
+    @property
+    def title(self) -> str:
+        """The exercise's title."""
+        return self.wishes.title
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Every namespace of the set-up, its own first."""
+        made = [meta.name_of(obj) for obj in self.setup if obj["kind"] == "Namespace"]
+        return list(dict.fromkeys([self.namespace, *made]))
+
+    @property
+    def questions(self) -> dict[str, str]:
+        """The questions that the learner answers by typing: name and text."""
+        found = (spec for spec in self.wishes.checks if spec["check"] == "answer")
+        return {spec["id"]: spec["question"] for spec in found}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction: the question, the choices, what decides, and why."""
+
+    id: str
+    question: str
+    choices: Mapping[str, str]
+    key: str
+    namespace: str = ""
+    observe: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    explanation: str = ""
+    topics: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab: exercises and predictions by id, in order."""
+
+    name: str
+    title: str
+    directory: Path
+    minutes: int = 60
+    exercises: Mapping[str, Exercise] = field(default_factory=dict)
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
+
+    def exercise(self, name: str) -> Exercise:
+        """Return an exercise; `UsageError` names those there are."""
+        found: Exercise = _pick(self.exercises, name, "exercise", self.name)
+        return found
+
+    def prediction(self, name: str) -> Prediction:
+        """Return a prediction; `UsageError` names those there are."""
+        found: Prediction = _pick(self.predictions, name, "prediction", self.name)
+        return found
+
+
+def _pick(found: Mapping[str, Any], name: str, what: str, lab: str) -> Any:
+    if name in found:
+        return found[name]
+    known = ", ".join(found) or "none"
+    raise UsageError(f"the lab {lab} has no {what} {name!r}", hint=f"there are: {known}")
+
+
+def load(directory: Path | str) -> Lab:
+    """Read the lab in a directory; raises `ExerciseError` with file, exercise and field."""
+    directory = Path(directory)
+    file = directory / FILE
+    data = read_yaml(file)
+    validate(data, schema.LAB, str(file))
+    number = data["lab"].partition("-")[0]
+    reader = _Reader(file, number, tuple(data.get("needs") or ()))
+    exercises = _by_id(
+        (reader.exercise(entry, n) for n, entry in _entries(data, "exercises")), file
+    )
+    predictions = _by_id(
+        (reader.prediction(entry, n, exercises) for n, entry in _entries(data, "predictions")), file
+    )
+    return Lab(
+        data["lab"], data["title"], directory, data.get("minutes", 60), exercises, predictions
+    )
+
+
+def read_yaml(file: Path) -> Any:
+    """Return the one value of a YAML file; raises `ExerciseError` or `ManifestError`."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ExerciseError(f"{file}: cannot read it: {error.strerror}") from error
+    documents = manifests.load_values(content, str(file))
+    if len(documents) != 1:
+        raise ExerciseError(f"{file}: must hold one document, not {len(documents)}")
+    return documents[0]
+
+
+def _entries(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, Any]]:
+    return enumerate(data.get(key) or (), 1)
+
+
+def _by_id(found: Iterator[Any], file: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for one in found:
+        if one.id in result:
+            raise ExerciseError(f"{file}: the id {one.id!r} stands twice")
+        result[one.id] = one
+    return result
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns the mappings of one file into values; every message begins with the place."""
+
+    file: Path
+    number: str
+    needs: tuple[str, ...]
+
+    def _identify(self, entry: Any, what: str, number: int) -> str:
+        known = entry.get("id") if isinstance(entry, dict) else None
+        place = f"{self.file}: {what} {known or number}"
+        if isinstance(known, str) and not _ID.fullmatch(known):
+            raise ExerciseError(
+                f"{place}: field 'id' may hold lower-case letters, digits and dashes only"
+            )
+        return place
+
+    def exercise(self, entry: Any, number: int) -> Exercise:
+        place = self._identify(entry, "exercise", number)
+        validate(entry, schema.EXERCISE, place)
+        entry = _unsealed(entry, place)
+        namespace = entry.get("namespace") or f"lab{self.number}-{entry['id']}"
+        if not _ID.fullmatch(namespace) or len(namespace) > 63:
+            raise ExerciseError(f"{place}: field 'namespace': {namespace!r} is no namespace's name")
+        wants = [
+            self._want(flow, namespace, f"{place}, flow {n}")
+            for n, flow in _entries(entry, "flows")
+        ]
+        for n, spec in _entries(entry, "checks"):
+            self._check(spec, f"{place}, check {n}")
+        wishes = Wishes(
+            entry["id"],
+            entry["title"],
+            entry.get("points", 1),
+            tuple(wants),
+            tuple(entry.get("checks") or ()),
+            entry.get("may_change"),
+            (*self.needs, *(entry.get("needs") or ())),
+        )
+        if not wants and not wishes.checks:
+            raise ExerciseError(f"{place}: wants nothing", hint="give it flows or checks")
+        return Exercise(
+            wishes,
+            namespace,
+            entry["task"],
+            tuple(self._setup(entry, namespace, place)),
+            tuple(entry.get("hints") or ()),
+            self._solution(entry, place),
+            tuple(entry.get("topics") or ()),
+            tuple(entry.get("claims") or ()),
+        )
+
+    def prediction(self, entry: Any, number: int, exercises: Mapping[str, Exercise]) -> Prediction:
+        place = self._identify(entry, "prediction", number)
+        validate(entry, schema.PREDICTION, place)
+        entry = _unsealed(entry, place)
+        choices, reasons = entry["choices"], entry.get("reasons") or {}
+        for name, among in (("key", choices), ("reason", reasons)):
+            wanted = name == "key" or bool(reasons)
+            if wanted and entry.get(name) not in among:
+                raise ExerciseError(
+                    f"{place}: field {name!r} is {entry.get(name)!r}",
+                    hint=f"allowed are {', '.join(map(str, among))}",
+                )
+        owner = entry.get("exercise")
+        if owner is not None and owner not in exercises:
+            raise ExerciseError(f"{place}: field 'exercise': there is no exercise {owner!r}")
+        namespace = exercises[owner].namespace if owner else "default"
+        observe = entry.get("observe") or {}
+        self._observe(observe, namespace, f"{place}, observe")
+        return Prediction(
+            entry["id"],
+            entry["question"],
+            choices,
+            entry["key"],
+            namespace,
+            observe,
+            reasons,
+            entry.get("reason", ""),
+            entry.get("explanation", ""),
+            tuple(entry.get("topics") or ()),
+            tuple(entry.get("claims") or ()),
+        )
+
+    def _want(self, entry: Any, namespace: str, place: str) -> Want:
+        validate(entry, schema.FLOW, place)
+        return Want(make_flow(entry, namespace, place), entry["want"], entry.get("because", ""))
+
+    def _check(self, spec: Any, place: str) -> None:
+        kind = spec.get("check") if isinstance(spec, dict) else None
+        if kind not in CHECKS:
+            raise ExerciseError(
+                f"{place}: field 'check' is {kind!r}", hint=f"allowed are {', '.join(CHECKS)}"
+            )
+        CHECKS[kind].validate(spec, place)
+
+    def _observe(self, spec: Mapping[str, Any], namespace: str, place: str) -> None:
+        validate(spec, schema.OBSERVE, place)
+        without_want = {key: value for key, value in schema.FLOW.items() if key != "want"}
+        for n, flow in _entries(spec, "flows"):
+            validate(flow, without_want, f"{place}, flow {n}")
+            make_flow(flow, namespace, f"{place}, flow {n}")
+        for key, table in (("http", schema.HTTP), ("command", schema.COMMAND)):
+            if key in spec:
+                validate(spec[key], table, f"{place}, {key}")
+        if "value" in spec:
+            validate(spec["value"], graded_values.FIELDS, f"{place}, value")
+            if fault := graded_values.fault(spec["value"]):
+                raise ExerciseError(f"{place}, value: {fault}")
+
+    def _setup(self, entry: Mapping[str, Any], namespace: str, place: str) -> Iterator[Object]:
+        for name in entry.get("setup") or ():
+            path = self.file.parent / str(name)
+            if not path.exists():
+                raise ExerciseError(f"{place}: field 'setup': there is no file {path}")
+            for manifest in manifests.load_paths([path]):
+                yield _placed(manifest.object, namespace)
+
+    def _solution(self, entry: Mapping[str, Any], place: str) -> str:
+        name = entry.get("solution") or ""
+        if not name or "\n" in name:  # a released lab carries the text itself
+            return str(name)
+        path = self.file.parent / name
+        if not path.is_file():
+            raise ExerciseError(f"{place}: field 'solution': there is no file {path}")
+        return path.read_text(encoding="utf-8")
+
+
+def _unsealed(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
+    rest = {key: value for key, value in entry.items() if key != "sealed"}
+    return rest | unseal(entry["sealed"], place) if "sealed" in entry else rest
+
+
+def _placed(obj: Object, namespace: str) -> Object:
+    if obj["kind"] in CLUSTER_SCOPED:
+        return obj
+    metadata = obj.get("metadata") or {}
+    return {**obj, "metadata": {**metadata, "namespace": metadata.get("namespace") or namespace}}
+
+
+def make_flow(entry: Mapping[str, Any], namespace: str, place: str) -> Flow:
+    """Return the flow of a mapping with from, to, port, protocol; raises `ExerciseError`."""
+    try:
+        return Flow.of(
+            entry["from"],
+            entry["to"],
+            entry["port"],
+            entry.get("protocol", "TCP"),
+            namespace=namespace,
+        )
+    except UsageError as error:
+        raise ExerciseError(f"{place}: {error.message}", hint=error.hint) from error

@@ -1,0 +1,105 @@
+"""How far a learner is: counted from the journal, never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k8slab.course.journal import Journal
+    from k8slab.course.lab import Lab, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """A prediction and what came of it; `seen` is empty where nothing was observed yet."""
+
+    prediction: str
+    question: str
+    chosen: str
+    confidence: int
+    key: str
+
+    @property
+    def right(self) -> bool:
+        """Say whether the prediction came true."""
+        return self.chosen == self.key
+
+
+@dataclass(frozen=True, slots=True)
+class LabProgress:
+    """One lab: points by exercise, predictions made, and what surprised."""
+
+    lab: str
+    title: str
+    points: dict[str, float]
+    max_points: dict[str, float]
+    tries: dict[str, int]
+    hints: dict[str, int]
+    predicted: int
+    predictions: int
+    surprises: tuple[Surprise, ...]
+
+    @property
+    def total(self) -> float:
+        """Return the points in all."""
+        return sum(self.points.values())
+
+    @property
+    def max_total(self) -> float:
+        """Return the points that the lab gives."""
+        return sum(self.max_points.values())
+
+    def text(self) -> str:
+        """Return the progress for a terminal."""
+        lines = [f"{self.lab}: {self.total:g} of {self.max_total:g} points"]
+        for name, most in self.max_points.items():
+            sign = "+" if self.points[name] else "-"
+            tries = f", {self.tries[name]} checks" if self.tries[name] else ""
+            hints = f", {self.hints[name]} hints" if self.hints[name] else ""
+            lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}")
+        lines.append(f"  predictions: {self.predicted} of {self.predictions}")
+        lines += [f"  surprised by: {found.question}" for found in self.surprises]
+        return "\n".join(lines)
+
+
+def progress(lab: Lab, journal: Journal) -> LabProgress:
+    """Count what the journal says about a lab; the best check of an exercise counts."""
+    names = list(lab.exercises)
+    checks = journal.events(lab.name, "check")
+    best = dict.fromkeys(names, 0.0)
+    for event in checks:
+        if event.subject in best:
+            best[event.subject] = max(best[event.subject], event.data.get("points", 0))
+    tries = {name: sum(event.subject == name for event in checks) for name in names}
+    taken = {name: journal.events(lab.name, "hint", name) for name in names}
+    made = [found for p in lab.predictions.values() if (found := surprise(lab, journal, p))]
+    return LabProgress(
+        lab.name,
+        lab.title,
+        best,
+        {name: exercise.wishes.points for name, exercise in lab.exercises.items()},
+        tries,
+        {name: len({event.data.get("step") for event in taken[name]}) for name in names},
+        len(made),
+        len(lab.predictions),
+        tuple(found for found in made if not found.right and _seen(lab, journal, found)),
+    )
+
+
+def surprise(lab: Lab, journal: Journal, prediction: Prediction) -> Surprise | None:
+    """Return the newest prediction that was made before the first observation after it."""
+    event = journal.last(lab.name, "prediction", prediction.id)
+    if event is None:
+        return None
+    return Surprise(
+        prediction.id,
+        prediction.question,
+        event.data["choice"],
+        event.data.get("confidence", 0),
+        prediction.key,
+    )
+
+
+def _seen(lab: Lab, journal: Journal, found: Surprise) -> bool:
+    return bool(journal.events(lab.name, "observation", found.prediction))

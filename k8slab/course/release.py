@@ -1,0 +1,227 @@
+"""Build what a learner opens from what an author edits: ``solutions/`` makes ``labs/``.
+
+An author edits one directory, ``solutions/NN-name/``: the notebook with answers as MyST
+Markdown (``lab.md``, and ``stretch.md`` where there is one), ``exercises.yaml``, manifests.
+The release makes ``labs/NN-name/`` of it, completely: nothing in there is edited by hand.
+
+A release is a short list of passes over the notebook: solution regions go, outputs go, ids
+and metadata become fixed. Cell ids are hashes of place and source, because jupytext draws
+random ones and a build must give the same bytes twice. Of ``exercises.yaml`` the keys,
+hints and solutions are sealed (`sealing`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from k8slab.course import schema
+from k8slab.course.lab import FILE, load, read_yaml
+from k8slab.course.sealing import seal
+from k8slab.errors import EnvironmentLacksError, ExerciseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOTEBOOKS = ("lab", "stretch")
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+PLACE = "# your answer"
+NEVER_COPIED = frozenset({FILE, "answers"})
+
+Notebook = Any
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def build(solutions: Path, labs: Path) -> list[Path]:
+    """Build all labs; return the files that changed. Labs without a source are removed."""
+    changed: list[Path] = []
+    names = sorted(path.parent.name for path in solutions.glob(f"*/{FILE}"))
+    for name in names:
+        changed += build_lab(solutions / name, labs / name)
+    for stale in sorted(labs.glob(f"*/{FILE}")):
+        if stale.parent.name not in names:
+            shutil.rmtree(stale.parent)
+            changed.append(stale.parent)
+    return changed
+
+
+def build_lab(source: Path, target: Path) -> list[Path]:
+    """Build one lab directory; return the files that changed."""
+    wanted = lab_files(source)
+    found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
+    changed = sorted(found - {target / name for name in wanted})
+    for path in changed:
+        path.unlink()
+    for name, content in wanted.items():
+        path = target / name
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            changed.append(path)
+    return changed
+
+
+def stale(solutions: Path, labs: Path) -> list[str]:
+    """Return what in `labs` is not as `solutions` says; empty when all is current."""
+    messages = []
+    for source in sorted(path.parent for path in solutions.glob(f"*/{FILE}")):
+        target = labs / source.name
+        wanted = lab_files(source)
+        for name, content in wanted.items():
+            path = target / name
+            if not path.exists():
+                messages.append(f"{path} is missing: run make labs")
+            elif path.read_bytes() != content:
+                messages.append(f"{path} is not current: run make labs")
+        found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
+        for path in sorted(found - {target / name for name in wanted}):
+            messages.append(f"{path} has no source: run make labs")
+    return messages
+
+
+def _ours(path: Path, target: Path) -> bool:
+    """Say whether a release made the file: a learner's check points and notes are left alone."""
+    hidden = any(part.startswith(".") for part in path.relative_to(target).parts)
+    known = path.suffix in (".ipynb", ".yaml", ".yml", ".md", ".json", ".svg", ".png")
+    return known and not hidden
+
+
+def lab_files(source: Path) -> dict[str, bytes]:
+    """Return every file of the released lab, by its path in the lab's directory."""
+    load(source)  # an exercise file with a fault is not released
+    files = {FILE: _sealed_exercises(source / FILE)}
+    for name in NOTEBOOKS:
+        if (source / f"{name}.md").exists():
+            files[f"{name}.ipynb"] = notebook_bytes(released(read_source(source / f"{name}.md")))
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        inside = path.relative_to(source)
+        top = inside.parts[0]
+        if (
+            path.suffix == ".ipynb"
+            or path.name.startswith(".")
+            or ".ipynb_checkpoints" in inside.parts
+        ):
+            continue
+        if top not in NEVER_COPIED and inside.name not in {f"{name}.md" for name in NOTEBOOKS}:
+            files[str(inside)] = path.read_bytes()
+    return files
+
+
+def build_solutions(solutions: Path, target: Path) -> list[Path]:
+    """Write the notebooks with answers (for nbval) beside copies of their labs' files.
+
+    `target` is a scratch directory; each lab gets its own in it. Returns the notebooks.
+    """
+    notebooks = []
+    for source in sorted(path.parent for path in solutions.glob(f"*/{FILE}")):
+        directory = target / source.name
+        shutil.copytree(source, directory, dirs_exist_ok=True)
+        for name in NOTEBOOKS:
+            if (source / f"{name}.md").exists():
+                path = directory / f"{name}.ipynb"
+                path.write_bytes(notebook_bytes(_pass(read_source(source / f"{name}.md"), _fix)))
+                notebooks.append(path)
+    return notebooks
+
+
+def read_source(path: Path) -> Notebook:
+    """Read a notebook in MyST Markdown; raises `EnvironmentLacksError` without jupytext."""
+    try:
+        import jupytext  # type: ignore[import-untyped]  # noqa: PLC0415  authors only, and slow
+    except ImportError as error:
+        raise EnvironmentLacksError(
+            "jupytext is not installed", hint="authors need the test group: make setup"
+        ) from error
+    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
+
+
+def released(notebook: Notebook) -> Notebook:
+    """Return the notebook as the learner gets it."""
+    return _pass(_pass(notebook, _without_solutions), _fix)
+
+
+def _pass(notebook: Notebook, change: Callable[[Notebook], None]) -> Notebook:
+    change(notebook)
+    return notebook
+
+
+def _without_solutions(notebook: Notebook) -> None:
+    kept = []
+    for cell in notebook["cells"]:
+        if "solution" in cell["metadata"].get("tags", ()):  # a whole cell of an author
+            continue
+        if cell["cell_type"] == "code":
+            cell["source"] = strip_solutions(cell["source"])
+        kept.append(cell)
+    notebook["cells"] = kept
+
+
+def strip_solutions(source: str) -> str:
+    """Replace each solution region by a line that asks for an answer, at its indentation."""
+    lines: list[str] = []
+    inside = False
+    for line in source.splitlines():
+        mark = line.strip()
+        if mark == BEGIN:
+            if inside:
+                raise ExerciseError(f"{BEGIN} stands inside a solution region")
+            inside = True
+            lines.append(line[: len(line) - len(line.lstrip())] + PLACE)
+        elif mark == END:
+            if not inside:
+                raise ExerciseError(f"{END} without {BEGIN}")
+            inside = False
+        elif not inside:
+            lines.append(line)
+    if inside:
+        raise ExerciseError(f"{BEGIN} without {END}")
+    return "\n".join(lines)
+
+
+def _fix(notebook: Notebook) -> None:
+    """Clear outputs, and make ids and metadata depend on the content alone."""
+    notebook["metadata"] = json.loads(json.dumps(METADATA))
+    notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
+    for place, cell in enumerate(notebook["cells"]):
+        digest = hashlib.sha256(f"{place}\n{cell['cell_type']}\n{cell['source']}".encode())
+        cell["id"] = digest.hexdigest()[:12]
+        tags = cell["metadata"].get("tags")
+        cell["metadata"] = {"tags": tags} if tags else {}
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+
+
+def notebook_bytes(notebook: Notebook) -> bytes:
+    """Return the file's content: keys sorted, one space of indentation, as Jupyter writes."""
+    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def _sealed_exercises(path: Path) -> bytes:
+    data = read_yaml(path)
+    lab = load(path.parent)
+    solutions = {name: exercise.solution for name, exercise in lab.exercises.items()}
+    for key, sealed in (
+        ("exercises", schema.SEALED_IN_EXERCISE),
+        ("predictions", schema.SEALED_IN_PREDICTION),
+    ):
+        data[key] = [_sealed(entry, sealed, solutions) for entry in data.get(key) or ()]
+    head = f"# Made from solutions/{path.parent.name} by `make labs`. Do not edit.\n"
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return (head + text).encode()
+
+
+def _sealed(entry: dict, names: tuple[str, ...], solutions: dict[str, str]) -> dict:
+    inside = {name: entry[name] for name in names if name in entry}
+    if "solution" in inside:
+        inside["solution"] = solutions[entry["id"]].rstrip("\n") + "\n"
+    rest = {name: value for name, value in entry.items() if name not in names}
+    return rest | ({"sealed": seal(inside)} if inside else {})

@@ -1,0 +1,85 @@
+"""The format of ``exercises.yaml``: one table of fields for each mapping in it.
+
+The tables are what is allowed, what the messages say, and what ``book/authoring.md`` lists.
+"""
+
+from __future__ import annotations
+
+from k8slab.grading import WISHES
+from k8slab.grading.fields import Field, Fields, text
+
+_IDS = Field((list,), "ids from the course's list of topics or claims")
+_SEALED = text("keys, hints and solutions of a released lab, packed so that nobody trips over them")
+
+LAB: Fields = {
+    "lab": text("the lab's directory name, for example 01-networking-model", required=True),
+    "title": text("the lab's title", required=True),
+    "minutes": Field((int,), "how long the core of the lab takes"),
+    "needs": Field((list,), "capabilities of the provider that the whole lab needs"),
+    "exercises": Field((list,), "the exercises, in order"),
+    "predictions": Field((list,), "the predictions, in order"),
+}
+
+EXERCISE: Fields = {
+    "id": text("a short name of lower-case letters, digits and dashes", required=True),
+    "title": text("the title", required=True),
+    "task": text("what is to be done, shown when the exercise begins", required=True),
+    "points": Field((int, float), "the points for solving it; 1 otherwise"),
+    "namespace": text("its own namespace; made of lab number and id otherwise"),
+    "setup": Field((list,), "manifest files, relative to the lab's directory"),
+    "flows": Field((list,), "wanted flows"),
+    "checks": Field((list,), "further checks, each with `check:` and its fields"),
+    "may_change": Field((list,), "patterns RESOURCE/NAME; everything else must stay as set up"),
+    "hints": Field((list,), "texts, from a nudge to nearly the answer"),
+    "solution": text("a file with a reference answer, relative to the lab's directory"),
+    "topics": _IDS,
+    "claims": _IDS,
+    "needs": Field((list,), "capabilities of the provider that it needs"),
+    "sealed": _SEALED,
+}
+
+FLOW: Fields = {
+    "from": text("who: POD, deployment/NAME, NAMESPACE/POD, node:NAME, world:HOST", required=True),
+    "to": text("whom: POD, svc:NAME, NAMESPACE/POD, ip:ADDRESS, name:HOST", required=True),
+    "port": Field((int, str), "a port number, or the name of a port", required=True),
+    "protocol": text("TCP otherwise", allowed=("TCP", "UDP", "SCTP")),
+    "want": text("the outcome wanted", required=True, allowed=tuple(WISHES)),
+    "because": text("why the task wants it"),
+}
+
+PREDICTION: Fields = {
+    "id": text("a short name of lower-case letters, digits and dashes", required=True),
+    "question": text("what is going to happen?", required=True),
+    "choices": Field((dict,), "the choices: a word and its text", required=True),
+    "key": text("the word of the choice that is right"),
+    "exercise": text("the exercise whose pods it is about, if any"),
+    "observe": Field((dict,), "what `observe` looks at; without it the learner says what was seen"),
+    "reasons": Field((dict,), "reasons to choose from: a word and its text"),
+    "reason": text("the word of the reason that is right"),
+    "explanation": text("what is shown after the reason was chosen"),
+    "topics": _IDS,
+    "claims": _IDS,
+    "sealed": _SEALED,
+}
+
+OBSERVE: Fields = {
+    "flows": Field((list,), "flows to try, without `want`"),
+    "value": Field((dict,), "a value that the cluster tells"),
+    "http": Field((dict,), "a request: from, url, request_headers"),
+    "command": Field((dict,), "a command: pod or node, argv"),
+}
+
+COMMAND: Fields = {
+    "pod": text("the pod in which it runs"),
+    "node": text("the node on which it runs"),
+    "argv": Field((list,), "the command, word by word", required=True),
+}
+
+HTTP: Fields = {
+    "from": text("the pod that asks", required=True),
+    "url": text("what is asked for", required=True),
+    "request_headers": Field((dict,), "headers to send"),
+}
+
+SEALED_IN_EXERCISE = ("hints", "solution")
+SEALED_IN_PREDICTION = ("key", "reason", "explanation")

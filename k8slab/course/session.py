@@ -1,0 +1,234 @@
+"""A learner at work on a lab: one lab, one cluster, one journal.
+
+The faces (notebook, command line) call these methods and show what they return. Nothing
+here depends on a prediction being right, and every step can be repeated in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from k8slab.course import setup
+from k8slab.course.journal import Journal
+from k8slab.course.lab import make_flow
+from k8slab.course.progress import LabProgress, progress, surprise
+from k8slab.errors import UsageError
+from k8slab.grading import Context, Result, baseline, grade, http, values
+from k8slab.policy import Party
+from k8slab.probes import Observation, expand, observe, one_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from k8slab.course.lab import Exercise, Lab, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An exercise at its start: `fresh` says whether it was set up just now."""
+
+    exercise: Exercise
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was observed for a prediction, beside what was predicted."""
+
+    prediction: Prediction
+    lines: tuple[str, ...]
+    observations: tuple[Observation, ...] = ()
+    chosen: str = ""
+    """The learner's choice; empty when there was none before."""
+    confidence: int = 0
+
+    @property
+    def came_true(self) -> bool | None:
+        """Say whether the prediction came true; ``None`` without a prediction."""
+        return self.chosen == self.prediction.key if self.chosen else None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The reason that the learner chose, and what is right."""
+
+    prediction: Prediction
+    chosen: str
+
+    @property
+    def right(self) -> bool:
+        """Say whether the chosen reason is the right one."""
+        return self.chosen == self.prediction.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One step of help: the `number`-th of `total`."""
+
+    number: int
+    total: int
+    text: str
+
+
+@dataclass
+class Session:
+    """A lab on a cluster, with a journal."""
+
+    lab: Lab
+    cluster: Any
+    journal: Journal = field(default_factory=Journal)
+    told: Callable[[str], None] = lambda _line: None
+    """Gets a line about what is being waited for."""
+
+    def begin(self, exercise: str) -> Begun:
+        """Set an exercise up, measure its baseline; an exercise that is begun stays as it is."""
+        found = self.lab.exercise(exercise)
+        fresh = setup.set_up(self.cluster, found)
+        if fresh or self.journal.last(self.lab.name, "setup", found.id) is None:
+            open_ = sorted(baseline(self.cluster, found.wishes.wants)) if fresh else []
+            self.journal.add(
+                self.lab.name, "setup", found.id, open=open_, cluster=self.cluster.name
+            )
+        return Begun(found, fresh)
+
+    def reset(self, exercise: str) -> Begun:
+        """Delete everything of an exercise and begin it again."""
+        found = self.lab.exercise(exercise)
+        setup.tear_down(self.cluster, found, told=self.told)
+        self.journal.add(self.lab.name, "reset", found.id)
+        return self.begin(exercise)
+
+    def check(self, exercise: str) -> Result:
+        """Grade an exercise by what the cluster does now."""
+        found = self.lab.exercise(exercise)
+        begun = self.journal.last(self.lab.name, "setup", found.id)
+        context = Context(
+            self.cluster,
+            found.namespace,
+            found.setup,
+            frozenset(begun.data.get("open", ()) if begun else ()),
+            self._answers(found),
+        )
+        result = grade(context, found.wishes)
+        self.journal.add(
+            self.lab.name, "check", found.id, status=result.status.value, points=result.points
+        )
+        return result
+
+    def answer(self, question: str, value: object) -> str:
+        """Note what the learner typed; returns the question's text."""
+        for exercise in self.lab.exercises.values():
+            if question in exercise.questions:
+                self.journal.add(self.lab.name, "answer", question, value=str(value))
+                return exercise.questions[question]
+        known = [name for exercise in self.lab.exercises.values() for name in exercise.questions]
+        raise UsageError(
+            f"nobody asked {question!r}", hint=f"questions are: {', '.join(known) or 'none'}"
+        )
+
+    def predict(self, prediction: str, choice: str, confidence: int = 3) -> Prediction:
+        """Note a prediction; `confidence` goes from 1 (a guess) to 5 (certain)."""
+        found = self.lab.prediction(prediction)
+        if choice not in found.choices:
+            raise UsageError(
+                f"{choice!r} is no choice", hint=f"choose one of {', '.join(found.choices)}"
+            )
+        if not 1 <= confidence <= 5:
+            raise UsageError("confidence goes from 1 (a guess) to 5 (certain)")
+        self.journal.add(
+            self.lab.name, "prediction", found.id, choice=choice, confidence=confidence
+        )
+        return found
+
+    def observe(self, prediction: str, seen: str = "") -> Seen:
+        """Look at what was predicted; `seen` is the learner's own observation, if any."""
+        found = self.lab.prediction(prediction)
+        lines, observations = self._look(found)
+        if seen:
+            lines.append(f"you saw: {seen}")
+        before = surprise(self.lab, self.journal, found)
+        self.journal.add(
+            self.lab.name, "observation", found.id, lines=lines, predicted=before is not None
+        )
+        chosen, confidence = (before.chosen, before.confidence) if before else ("", 0)
+        return Seen(found, tuple(lines), tuple(observations), chosen, confidence)
+
+    def explain(self, prediction: str, reason: str) -> Explained:
+        """Note the reason that the learner chose and return what is right."""
+        found = self.lab.prediction(prediction)
+        if reason not in found.reasons:
+            raise UsageError(
+                f"{reason!r} is no reason to choose",
+                hint=f"choose one of {', '.join(found.reasons) or '(this prediction has none)'}",
+            )
+        self.journal.add(self.lab.name, "reason", found.id, reason=reason)
+        return Explained(found, reason)
+
+    def hint(self, exercise: str) -> Hint:
+        """Give the next hint; after the last one, the last one again."""
+        found = self.lab.exercise(exercise)
+        if not found.hints:
+            raise UsageError(f"the exercise {exercise} has no hints")
+        given = len(self.journal.events(self.lab.name, "hint", found.id))
+        number = min(given, len(found.hints) - 1)
+        self.journal.add(self.lab.name, "hint", found.id, step=number + 1)
+        return Hint(number + 1, len(found.hints), found.hints[number])
+
+    def solution(self, exercise: str, *, force: bool = False) -> str:
+        """Return a reference answer, after a first check (or with `force`)."""
+        found = self.lab.exercise(exercise)
+        if not found.solution:
+            raise UsageError(f"the exercise {exercise} has no written solution")
+        if not force and self.journal.last(self.lab.name, "check", found.id) is None:
+            raise UsageError(
+                "try it first: check your answer once, then look at the solution",
+                hint="force=True shows it at once",
+            )
+        self.journal.add(self.lab.name, "solution", found.id)
+        return found.solution
+
+    def progress(self) -> LabProgress:
+        """Count what the journal says about this lab."""
+        return progress(self.lab, self.journal)
+
+    def _answers(self, exercise: Exercise) -> dict[str, str]:
+        found = {
+            name: self.journal.last(self.lab.name, "answer", name) for name in exercise.questions
+        }
+        return {name: event.data["value"] for name, event in found.items() if event}
+
+    def _look(self, prediction: Prediction) -> tuple[list[str], list[Observation]]:
+        spec, lines = prediction.observe, []
+        observations = self._try_flows(spec.get("flows") or (), prediction)
+        lines += [str(seen) for seen in observations]
+        if "value" in spec:
+            context = Context(self.cluster, prediction.namespace)
+            wanted = spec["value"]
+            name = wanted.get("object") or wanted.get("count") or wanted.get("names")
+            told = values.as_text(values.read(context, wanted))
+            lines.append(f"{name} {wanted.get('path', '')}".strip() + f": {told}")
+        if "http" in spec:
+            lines += self._ask(spec["http"], prediction.namespace)
+        if "command" in spec:
+            lines += self._run(spec["command"], prediction.namespace)
+        return lines, observations
+
+    def _try_flows(self, entries: Any, prediction: Prediction) -> list[Observation]:
+        flows = [make_flow(e, prediction.namespace, prediction.id) for e in entries]
+        return observe(self.cluster, expand(self.cluster, flows))
+
+    def _ask(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
+        source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
+        answer = http.get(self.cluster, source, spec["url"], spec.get("request_headers"))
+        return [f"GET {spec['url']}: {answer.told()}", *answer.body.splitlines()[:20]]
+
+    def _run(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
+        argv = [str(word) for word in spec["argv"]]
+        if "node" in spec:
+            done = self.cluster.node_run(spec["node"], argv)
+        else:
+            pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
+            done = self.cluster.exec(pod.namespace, pod.name, argv)
+        told = (done.stdout + done.stderr).splitlines()
+        return [f"$ {' '.join(argv)}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
