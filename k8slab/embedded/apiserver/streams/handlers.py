@@ -1,6 +1,6 @@
 """The doors of exec, attach, port-forward and log, behind authorisation.
 
-A handler gets an `UpgradeRequest` and the pod. What is wrong with the request is raised
+A handler gets the request and the pod. What is wrong with the request is raised
 as `ApiStatusError` before the connection is taken over, so that it becomes an ordinary
 answer; what goes wrong later is told inside the protocol. Messages are those of the API
 server (``registry/core/pod/strategy.go``) and the kubelet.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,45 +28,19 @@ from k8slab.embedded.apiserver.streams.session import RawCarrier, SpdySession, T
 from k8slab.objects.meta import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from k8slab.embedded.apiserver.backends import PodBackend, Process
+    from k8slab.embedded.apiserver.http import Request
     from k8slab.objects.meta import Object
 
 _OPENING_SECONDS = 30.0
 """How long a client may take to open its SPDY streams (kubelet ``streamCreationTimeout``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRequest:
-    """What a handler needs of an HTTP request.
-
-    `headers` have lower-case names, repeated ones joined by a comma; `take_over` gives the
-    connection's streams, after which the HTTP server leaves it alone.
-    """
-
-    headers: Mapping[str, str]
-    query: Mapping[str, list[str]]
-    take_over: Callable[[], tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-
-    def flag(self, name: str) -> bool:
-        """Return a boolean of the query."""
-        return self.text(name) in ("true", "1", "True")
-
-    def text(self, name: str) -> str:
-        """Return one word of the query, empty when it is not there."""
-        values = self.query.get(name)
-        return values[0] if values else ""
-
-    @property
-    def wants_websocket(self) -> bool:
-        """Say whether the client asks for a WebSocket."""
-        return self.headers.get("upgrade", "").lower() == "websocket"
-
-    @property
-    def wants_spdy(self) -> bool:
-        """Say whether the client asks for SPDY/3.1."""
-        return self.headers.get("upgrade", "").lower() == "spdy/3.1"
+def _upgrade(request: Request) -> str:
+    """Return the protocol that the client asks for instead of HTTP, in lower case."""
+    return request.headers.get("upgrade", "").lower()
 
 
 def container_names(pod: Object) -> list[str]:
@@ -115,9 +88,9 @@ def _check_running(pod: Object, container: str) -> None:
     )
 
 
-async def handle_exec(request: UpgradeRequest, pod: Object, pods: PodBackend) -> None:
+async def handle_exec(request: Request, pod: Object, pods: PodBackend) -> None:
     """Serve ``pods/NAME/exec``."""
-    container = choose_container(pod, request.text("container"))
+    container = choose_container(pod, request.parameter("container"))
     argv = request.query.get("command") or []
     if not argv:
         raise statuses.bad_request("you must specify at least one command for the container")
@@ -131,9 +104,9 @@ async def handle_exec(request: UpgradeRequest, pod: Object, pods: PodBackend) ->
     )
 
 
-async def handle_attach(request: UpgradeRequest, pod: Object, pods: PodBackend) -> None:
+async def handle_attach(request: Request, pod: Object, pods: PodBackend) -> None:
     """Serve ``pods/NAME/attach``."""
-    container = choose_container(pod, request.text("container"))
+    container = choose_container(pod, request.parameter("container"))
     streams = _streams(request)
     _check_running(pod, container)
     await _run_command(
@@ -144,7 +117,7 @@ async def handle_attach(request: UpgradeRequest, pod: Object, pods: PodBackend) 
     )
 
 
-def _streams(request: UpgradeRequest) -> Streams:
+def _streams(request: Request) -> Streams:
     tty = request.flag("tty")
     streams = Streams(
         stdin=request.flag("stdin"),
@@ -158,13 +131,13 @@ def _streams(request: UpgradeRequest) -> Streams:
 
 
 async def _run_command(
-    request: UpgradeRequest,
+    request: Request,
     streams: Streams,
     start: Callable[[], Awaitable[Process]],
     *,
     report_exit: bool,
 ) -> None:
-    if request.wants_websocket:
+    if _upgrade(request) == "websocket":
         key, protocol = _websocket_offer(request, WebSocketPeer.PROTOCOLS)
         reader, writer = request.take_over()
         writer.write(websocket.handshake(key, protocol))
@@ -195,12 +168,12 @@ async def _run_command(
         writer.close()
 
 
-async def handle_portforward(request: UpgradeRequest, pod: Object, pods: PodBackend) -> None:
+async def handle_portforward(request: Request, pod: Object, pods: PodBackend) -> None:
     """Serve ``pods/NAME/portforward``."""
     if not pod["spec"].get("nodeName"):
         raise statuses.bad_request(f"pod {name_of(pod)} does not have a host assigned")
     forwarder = portforward.Forwarder(pods, pod)
-    if not request.wants_websocket:
+    if _upgrade(request) != "websocket":
         _spdy_protocol(request, (portforward.PROTOCOL,))
         reader, writer = request.take_over()
         writer.write(_spdy_handshake(portforward.PROTOCOL))
@@ -227,7 +200,7 @@ async def _forward_spdy(session: SpdySession, forwarder: portforward.Forwarder) 
         await session.close()
 
 
-def _ports(request: UpgradeRequest) -> list[int]:
+def _ports(request: Request) -> list[int]:
     """Read ``ports=80,81`` or ``ports=80&ports=81``."""
     words = [word for text in request.query.get("ports") or [] for word in text.split(",")]
     if not words:
@@ -238,7 +211,7 @@ def _ports(request: UpgradeRequest) -> list[int]:
     return ports
 
 
-def _websocket_offer(request: UpgradeRequest, supported: tuple[str, ...]) -> tuple[str, str]:
+def _websocket_offer(request: Request, supported: tuple[str, ...]) -> tuple[str, str]:
     """Return the key and the subprotocol to use."""
     offered = request.headers.get("sec-websocket-protocol", "")
     protocol = websocket.choose_subprotocol(offered, supported)
@@ -251,8 +224,8 @@ def _websocket_offer(request: UpgradeRequest, supported: tuple[str, ...]) -> tup
     return key, protocol
 
 
-def _spdy_protocol(request: UpgradeRequest, supported: tuple[str, ...]) -> str:
-    if not request.wants_spdy:
+def _spdy_protocol(request: Request, supported: tuple[str, ...]) -> str:
+    if _upgrade(request) != "spdy/3.1":
         raise statuses.bad_request(
             'Upgrade request required: send "Connection: Upgrade" with "Upgrade: websocket" '
             'or "Upgrade: SPDY/3.1"'
@@ -274,12 +247,9 @@ def _spdy_handshake(protocol: str) -> bytes:
     ).encode()
 
 
-def log_request(query: Mapping[str, list[str]], pod: Object) -> tuple[str, LogOptions]:
+def log_request(request: Request, pod: Object) -> tuple[str, LogOptions]:
     """Return container and options of ``pods/NAME/log``; raise what is wrong with them."""
-
-    def text(name: str) -> str:
-        return (query.get(name) or [""])[0]
-
+    text = request.parameter
     errors: list[statuses.FieldError] = []
 
     def number(name: str, least: int) -> int | None:
@@ -305,14 +275,13 @@ def log_request(query: Mapping[str, list[str]], pod: Object) -> tuple[str, LogOp
         )
     if errors:
         raise statuses.invalid_object("PodLogOptions", "", name_of(pod), errors)
-    true = ("true", "1", "True")
     options = LogOptions(
-        follow=text("follow") in true,
-        previous=text("previous") in true,
+        follow=request.flag("follow"),
+        previous=request.flag("previous"),
         since=time.time() - seconds if seconds is not None else since,
         tail=tail,
         limit=limit,
-        timestamps=text("timestamps") in true,
+        timestamps=request.flag("timestamps"),
     )
     return choose_container(pod, text("container")), options
 

@@ -11,6 +11,7 @@ Source: kubelet ``pkg/kubelet/cri/streaming/portforward`` (its protocol, not its
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class Forwarder:
         try:
             return await self._pods.connect(self._pod, port)
         except OSError as error:
-            reason = f"connect: {error.strerror or error}".lower()
+            reason = f"connect: {os.strerror(error.errno or 0).lower()}"
         except ApiStatusError as error:
             reason = error.message
         where = f"{name_of(self._pod)}_{namespace_of(self._pod)}, uid {uid_of(self._pod)}"

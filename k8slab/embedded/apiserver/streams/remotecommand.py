@@ -246,13 +246,14 @@ async def converse(
     leaving = [asyncio.ensure_future(_input(peer, process, streams)), asyncio.ensure_future(gone)]
     try:
         await asyncio.wait({output, *leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if output.done() and not output.exception():
-            await peer.finish(exit_status(output.result()) if report_exit else SUCCESS)
     finally:
         process.kill()
+        ended = output.done()
         for task in (output, *leaving):
             task.cancel()
         await asyncio.gather(output, *leaving, return_exceptions=True)
+    if ended and not output.exception():
+        await peer.finish(exit_status(output.result()) if report_exit else SUCCESS)
 
 
 async def _output(peer: Peer, process: Process, streams: Streams) -> int:

@@ -56,7 +56,7 @@ class WebSocket:
     async def receive(self) -> bytes | None:
         """Return the next message, ``None`` when the client closed or vanished."""
         while not self._messages:
-            if self._protocol.state is State.CLOSED:
+            if self._protocol.close_rcvd or self._protocol.state is State.CLOSED:
                 return None
             try:
                 data = await self._reader.read(_CHUNK)
