@@ -12,6 +12,7 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
@@ -145,7 +146,7 @@ async def _run_command(
         with suppress(ConnectionError):
             await peer.start(streams)
             await converse(
-                peer, start, peer_closed(writer), streams=streams, report_exit=report_exit
+                peer, start, partial(peer_closed, writer), streams=streams, report_exit=report_exit
             )
         writer.close()
         return
@@ -160,7 +161,11 @@ async def _run_command(
                 spdy_peer = await SpdyPeer.accept(session, streams)
             if spdy_peer is not None:
                 await converse(
-                    spdy_peer, start, peer_closed(writer), streams=streams, report_exit=report_exit
+                    spdy_peer,
+                    start,
+                    partial(peer_closed, writer),
+                    streams=streams,
+                    report_exit=report_exit,
                 )
     finally:
         serving.cancel()

@@ -20,7 +20,7 @@ import orjson
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from k8slab.embedded.apiserver.backends import Process
     from k8slab.embedded.apiserver.streams.session import SpdySession, SpdyStream
@@ -227,14 +227,14 @@ def _failure_status(error: ApiStatusError) -> Object:
 async def converse(
     peer: Peer,
     start: Callable[[], Awaitable[Process]],
-    gone: Awaitable[None],
+    gone: Callable[[], Coroutine[None, None, None]],
     *,
     streams: Streams,
     report_exit: bool,
 ) -> None:
     """Start a command and join it with the learner's end until one of them is over.
 
-    `gone` ends when the client's connection does. With `report_exit` the Status carries
+    `gone()` ends when the client's connection does. With `report_exit` the Status carries
     the exit code (exec); an attach ends well however the container ended.
     """
     try:
@@ -243,7 +243,7 @@ async def converse(
         await peer.finish(_failure_status(error))
         return
     output = asyncio.ensure_future(_output(peer, process, streams))
-    leaving = [asyncio.ensure_future(_input(peer, process, streams)), asyncio.ensure_future(gone)]
+    leaving = [asyncio.ensure_future(_input(peer, process, streams)), asyncio.ensure_future(gone())]
     try:
         await asyncio.wait({output, *leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
