@@ -1,9 +1,4 @@
-"""The plain protocols of the `web` app: one UDP answer for each datagram, and a TCP banner.
-
-UDP understands agnhost netexec's words (``hostname``, ``clientip``, ``echo TEXT``) and
-answers anything else with who it is, whom it saw and what it got. TCP greets first, as
-databases and mail servers do, then repeats each line until ``quit``.
-"""
+"""Plain UDP answers on the apps' `Loop`: one for each datagram."""
 
 from __future__ import annotations
 
@@ -11,13 +6,17 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from k8slab.embedded.apps.loop import READ, Loop
 from k8slab.embedded.apps.sockets import Address, plain, written
 
-Answer = Callable[[str, Address], str]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Answer = Callable[[bytes, Address], bytes | None]
+"""Returns the answer to a datagram from this client, or ``None`` for none."""
 MAX_DATAGRAM = 65507
-MAX_LINE = 4096
 
 _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
@@ -43,7 +42,9 @@ def serve_udp(loop: Loop, sock: socket.socket, answer: Answer) -> None:
                 return
             except OSError:  # an ICMP error of an earlier answer is reported here once
                 continue
-            reply = answer(data.decode("utf-8", "replace"), plain(peer)).encode()
+            reply = answer(data, plain(peer))
+            if reply is None:
+                continue
             try:
                 sock.sendmsg([reply[:MAX_DATAGRAM]], _source(extra) if both else [], 0, peer)
             except OSError:  # unreachable or a full queue: datagrams may be lost
@@ -52,7 +53,7 @@ def serve_udp(loop: Loop, sock: socket.socket, answer: Answer) -> None:
     loop.watch(sock, READ, ready)
 
 
-def _source(extra: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+def _source(extra: Iterable[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
     for level, kind, data in extra:
         if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
             address, interface = _PKTINFO.unpack(data[: _PKTINFO.size])
@@ -63,74 +64,18 @@ def _source(extra: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]
     return []
 
 
-def serve_lines(
-    loop: Loop, listener: socket.socket, greet: Callable[[Address], str], answer: Answer
-) -> None:
-    """Greet each TCP client and answer its lines; ``quit`` or a line too long ends it."""
+def describe(data: bytes, client: Address, *, pod: str) -> bytes:
+    """Answer one datagram; the words are those of agnhost netexec's UDP server.
 
-    def accept(_events: int) -> None:
-        try:
-            sock, peer = listener.accept()
-        except OSError:  # the client has gone again, or no descriptor is left
-            return
-        sock.setblocking(False)
-        _Lines(loop, sock, plain(peer), answer).start(greet(plain(peer)))
-
-    loop.watch(listener, READ, accept)
-
-
-class _Lines:
-    """One TCP client of the line protocol."""
-
-    def __init__(self, loop: Loop, sock: socket.socket, client: Address, answer: Answer) -> None:
-        self.loop, self.sock, self.client, self.answer = loop, sock, client, answer
-        self._buffer = b""
-
-    def start(self, greeting: str) -> None:
-        self.loop.watch(self.sock, READ, self._ready)
-        self._say(greeting)
-
-    def _ready(self, _events: int) -> None:
-        try:
-            data = self.sock.recv(MAX_LINE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self._buffer += data
-        if not data or len(self._buffer) > 2 * MAX_LINE:
-            self._close()
-            return
-        *lines, self._buffer = self._buffer.split(b"\n")
-        for line in lines:
-            said = line.decode("utf-8", "replace").strip()
-            if said == "quit":
-                self._close()
-                return
-            if not self._say(self.answer(said, self.client)):
-                return
-
-    def _say(self, line: str) -> bool:
-        """Send one short line; a client that reads so little that it does not fit is closed."""
-        try:
-            self.sock.sendall(line.encode() + b"\n")
-        except OSError:
-            self._close()
-            return False
-        return True
-
-    def _close(self) -> None:
-        self.loop.unwatch(self.sock)
-        self.sock.close()
-
-
-def describe_udp(data: str, client: Address, *, pod: str) -> str:
-    """Answer one datagram; the words are those of agnhost netexec's UDP server."""
-    word, _, rest = data.strip().partition(" ")
+    ``hostname``, ``clientip`` and ``echo TEXT`` get just that; anything else gets who answers,
+    whom it saw and what it said.
+    """
+    said = data.decode("utf-8", "replace").strip()
+    word, _, rest = said.partition(" ")
     if word == "hostname":
-        return pod
+        return pod.encode()
     if word == "clientip":
-        return written(client)
+        return written(client).encode()
     if word == "echo":
-        return rest
-    return f"pod: {pod}\nyou are: {written(client)}\nyou said: {data.strip()}\n"
+        return rest.encode()
+    return f"pod: {pod}\nyou are: {written(client)}\nyou said: {said}\n".encode()

@@ -11,7 +11,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apps import datagrams
+from k8slab.embedded.apps.conversations import Lines, serve_tcp
+from k8slab.embedded.apps.datagrams import Answer, describe, serve_udp
 from k8slab.embedded.apps.http import HttpServer
 from k8slab.embedded.apps.identity import Identity
 from k8slab.embedded.apps.logs import complain, say
@@ -57,10 +58,10 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
             server.serve(listen(port, kind=socket.SOCK_STREAM), context)
     pod = Identity.of(environment).pod
     for port in settings.udp_ports:
-        datagrams.serve_udp(loop, listen(port, kind=socket.SOCK_DGRAM), _udp_answer(port, pod))
+        serve_udp(loop, listen(port, kind=socket.SOCK_DGRAM), _udp_answer(port, pod))
     for port in settings.tcp_ports:
         listener = listen(port, kind=socket.SOCK_STREAM)
-        datagrams.serve_lines(loop, listener, _tcp_greeting(port, pod), _tcp_answer(port))
+        serve_tcp(loop, listener, _tcp_conversation(port, pod))
     say(_summary(settings))
     return loop.run()
 
@@ -72,24 +73,21 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-def _udp_answer(port: int, pod: str) -> datagrams.Answer:
-    def answer(data: str, client: Address) -> str:
+def _udp_answer(port: int, pod: str) -> Answer:
+    def answer(data: bytes, client: Address) -> bytes:
         say(f"{written(client)} udp/{port} {len(data)} bytes")
-        return datagrams.describe_udp(data, client, pod=pod)
+        return describe(data, client, pod=pod)
 
     return answer
 
 
-def _tcp_greeting(port: int, pod: str) -> Callable[[Address], str]:
-    def greet(client: Address) -> str:
+def _tcp_conversation(port: int, pod: str) -> Callable[[Address], Lines]:
+    def start(client: Address) -> Lines:
         say(f"{written(client)} tcp/{port} connected")
-        return f"pod: {pod} you are: {written(client)}"
+        greeting = f"pod: {pod} you are: {written(client)}"
+        return Lines(greeting, lambda line: f"tcp/{port} got: {line}")
 
-    return greet
-
-
-def _tcp_answer(port: int) -> datagrams.Answer:
-    return lambda line, _client: f"tcp/{port} got: {line}"
+    return start
 
 
 def _summary(settings: Settings) -> str:
