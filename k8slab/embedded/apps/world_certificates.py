@@ -20,7 +20,6 @@ from k8slab.embedded.config import WORLD_HOSTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 CA, CERTIFICATE, KEY = "world-ca.crt", "world.crt", "world.key"
 _YEARS = 10
 
@@ -40,7 +39,6 @@ def make_world_certificates(directory: Path) -> dict[str, bytes]:
 
 
 def _make() -> dict[str, bytes]:
-
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _sign("k8slab world CA", ca_key, ca_key, None)
     leaf = _sign("example.com", key, ca_key, authority)

@@ -75,9 +75,8 @@ class NameServer:
         self._records.setdefault((name, kind), []).append(Record(name, kind, TTL, data))
 
     def _soa(self, zone: str) -> Record:
-        return Record(
-            zone, SOA, TTL, (self._server, "hostmaster." + zone, 1, 3600, 900, 86400, TTL)
-        )
+        mailbox = "hostmaster." + zone.lstrip(".")
+        return Record(zone, SOA, TTL, (self._server, mailbox, 1, 3600, 900, 86400, TTL))
 
     def answer(self, query: Message) -> Message:
         """Return the response to a query."""
