@@ -147,21 +147,20 @@ class Rest:
         )
 
     def _kept(self, deadline: float) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection | None = getattr(self._thread, "connection", None)
-        if connection is not None and connection.sock is not None:
-            if not select.select([connection.sock], [], [], 0)[0]:
-                connection.sock.settimeout(deadline)
-                return connection
+        kept: _Kept | None = getattr(self._thread, "kept", None)
+        if kept and kept.connection.sock is not None:
+            if not _readable(kept.connection.sock):
+                kept.connection.sock.settimeout(deadline)
+                return kept.connection
             self._drop()
-        connection = self._connection(deadline)
-        self._thread.connection = connection
-        return connection
+        self._thread.kept = kept = _Kept(self._connection(deadline))
+        return kept.connection
 
     def _drop(self) -> None:
-        connection = getattr(self._thread, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._thread.connection = None
+        kept: _Kept | None = getattr(self._thread, "kept", None)
+        if kept:
+            kept.connection.close()
+            self._thread.kept = None
 
     def _send(
         self,
@@ -188,6 +187,16 @@ class Rest:
         )
 
 
+class _Kept:
+    """A connection that is closed with the thread or the handle that it belongs to."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class _TlsConnection(http.client.HTTPSConnection):
     """HTTPS that may check the certificate against another name (``tls-server-name``)."""
 
@@ -201,6 +210,13 @@ class _TlsConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
         self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _readable(sock: Any) -> bool:
+    """Say whether there is something to read: on an idle connection, that it was closed."""
+    poll = select.poll()  # select(2) knows no descriptor above 1023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _tls(credentials: Credentials) -> ssl.SSLContext:

@@ -77,15 +77,15 @@ def test_no_answer_says_how_to_start_the_cluster(api, cluster):
 def test_one_connection_serves_many_requests(api, cluster):
     for _ in range(3):
         cluster.get("pods", "web", "shop")
-    first = cluster.rest._thread.connection.sock
+    first = cluster.rest._thread.kept.connection.sock
     cluster.get("pods", "web", "shop")
-    assert cluster.rest._thread.connection.sock is first
+    assert cluster.rest._thread.kept.connection.sock is first
 
 
 def test_a_connection_that_the_server_has_closed_is_replaced_before_use(api, cluster):
     api.answers["/version"] = (200, {"gitVersion": "v1"})
     cluster.request("GET", "/version")
-    old = cluster.rest._thread.connection.sock
+    old = cluster.rest._thread.kept.connection.sock
     old.shutdown(2)
     assert cluster.request("POST", "/version", {"a": 1}) == {"gitVersion": "v1"}
     assert [request[0] for request in api.requests] == ["GET", "POST"]

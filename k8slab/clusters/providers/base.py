@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from k8slab.clusters.cluster import Cluster
     from k8slab.clusters.wanted import Wanted
 
-RUNNING, STOPPED, BROKEN = "running", "stopped", "broken"
+RUNNING, STARTING, STOPPED, BROKEN = "running", "starting", "stopped", "broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Status:
     name: str
     provider: str
     state: str
-    """``running``; ``stopped`` (its objects are kept); ``broken`` (`detail` says how)."""
+    """``running``; ``starting``; ``stopped`` (its objects are kept); ``broken`` (see `detail`)."""
     kubeconfig: str
     detail: str = ""
     pid: int | None = None
@@ -32,7 +32,7 @@ class Status:
     capabilities: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     memory_bytes: int | None = None
-    """Memory of the cluster's own processes (PSS), pods not counted."""
+    """Memory of all its processes (proportional set size), pods included."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain values."""

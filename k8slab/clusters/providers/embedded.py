@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.clusters import records
 from k8slab.clusters.cluster import Cluster
-from k8slab.clusters.providers.base import BROKEN, RUNNING, STOPPED, Status
+from k8slab.clusters.providers.base import BROKEN, RUNNING, STARTING, STOPPED, Status
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
 from k8slab.errors import EnvironmentLacksError, K8slabError, UsageError
 from k8slab.programs import Completed
@@ -37,14 +37,18 @@ def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
         )
     config = _config(name, wanted)
     progress("starting the cluster")
-    supervisor.start(config)
+    supervisor.start(
+        config,
+        ClusterPaths.of(name),
+        on_progress=lambda said: progress(str(said.get("message") or said.get("step") or said)),
+    )
 
 
 def down(name: str) -> None:
     """Stop the cluster; its objects are kept."""
     from k8slab.embedded import supervisor  # noqa: PLC0415
 
-    supervisor.stop(name)
+    supervisor.stop(ClusterPaths.of(name))
 
 
 def delete(name: str) -> None:
@@ -59,7 +63,7 @@ def status(name: str) -> Status:
 
     paths = ClusterPaths.of(name)
     config = ClusterConfig.from_json(paths.config.read_text(encoding="utf-8"))
-    processes = supervisor.status(name)
+    processes = supervisor.status(paths)
     common: dict[str, Any] = {
         "name": name,
         "provider": NAME,
@@ -67,10 +71,13 @@ def status(name: str) -> Status:
         "nodes": config.node_names,
         "capabilities": sorted(CAPABILITIES),
     }
+    versions = {"k8slab": __version__}
     if not processes.running:
-        return Status(state=STOPPED, versions={"k8slab": __version__}, **common)
+        # What died (``stale``) left nothing running: for the learner it is stopped.
+        state = STARTING if processes.state == STARTING else STOPPED
+        return Status(state=state, versions=versions, **common)
     common |= {
-        "pid": processes.daemon_pid,
+        "pid": processes.daemon_pid or None,
         "supervisor_pid": processes.supervisor_pid,
         "memory_bytes": processes.memory_bytes,
     }
@@ -78,8 +85,7 @@ def status(name: str) -> Status:
         version = cluster(name).request("GET", "/version", deadline=5)["gitVersion"]
     except K8slabError as error:
         return Status(state=BROKEN, detail=error.message, **common)
-    versions = {"k8slab": __version__, "kubernetes": version}
-    return Status(state=RUNNING, versions=versions, **common)
+    return Status(state=RUNNING, versions={**versions, "kubernetes": version}, **common)
 
 
 def kubeconfig(name: str) -> Path:
