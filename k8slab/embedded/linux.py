@@ -88,7 +88,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
     _call(f"mount({source!r}, {target!r}, {kind!r}, {flags:#x})", result)
 
 
-def restrict_mount(target: str, attributes: int) -> None:
+def restrict_mount(target: str, attributes: int, *, recursive: bool = True) -> None:
     """Add `MOUNT_ATTR_*` to the mount at `target` and to all below it (mount_setattr(2)).
 
     Unlike a remount it keeps what the mount has already, which an ordinary user
@@ -99,7 +99,7 @@ def restrict_mount(target: str, attributes: int) -> None:
         ctypes.c_long(_SYS_MOUNT_SETATTR),
         ctypes.c_int(_AT_FDCWD),
         os.fsencode(target),
-        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.c_uint(_AT_RECURSIVE if recursive else 0),
         request,
         ctypes.c_size_t(len(request)),
     )
@@ -142,6 +142,15 @@ def watch_file(path: str) -> int:
     watch = _libc.inotify_add_watch(descriptor, os.fsencode(path), mask)
     _call(f"inotify_add_watch({path!r})", 0 if watch >= 0 else -1)
     return int(descriptor)
+
+
+def close_all_but(keep: set[int]) -> None:
+    """Close every descriptor of this process except these (close_range(2))."""
+    last = 0
+    for number in [*sorted(keep), os.sysconf("SC_OPEN_MAX")]:
+        if number > last:  # closerange(0, 0) would close everything
+            os.closerange(last, number)
+        last = number + 1
 
 
 def open_netns() -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from k8slab.errors import ClusterError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
@@ -80,3 +82,20 @@ class ExecSpec:
     argv: tuple[str, ...]
     tty: bool = False
     stdin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command on a node said; `code` is 124 when its deadline ended it, as timeout(1)."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class ImageNotFoundError(ClusterError):
+    """No entry of the image catalogue has this name (the kubelet's ``ErrImagePull``)."""
+
+
+class ContainerCannotRunError(ClusterError):
+    """A process could not be started; the message is worded as runc words it."""

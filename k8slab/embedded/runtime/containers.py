@@ -1,0 +1,153 @@
+"""A running container in the daemon: its descriptors, its output, who is attached."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.runtime import streams
+from k8slab.embedded.runtime.logs import LogFile, Throttle
+from k8slab.embedded.runtime.streams import Pump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.embedded.runtime.processes import Launched
+    from k8slab.embedded.runtime.spec import ContainerSpec
+
+SETTLE = 0.5
+"""Seconds in which pipes must reach their end once a container's first process has ended.
+
+Longer only when another process of the pod holds them (a shared PID namespace)."""
+
+
+class Output:
+    """Everything that a container writes: to its log, and to whoever is attached."""
+
+    def __init__(self, log: LogFile | None) -> None:
+        self.log = log
+        self._pumps: list[Pump] = []
+        self._listeners: list[Callable[[str, bytes], None]] = []
+        self._throttle = Throttle()
+
+    def add(self, stream: str, descriptor: int) -> None:
+        """Read `descriptor`, which this owns, as `stream` (``stdout`` or ``stderr``)."""
+        self._pumps.append(Pump(descriptor, partial(self._take, stream)))
+
+    def listen(self, listener: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Call `listener` with each piece, ``b""`` at the end; returns what stops it."""
+        self._listeners.append(listener)
+
+        def stop() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return stop
+
+    async def finish(self) -> None:
+        """Read what is left, then close the log and tell the listeners."""
+        waiting = [pump.ended for pump in self._pumps if not pump.ended.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=SETTLE)
+        for pump in self._pumps:
+            pump.drain()
+        if self.log:
+            self.log.close()
+        for listener in list(self._listeners):
+            listener("stdout", b"")
+            listener("stderr", b"")
+
+    def _take(self, stream: str, data: bytes) -> None:
+        if not data:
+            return
+        if self.log:
+            self.log.write(stream, data)
+        for listener in list(self._listeners):
+            listener(stream, data)
+        if pause := self._throttle.take(len(data)):
+            for pump in self._pumps:
+                pump.pause_reading()
+                asyncio.get_running_loop().call_later(pause, pump.resume_reading)
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """A container that was started; `ended` has its exit code once it is over."""
+
+    id: str
+    sandbox_uid: str
+    spec: ContainerSpec
+    launched: Launched
+    ended: asyncio.Future[int]
+    output: Output
+    environment: dict[str, str]
+    capabilities: frozenset[str]
+    stdin: int = -1
+    """The descriptor that writes to its standard input until somebody attached takes it."""
+    started_at: float = field(default_factory=time.time)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the exit was reported and the output is complete."""
+    stopping: bool = False
+
+    @property
+    def pid(self) -> int:
+        """Its first process, as the daemon's PID namespace numbers it."""
+        return self.launched.pid
+
+    def close(self) -> None:
+        """Close what the daemon holds of it."""
+        self.launched.close()
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+
+class Attachment:
+    """Somebody attached to a container: a `Process` whose end does not end the container."""
+
+    def __init__(self, container: Container, stdin: asyncio.StreamWriter | None) -> None:
+        self._container = container
+        self.stdin = stdin
+        self.stdout: asyncio.StreamReader = asyncio.StreamReader()
+        self.stderr = None if container.spec.tty else asyncio.StreamReader()
+        self._stop = container.output.listen(self._feed)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the container's terminal its new size."""
+        terminal = self._container.launched.terminal
+        if terminal >= 0 and not self._container.ended.done():
+            streams.resize_terminal(terminal, columns, rows)
+
+    def kill(self) -> None:
+        """Detach; the container goes on."""
+        self._stop()
+
+    async def wait(self) -> int:
+        """Return the container's exit code once it ended and all its output was handed over."""
+        await self._container.finished.wait()
+        return self._container.ended.result()
+
+    def _feed(self, stream: str, data: bytes) -> None:
+        reader = self.stderr if stream == "stderr" else self.stdout
+        if reader is None:
+            return
+        if data:
+            reader.feed_data(data)
+        else:
+            reader.feed_eof()
+
+
+async def attach(container: Container) -> Attachment:
+    """Attach to a running container; the first to attach gets its standard input."""
+    stdin = None
+    if container.launched.terminal >= 0:
+        stdin = await streams.open_writer(os.dup(container.launched.terminal))
+    elif container.stdin >= 0:
+        descriptor, container.stdin = container.stdin, -1
+        stdin = await streams.open_writer(descriptor)
+    return Attachment(container, stdin)

@@ -1,0 +1,273 @@
+"""How a pod's process comes to be, in a child that the zygote forked for one request.
+
+    zygote -- fork --> helper              joins the pod's namespaces, unshares a PID namespace
+                          `-- fork --> the program      PID 1 there: root, rights, exec
+
+The helper ends at once and leaves the program to the zygote, its subreaper. Two forks
+are needed since a process that unshares a PID namespace does not enter it, its children
+do (pid_namespaces(7)). An app runs in the forked process itself, with no exec and no
+import; a program is exec'd. What fails before that is said on the ``status`` socket.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import importlib
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import termios
+import traceback
+from typing import NoReturn
+
+from k8slab.embedded import linux
+from k8slab.embedded.runtime import capabilities, rootfs
+from k8slab.embedded.runtime.messages import (
+    JoinContainer,
+    MakeSandbox,
+    Program,
+    StartContainer,
+    read_request,
+)
+from k8slab.errors import K8slabError
+
+FAILED = 128
+"""The exit code of a process that could not be started (kubelet: ``StartError`` has 128)."""
+
+_SANDBOX_KINDS = {
+    "user": linux.CLONE_NEWUSER,
+    "network": linux.CLONE_NEWNET,
+    "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS,
+}
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
+_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in termios before 3.13
+
+
+class StartError(K8slabError):
+    """A program cannot be started; worded as runc words it."""
+
+
+def serve(descriptors: dict[str, int]) -> NoReturn:
+    """Serve one request in this forked child, and end."""
+    status = socket.socket(fileno=descriptors.pop("status"))
+    code = FAILED
+    try:
+        request = read_request(descriptors["request"])
+        os.close(descriptors.pop("request"))
+        if isinstance(request, MakeSandbox):
+            code = _make_sandbox(request, descriptors, status)
+        elif isinstance(request, StartContainer):
+            code = _start(request, descriptors, status)
+        else:
+            code = _join(request, descriptors, status)
+    except (K8slabError, OSError) as error:
+        _say(status, "error", str(error))
+    except BaseException:  # noqa: BLE001 - the end of a process: told, then it ends
+        _say(status, "error", traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
+def _say(status: socket.socket, tag: str, text: str) -> None:
+    status.send(f"{tag} {text}".encode()[:60_000])
+
+
+# -- the pod's namespaces ------------------------------------------------------------------
+
+
+def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.socket) -> int:
+    if "network" in given:
+        # A node's network belongs to the cluster's user namespace: nothing to own here.
+        linux.setns(given["network"], linux.CLONE_NEWNET)
+    linux.unshare(linux.CLONE_NEWUSER)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # else /proc/self belongs to the host's root
+    _say(status, "map", str(os.getpid()))
+    status.recv(16)  # the daemon has written the maps: it has the rights, this child has not
+    own = 0 if "network" in given else linux.CLONE_NEWNET
+    linux.unshare(own | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
+    socket.sethostname(request.hostname)
+    if own:
+        _prepare_network(request.sysctls)
+    names = ("user", "net", "ipc", "uts")
+    numbers = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in names]
+    socket.send_fds(status, [b"namespaces"], numbers)
+    return 0
+
+
+def _prepare_network(sysctls: dict[str, str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        request = struct.pack("16sh14x", b"lo", flags | _IFF_UP)
+        fcntl.ioctl(control, _SIOCSIFFLAGS, request)
+    with open("/proc/self/gid_map", encoding="ascii") as file:
+        last = sum(int(line.split()[2]) for line in file) - 1
+    # containerd's defaults (enable_unprivileged_ports, enable_unprivileged_icmp).
+    defaults = {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": f"0 {last}",
+    }
+    for name, value in {**defaults, **sysctls}.items():
+        with open(f"/proc/sys/{name.replace('.', '/')}", "w", encoding="ascii") as file:
+            file.write(value)
+
+
+# -- containers ----------------------------------------------------------------------------
+
+
+def _start(request: StartContainer, given: dict[str, int], status: socket.socket) -> int:
+    for name in ("network", "ipc", "uts", "user"):  # user last: the others need our rights
+        if name in given:
+            linux.setns(given[name], _SANDBOX_KINDS[name])
+    if "uts" in given:
+        socket.sethostname(request.hostname)
+    else:
+        linux.unshare(linux.CLONE_NEWUTS)
+        socket.sethostname(request.hostname)
+    if "target" in given:
+        linux.setns(given["target"], linux.CLONE_NEWPID)
+    else:
+        linux.unshare(linux.CLONE_NEWPID)
+    if pid := os.fork():
+        return _hand_over(pid, status)
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    rootfs.build(request.root, request.hostname)
+    return _become(request.program, request.processes, given, status)
+
+
+def _hand_over(pid: int, status: socket.socket) -> int:
+    """Tell the daemon who the program is; its pid cannot be reused before this child ends."""
+    socket.send_fds(status, [f"pid {pid}".encode()], [os.pidfd_open(pid)])
+    return 0
+
+
+def _join(request: JoinContainer, given: dict[str, int], status: socket.socket) -> int:
+    kinds = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS
+    kinds |= linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUSER
+    linux.setns(given.pop("target"), kinds)
+    if pid := os.fork():
+        return _hand_over(pid, status)
+    return _become(request.program, request.processes, given, status)
+
+
+def _become(program: Program, processes: int, given: dict[str, int], status: socket.socket) -> int:
+    """Turn this process into `program`; returns an app's exit code."""
+    os.setsid()
+    _change_directory(program.working_directory)
+    if program.tty:
+        _open_terminal(status)
+    else:
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            source = given[name] if name in given else os.open("/dev/null", os.O_RDWR)
+            os.dup2(source, number)
+    if processes:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o022)
+    _take_identity(program)
+    environment = dict(program.environment)
+    kept = {name: given[name] for name in program.inherited}
+    for name, number in kept.items():
+        environment[f"K8SLAB_FD_{name.upper()}"] = str(number)
+        os.set_inheritable(number, True)
+    if program.app:
+        linux.close_all_but({0, 1, 2, *kept.values(), status.fileno()})
+        return _run_app(program, environment, status)
+    return _exec(program, environment)
+
+
+def _change_directory(directory: str) -> None:
+    if directory:
+        os.makedirs(directory, exist_ok=True)
+    os.chdir(directory or "/")
+
+
+def _open_terminal(status: socket.socket) -> None:
+    """Make a terminal of this container's own /dev/pts and hand its master to the daemon."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, array.array("i", [0]))  # unlock (ioctl_tty(2))
+    number = array.array("i", [0])
+    fcntl.ioctl(master, _TIOCGPTN, number)
+    slave = os.open(f"/dev/pts/{number[0]}", os.O_RDWR | os.O_NOCTTY)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for standard in range(3):
+        os.dup2(slave, standard)
+    socket.send_fds(status, [b"terminal"], [master])
+    os.close(master)
+
+
+def _take_identity(program: Program) -> None:
+    """Give up every right that the container does not have."""
+    capabilities.limit(program.capabilities)
+    if program.user:
+        for number in range(3):
+            os.fchown(number, program.user, -1)
+        with open("/proc/self/setgroups", encoding="ascii") as file:
+            if file.read().strip() == "allow":
+                os.setgroups([])
+        os.setresuid(program.user, program.user, program.user)
+    else:
+        capabilities.hold(program.capabilities)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # so that exec and probes may join (ptrace(2))
+
+
+def _run_app(program: Program, environment: dict[str, str], status: socket.socket) -> int:
+    module, _, function = program.app.partition(":")
+    try:
+        main = getattr(sys.modules.get(module) or importlib.import_module(module), function)
+    except ImportError as error:
+        raise StartError(f"the app {program.app} cannot be imported: {error}") from error
+    os.environ.clear()
+    os.environ.update(environment)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    sys.argv = list(program.argv)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    status.close()
+    try:
+        code = int(main(list(program.argv[1:]), environment))
+    except SystemExit as request:
+        code = request.code if isinstance(request.code, int) else int(bool(request.code))
+    except BaseException:  # noqa: BLE001 - what the interpreter itself does at the end
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    return code
+
+
+def _exec(program: Program, environment: dict[str, str]) -> NoReturn:
+    path = _find(program.argv[0], environment.get("PATH", ""))
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores the first two (signal(7))
+    try:
+        os.execve(path, program.argv, environment)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise StartError(f'exec: "{program.argv[0]}": {reason}') from error
+
+
+def _find(name: str, path: str) -> str:
+    """Find a program as Go's ``exec.LookPath`` does, with its words when there is none."""
+    if "/" in name:
+        try:
+            mode = os.stat(name).st_mode
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise StartError(f'exec: "{name}": stat {name}: {reason}') from error
+        if os.path.isdir(name):
+            raise StartError(f'exec: "{name}": is a directory')
+        if not mode & 0o111:
+            raise StartError(f'exec: "{name}": {os.strerror(errno.EACCES).lower()}')
+        return name
+    for directory in path.split(":"):
+        candidate = os.path.join(directory or ".", name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return candidate
+    raise StartError(f'exec: "{name}": executable file not found in $PATH')

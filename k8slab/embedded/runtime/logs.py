@@ -1,0 +1,216 @@
+"""Container logs: files in the CRI format, bounded in size and speed, followed live.
+
+Each line is ``<RFC 3339 time> <stdout|stderr> <F|P> <text>``; P marks a piece of a line
+that goes on (KEP-CRI logging, ``logging.md`` of the kubelet). A file that reached
+`LIMIT` becomes ``<name>.1``, and the one before that is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+LIMIT = 10 * 1024 * 1024
+"""Bytes of a log before it is rotated (kubelet ``containerLogMaxSize``)."""
+LONGEST_LINE = 16 * 1024
+"""Longer lines are written in pieces (containerd ``max_container_log_line_size``)."""
+SPEED = 8 * 1024 * 1024
+"""Bytes a second that one container may log before its writes have to wait."""
+
+
+class LogFile:
+    """One container's log: written by the daemon alone, followed by any number of readers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._open()
+        self._size = path.stat().st_size
+        self._rest: dict[str, bytes] = {}
+        self._changed = asyncio.Event()
+        self.closed = False
+        self.rotations = 0
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Append what a container wrote to `stream`; an unfinished line waits for its end."""
+        lines = (self._rest.pop(stream, b"") + data).split(b"\n")
+        rest = lines.pop()
+        head = f"{_now()} {stream} ".encode()
+        records = [record for line in lines for record in _records(head, line)]
+        while len(rest) >= LONGEST_LINE:
+            records.append(head + b"P " + rest[:LONGEST_LINE] + b"\n")
+            rest = rest[LONGEST_LINE:]
+        if rest:
+            self._rest[stream] = rest
+        self._append(b"".join(records))
+
+    def close(self) -> None:
+        """Write the unfinished lines and end all followers."""
+        if not self.closed:
+            for stream, rest in self._rest.items():
+                self._append(f"{_now()} {stream} P ".encode() + rest + b"\n")
+            self.closed = True
+            os.close(self._file)
+            self._wake()
+
+    async def changed(self) -> None:
+        """Wait until more is written or the log is closed."""
+        await self._changed.wait()
+
+    def _append(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._size + len(data) > LIMIT:
+            self._rotate()
+        os.write(self._file, data)
+        self._size += len(data)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _rotate(self) -> None:
+        os.close(self._file)
+        self.path.replace(self.path.with_name(self.path.name + ".1"))
+        self._file = self._open()
+        self._size = 0
+        self.rotations += 1
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self.path, flags, 0o640)
+
+
+class Throttle:
+    """Make a writer wait when it is faster than `SPEED` (a token bucket of one second)."""
+
+    def __init__(self) -> None:
+        self._tokens = float(SPEED)
+        self._at = time.monotonic()
+
+    def take(self, count: int) -> float:
+        """Return how many seconds to wait before the next read."""
+        now = time.monotonic()
+        self._tokens = min(float(SPEED), self._tokens + (now - self._at) * SPEED) - count
+        self._at = now
+        return max(0.0, -self._tokens / SPEED)
+
+
+def _records(head: bytes, line: bytes) -> Iterator[bytes]:
+    while len(line) > LONGEST_LINE:
+        yield head + b"P " + line[:LONGEST_LINE] + b"\n"
+        line = line[LONGEST_LINE:]
+    yield head + b"F " + line + b"\n"
+
+
+def _now() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What ``kubectl logs`` asks for (``PodLogOptions``)."""
+
+    follow: bool = False
+    since: float = 0.0
+    """Unix time of the oldest line wanted; 0 for all."""
+    tail: int | None = None
+    limit: int | None = None
+    """Bytes in all."""
+    timestamps: bool = False
+
+
+async def read_log(
+    path: Path, options: LogOptions, live: Callable[[], LogFile | None]
+) -> AsyncIterator[bytes]:
+    """Yield the text of the log at `path` in pieces, and what comes later when following.
+
+    `live` returns the open log, or ``None`` when nothing writes it any more.
+    """
+    left = options.limit
+    async for text in _texts(path, options, live):
+        piece = text if left is None else text[:left]
+        if piece:
+            yield piece
+        if left is not None:
+            left -= len(piece)
+            if left <= 0:
+                return
+
+
+async def _texts(
+    path: Path, options: LogOptions, live: Callable[[], LogFile | None]
+) -> AsyncIterator[bytes]:
+    since = _time_text(options.since)
+    log = live()
+    rotations = log.rotations if log else 0
+    records = [record for record in _existing(path) if record[: len(since)] >= since]
+    position = path.stat().st_size if path.exists() else 0
+    if options.tail is not None:
+        records = _last_lines(records, options.tail)
+    if records:
+        yield b"".join(_text(record, timestamps=options.timestamps) for record in records)
+    while options.follow and log is not None:
+        if log.rotations != rotations:
+            rotations, position = log.rotations, 0
+        data = await asyncio.to_thread(_read_from, path, position)
+        position += len(data)
+        lines = data.splitlines(keepends=True)
+        if lines:
+            yield b"".join(_text(line, timestamps=options.timestamps) for line in lines)
+        elif log.closed:
+            return
+        else:
+            await log.changed()
+
+
+def _existing(path: Path) -> list[bytes]:
+    previous = path.with_name(path.name + ".1")
+    return [
+        line
+        for file in (previous, path)
+        if file.exists()
+        for line in file.read_bytes().splitlines(keepends=True)
+    ]
+
+
+def _read_from(path: Path, position: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(position)
+        data = file.read(1024 * 1024)
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _last_lines(records: list[bytes], count: int) -> list[bytes]:
+    """Return the records of the last `count` lines; pieces of one line count once."""
+    kept: list[bytes] = []
+    for record in reversed(records):
+        if b" F " in record[30:50] or not kept:
+            count -= 1
+        if count < 0:
+            break
+        kept.append(record)
+    return kept[::-1]
+
+
+def _text(record: bytes, *, timestamps: bool) -> bytes:
+    when, _, tag, text = record.split(b" ", 3)
+    if tag == b"P":
+        text = text[:-1]
+    return when + b" " + text if timestamps else text
+
+
+def _time_text(since: float) -> bytes:
+    if not since:
+        return b""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    return f"{whole}.{int(since % 1 * 1e9):09d}Z".encode()

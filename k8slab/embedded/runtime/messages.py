@@ -1,0 +1,130 @@
+"""What the daemon asks of the zygote, and how the question travels.
+
+A request is a pickled dataclass in a memory file, so that it may have any size; the
+datagram on the zygote's socket carries only the names of the descriptors that travel
+along (unix(7), SCM_RIGHTS). The child that serves the request reads the memory file
+and answers on its own ``status`` socket: the zygote itself never looks inside.
+
+Answers on ``status`` are datagrams with a tag and a text, or descriptors; end of file
+means that the program runs, since exec closes the socket.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import pickle  # both ends are one program, forked from one parent
+import socket
+import struct
+from dataclasses import dataclass, field
+
+MAXIMUM_DESCRIPTORS = 32
+EXIT = struct.Struct("=ii")
+"""The zygote's report: a pid and its wait status (wait(2))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeSandbox:
+    """Make the namespaces of a pod. Descriptors: ``network`` for a pod on the node's network."""
+
+    hostname: str
+    sysctls: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """One directory or file of the cluster's mount namespace inside a container."""
+
+    source: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootPlan:
+    """What the root of a container is made of."""
+
+    tools: bool = True
+    size: str = "64m"
+    files: dict[str, bytes] = field(default_factory=dict)
+    binds: tuple[Bind, ...] = ()
+    writable_proc_sys: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What runs: an app (``module:function``) or a program found in the container's PATH."""
+
+    app: str = ""
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    working_directory: str = ""
+    tty: bool = False
+    user: int = 0
+    capabilities: frozenset[str] = frozenset()
+    inherited: tuple[str, ...] = ()
+    """Names of descriptors that the app gets as ``K8SLAB_FD_<NAME>``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartContainer:
+    """Run a program in a root and PID namespace of its own.
+
+    Descriptors: ``network``, ``ipc``, ``uts``, ``user`` to join; ``stdin``, ``stdout``,
+    ``stderr``; ``target`` is the pidfd of a process whose PID namespace is joined.
+    """
+
+    hostname: str
+    root: RootPlan
+    program: Program
+    processes: int
+    """The most processes that the pod may have (RLIMIT_NPROC); 0 for no limit of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinContainer:
+    """Run a program inside a running container. Descriptor: ``target``, its pidfd."""
+
+    program: Program
+    processes: int
+
+
+Request = MakeSandbox | StartContainer | JoinContainer
+
+
+def send_request(channel: socket.socket, request: Request, descriptors: dict[str, int]) -> None:
+    """Send `request`; `descriptors` must have ``status``. The caller closes its own copies."""
+    memory = os.memfd_create("k8slab-request", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, pickle.dumps(request))
+        names = ",".join(["request", *descriptors])
+        socket.send_fds(channel, [names.encode()], [memory, *descriptors.values()])
+    finally:
+        os.close(memory)
+
+
+def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next datagram and the descriptors with it, which exec will close.
+
+    (`socket.recv_fds` does not pass its flags on.)
+    """
+    numbers = array.array("i")
+    space = socket.CMSG_SPACE(MAXIMUM_DESCRIPTORS * numbers.itemsize)
+    data, ancillary, _, _ = channel.recvmsg(65_536, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return data, numbers.tolist()
+
+
+def receive_request(channel: socket.socket) -> dict[str, int] | None:
+    """Return the descriptors of the next request by name, or ``None`` at the end of file."""
+    names, numbers = receive(channel)
+    return dict(zip(names.decode().split(","), numbers, strict=True)) if names else None
+
+
+def read_request(memory: int) -> Request:
+    """Read what `send_request` wrote."""
+    size = os.fstat(memory).st_size
+    request: Request = pickle.loads(os.pread(memory, size, 0))  # noqa: S301 - our own parent's
+    return request

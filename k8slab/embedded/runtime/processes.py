@@ -1,0 +1,205 @@
+"""Processes that the zygote started, as the daemon sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+
+from k8slab.embedded.runtime import streams
+from k8slab.embedded.runtime.messages import EXIT, MakeSandbox, Request, receive, send_request
+from k8slab.embedded.runtime.spec import ContainerCannotRunError
+from k8slab.errors import ClusterError
+
+
+@dataclass(slots=True)
+class Launched:
+    """A process that runs: `pidfd` and `terminal` are descriptors, -1 for none."""
+
+    pid: int = 0
+    pidfd: int = -1
+    terminal: int = -1
+    namespaces: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for descriptor in (self.pidfd, self.terminal, *self.namespaces):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+class Zygote:
+    """The daemon's end of the zygote's socket: requests out, exits in."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._early: dict[int, int] = {}
+        self._identifiers = _map_size("uid"), _map_size("gid")
+
+    def start(self) -> None:
+        """Begin to read the zygote's reports."""
+        self._channel.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._channel, self._read_exits)
+
+    def close(self) -> None:
+        """Stop reading; the zygote ends when its socket is closed."""
+        asyncio.get_running_loop().remove_reader(self._channel)
+        self._channel.close()
+
+    async def launch(self, request: Request, descriptors: dict[str, int]) -> Launched:
+        """Have `request` served; raises `ContainerCannotRunError` with what went wrong."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ours:
+            with theirs:
+                await self._send(request, {"status": theirs.fileno(), **descriptors})
+            launched = Launched()
+            try:
+                await self._follow(ours, launched)
+                if not launched.pid and not isinstance(request, MakeSandbox):
+                    raise ContainerCannotRunError("the process ended before it could start")
+            except BaseException:
+                launched.close()
+                raise
+        return launched
+
+    def ended(self, pid: int) -> asyncio.Future[int]:
+        """Return the future exit status of a launched process: the code, or 128 + signal."""
+        future = self._exits.get(pid)
+        if future is None:
+            future = self._exits[pid] = asyncio.get_running_loop().create_future()
+            if pid in self._early:
+                self._settle(pid, self._early.pop(pid))
+        return future
+
+    async def _send(self, request: Request, descriptors: dict[str, int]) -> None:
+        while True:
+            try:
+                send_request(self._channel, request, descriptors)
+            except BlockingIOError:
+                await _ready(self._channel, write=True)
+            else:
+                return
+
+    async def _follow(self, status: socket.socket, launched: Launched) -> None:
+        while True:
+            await _ready(status)
+            try:
+                data, numbers = receive(status)
+            except ConnectionResetError:
+                return
+            if not data:
+                return
+            tag, _, text = data.decode().partition(" ")
+            if tag == "map":
+                self._write_maps(int(text))
+                status.send(b"mapped")
+            elif tag == "pid":
+                launched.pid, launched.pidfd = int(text), numbers[0]
+            elif tag == "terminal":
+                launched.terminal = numbers[0]
+            elif tag == "namespaces":
+                launched.namespaces = tuple(numbers)
+            else:
+                self._forget(launched.pid)
+                raise ContainerCannotRunError(text)
+
+    def _write_maps(self, pid: int) -> None:
+        """Map every id of the cluster's user namespace into the pod's own (user_namespaces(7))."""
+        users, groups = self._identifiers
+        if groups == 1:
+            _write(f"/proc/{pid}/setgroups", "deny")
+        _write(f"/proc/{pid}/uid_map", f"0 0 {users}")
+        _write(f"/proc/{pid}/gid_map", f"0 0 {groups}")
+
+    def _read_exits(self) -> None:
+        while True:
+            try:
+                data = self._channel.recv(EXIT.size)
+            except BlockingIOError:
+                return
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._channel)
+                raise ClusterError("the zygote ended, and every pod with it")
+            pid, status = EXIT.unpack(data)
+            code = os.waitstatus_to_exitcode(status)
+            self._settle(pid, code if code >= 0 else 128 - code)
+
+    def _settle(self, pid: int, code: int) -> None:
+        future = self._exits.pop(pid, None)
+        if future is None:
+            self._early[pid] = code
+        elif not future.done():
+            future.set_result(code)
+
+    def _forget(self, pid: int) -> None:
+        """Nobody waits for a process that failed to start."""
+        if pid:
+            self.ended(pid)
+
+
+class ChildProcess:
+    """An exec or attach: `Process` of the API server's backends."""
+
+    def __init__(
+        self,
+        launched: Launched,
+        ended: asyncio.Future[int],
+        *,
+        stdin: asyncio.StreamWriter | None,
+        stdout: asyncio.StreamReader | None,
+        stderr: asyncio.StreamReader | None,
+    ) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self._launched = launched
+        self._ended = ended
+        ended.add_done_callback(lambda _: launched.close())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the terminal its new size."""
+        if self._launched.terminal >= 0 and not self._ended.done():
+            streams.resize_terminal(self._launched.terminal, columns, rows)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if not self._ended.done():
+            send_signal(self._launched.pidfd, signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Return the exit code, or 128 + the signal that ended it."""
+        return await asyncio.shield(self._ended)
+
+
+def send_signal(pidfd: int, number: signal.Signals) -> None:
+    """Signal a process; one that has ended already is no error."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+async def _ready(sock: socket.socket, *, write: bool = False) -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    add, remove = (
+        (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
+    )
+    add(sock, lambda: None if future.done() else future.set_result(None))
+    try:
+        await future
+    finally:
+        remove(sock)
+
+
+def _map_size(kind: str) -> int:
+    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+        return sum(int(line.split()[2]) for line in file)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)

@@ -1,0 +1,394 @@
+"""Pods as processes: sandboxes, containers, exec, and commands on nodes.
+
+A sandbox is a user, network, IPC and UTS namespace, held by descriptors: no pause
+process. A container is a process with a PID and mount namespace of its own; its
+program is PID 1 there, so that a signal without handler does nothing to it, as in any
+container. The zygote forks; the daemon keeps the descriptors, reads the pipes and
+hears from the zygote how each process ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.runtime import capabilities, containers, images, programs, streams, volumes
+from k8slab.embedded.runtime.containers import Attachment, Container, Output
+from k8slab.embedded.runtime.logs import LogFile
+from k8slab.embedded.runtime.messages import (
+    JoinContainer,
+    MakeSandbox,
+    Program,
+    RootPlan,
+    StartContainer,
+)
+from k8slab.embedded.runtime.processes import ChildProcess, Launched, Zygote, send_signal
+from k8slab.embedded.runtime.spec import (
+    Completed,
+    ContainerCannotRunError,
+    ContainerExit,
+    ContainerSpec,
+    ExecSpec,
+    SandboxSpec,
+)
+from k8slab.errors import ClusterError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+POD_PROCESSES = 512
+"""Processes and threads of one pod in all (RLIMIT_NPROC in its user namespace)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The namespaces of a pod, as descriptors; `netns` belongs to this room."""
+
+    uid: str
+    hostname: str
+    user: int
+    netns: int
+    ipc: int
+    uts: int
+
+    def descriptors(self) -> dict[str, int]:
+        """Return the descriptors by the names that requests give them."""
+        return {"network": self.netns, "ipc": self.ipc, "uts": self.uts, "user": self.user}
+
+    def close(self) -> None:
+        """Let the namespaces go: the kernel removes what nobody is in."""
+        for descriptor in self.descriptors().values():
+            os.close(descriptor)
+
+
+class Runtime:
+    """Run pods. All methods belong to the event loop's thread."""
+
+    on_exit: Callable[[ContainerExit], None]
+
+    def __init__(self, zygote: socket.socket, root: Path) -> None:
+        self._zygote = Zygote(zygote)
+        self._root = root
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._containers: dict[str, Container] = {}
+        self._logs: dict[str, LogFile] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_exit = lambda _exit: None
+
+    async def start(self) -> None:
+        """Begin to serve: listen to the zygote, prepare the certificates that pods trust."""
+        volumes.trust(b"")
+        self._zygote.start()
+
+    async def close(self) -> None:
+        """End every container and let every sandbox go."""
+        for uid in list(self._sandboxes):
+            await self.remove_sandbox(uid)
+        self._zygote.close()
+
+    def trust_certificates(self, pem: bytes) -> None:
+        """Make every pod's programs trust these authorities besides the machine's own."""
+        volumes.trust(pem)
+
+    # -- sandboxes ---------------------------------------------------------------------
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """Make the namespaces of a pod; nothing runs in them yet."""
+        request = MakeSandbox(hostname=spec.hostname, sysctls=spec.sysctls)
+        given = {} if spec.network is None else {"network": spec.network}
+        user, netns, ipc, uts = (await self._zygote.launch(request, given)).namespaces
+        sandbox = Sandbox(spec.uid, spec.hostname, user, netns, ipc, uts)
+        self._sandboxes[spec.uid] = sandbox
+        return sandbox
+
+    async def remove_sandbox(self, uid: str) -> None:
+        """Kill what is left in a sandbox, then let its namespaces and volumes go."""
+        sandbox = self._sandboxes.pop(uid, None)
+        if sandbox is None:
+            return
+        left = [item for item in self._containers.values() if item.sandbox_uid == uid]
+        for container in left:
+            send_signal(container.launched.pidfd, signal.SIGKILL)
+        for container in left:
+            await container.finished.wait()
+        sandbox.close()
+        volumes.remove(uid)
+
+    # -- containers --------------------------------------------------------------------
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> Container:
+        """Start a container; returns once its program runs.
+
+        Raises `ImageNotFoundError`, or `ContainerCannotRunError` when the program cannot
+        be started.
+        """
+        image = images.find(spec.image)
+        hostname = self._sandbox(sandbox_uid).hostname
+        program = programs.of_container(image, spec, hostname)
+        given = dict(self._sandbox(sandbox_uid).descriptors())
+        if spec.share_processes_with:
+            given["target"] = self.container(spec.share_processes_with).launched.pidfd
+        request = StartContainer(
+            hostname=hostname,
+            root=RootPlan(
+                tools=image.tools,
+                files=spec.files,
+                binds=tuple(volumes.bind(sandbox_uid, mount) for mount in spec.mounts),
+                writable_proc_sys=spec.privileged,
+            ),
+            program=program,
+            processes=POD_PROCESSES,
+        )
+        ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
+        launched = await self._launch(request, given, ours, "create")
+        output = Output(self._open_log(spec.log_path))
+        container = Container(
+            id=secrets.token_hex(32),
+            sandbox_uid=sandbox_uid,
+            spec=spec,
+            launched=launched,
+            ended=self._zygote.ended(launched.pid),
+            output=output,
+            environment=program.environment,
+            capabilities=program.capabilities,
+            stdin=ours.stdin,
+        )
+        if spec.tty:
+            output.add("stdout", os.dup(launched.terminal))
+        else:
+            output.add("stdout", ours.stdout)
+            output.add("stderr", ours.stderr)
+        self._containers[container.id] = container
+        self._in_background(self._report(container))
+        return container
+
+    def container(self, container_id: str) -> Container:
+        """Return a running container; raises `ClusterError` when there is none."""
+        try:
+            return self._containers[container_id]
+        except KeyError:
+            raise ClusterError(f"container {container_id[:12]} is not running") from None
+
+    def live_log(self, log_path: str) -> LogFile | None:
+        """Return the log that is being written at this path, for `logs.read_log`."""
+        return self._logs.get(log_path)
+
+    def log_file(self, log_path: str) -> Path:
+        """Return where the log of this `ContainerSpec.log_path` lies."""
+        return self._root / log_path
+
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        """Send TERM, then KILL when `grace` seconds have passed; returns when it ended."""
+        container = self._containers.get(container_id)
+        if container is None:
+            return
+        if grace > 0:
+            send_signal(container.launched.pidfd, signal.SIGTERM)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(container.finished.wait(), grace)
+        send_signal(container.launched.pidfd, signal.SIGKILL)
+        await container.finished.wait()
+
+    async def update_volume(self, sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
+        """Change the files of a volume; the pod's processes see all of it or nothing."""
+        self._sandbox(sandbox_uid)
+        volumes.update(sandbox_uid, volume, files)
+
+    # -- further processes -------------------------------------------------------------
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> ChildProcess:
+        """Run one more process in a container; raises `ContainerCannotRunError`."""
+        container = self.container(container_id)
+        program = programs.of_exec(container, spec)
+        given = {"target": container.launched.pidfd}
+        ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
+        request = JoinContainer(program=program, processes=POD_PROCESSES)
+        launched = await self._launch(request, given, ours, "exec")
+        return await self._child(launched, ours, stdin=spec.stdin)
+
+    async def attach(self, container_id: str) -> Attachment:
+        """Attach to the first process of a container."""
+        return await containers.attach(self.container(container_id))
+
+    async def run_in_netns(
+        self, netns: int, argv: list[str], *, hostname: str, deadline: float
+    ) -> Completed:
+        """Run a command with the machine's tools in a node's network namespace.
+
+        It has the rights to change routes and rules there. After `deadline` seconds it is
+        killed: code 124, with the output so far.
+        """
+        program = Program(
+            argv=tuple(argv),
+            environment=programs.environment(hostname),
+            capabilities=capabilities.NODE,
+        )
+        given = {"network": netns}
+        ours = _Pipes.make(given, stdin=False)
+        request = StartContainer(
+            hostname=hostname, root=RootPlan(writable_proc_sys=True), program=program, processes=0
+        )
+        launched = await self._launch(request, given, ours, "exec")
+        process = await self._child(launched, ours, stdin=False)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        reading = asyncio.gather(process.stdout.read(), process.stderr.read())
+        try:
+            code = await asyncio.wait_for(process.wait(), deadline)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            code = 124
+        stdout, stderr = await reading
+        return Completed(code, stdout, stderr)
+
+    async def start_app(
+        self, app: str, argv: list[str], *, netns: dict[str, int], files: dict[str, bytes]
+    ) -> None:
+        """Run an app of the cluster's own, such as the world outside, with full rights.
+
+        It finds the network namespaces as ``K8SLAB_FD_<NAME>`` and may enter them. How it
+        ends is told by `on_exit`, with the app's name as container id.
+        """
+        program = Program(
+            app=app,
+            argv=(app, *argv),
+            environment=programs.environment(app),
+            capabilities=frozenset(capabilities.NAMES),
+            inherited=tuple(netns),
+        )
+        given = dict(netns)
+        ours = _Pipes.make(given, stdin=False)
+        request = StartContainer(
+            hostname="world", root=RootPlan(tools=False, files=files), program=program, processes=0
+        )
+        launched = await self._launch(request, given, ours, "create")
+        output = Output(self._open_log(f"logs/{app.partition(':')[0]}.log"))
+        output.add("stdout", ours.stdout)
+        output.add("stderr", ours.stderr)
+        container = Container(
+            id=app,
+            sandbox_uid="",
+            spec=ContainerSpec(name=app, image=""),
+            launched=launched,
+            ended=self._zygote.ended(launched.pid),
+            output=output,
+            environment=program.environment,
+            capabilities=program.capabilities,
+        )
+        self._containers[app] = container
+        self._in_background(self._report(container))
+
+    # -- inside ------------------------------------------------------------------------
+
+    def _sandbox(self, uid: str) -> Sandbox:
+        try:
+            return self._sandboxes[uid]
+        except KeyError:
+            raise ClusterError(f"there is no sandbox {uid}") from None
+
+    async def _launch(
+        self,
+        request: StartContainer | JoinContainer,
+        given: dict[str, int],
+        ours: _Pipes,
+        action: str,
+    ) -> Launched:
+        """Launch, close the child's ends of the pipes, and word a failure as runc does."""
+        try:
+            return await self._zygote.launch(request, given)
+        except ContainerCannotRunError as error:
+            ours.close()
+            verb = "runc create" if action == "create" else "exec"
+            raise ContainerCannotRunError(
+                f"OCI runtime {action} failed: {verb} failed: unable to start container "
+                f"process: {error.message}"
+            ) from error
+        finally:
+            for name in ("stdin", "stdout", "stderr"):
+                if name in given:
+                    os.close(given[name])
+
+    async def _child(self, launched: Launched, ours: _Pipes, *, stdin: bool) -> ChildProcess:
+        if launched.terminal >= 0:
+            return ChildProcess(
+                launched,
+                self._zygote.ended(launched.pid),
+                stdin=await streams.open_writer(os.dup(launched.terminal)) if stdin else None,
+                stdout=streams.open_reader(os.dup(launched.terminal)),
+                stderr=None,
+            )
+        return ChildProcess(
+            launched,
+            self._zygote.ended(launched.pid),
+            stdin=await streams.open_writer(ours.stdin) if stdin else None,
+            stdout=streams.open_reader(ours.stdout),
+            stderr=streams.open_reader(ours.stderr),
+        )
+
+    def _open_log(self, log_path: str) -> LogFile | None:
+        if not log_path:
+            return None
+        log = self._logs[log_path] = LogFile(self.log_file(log_path))
+        return log
+
+    async def _report(self, container: Container) -> None:
+        """Wait for a container's end, complete its output, and tell the kubelet."""
+        code = await container.ended
+        await container.output.finish()
+        container.close()
+        self._containers.pop(container.id, None)
+        self._logs.pop(container.spec.log_path, None)
+        container.finished.set()
+        self.on_exit(
+            ContainerExit(
+                container_id=container.id,
+                code=code,
+                signal=code - 128 if code > 128 else 0,
+                reason="Error" if code else "Completed",
+                finished_at=time.time(),
+            )
+        )
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@dataclass(slots=True)
+class _Pipes:
+    """The daemon's ends of a process' standard streams; -1 for none."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+
+    @classmethod
+    def none(cls) -> _Pipes:
+        """Return no pipes: the process gets a terminal."""
+        return cls()
+
+    @classmethod
+    def make(cls, given: dict[str, int], *, stdin: bool) -> _Pipes:
+        """Make pipes and add the child's ends to `given`."""
+        pipes = cls()
+        if stdin:
+            given["stdin"], pipes.stdin = os.pipe2(os.O_CLOEXEC)
+        pipes.stdout, given["stdout"] = os.pipe2(os.O_CLOEXEC)
+        pipes.stderr, given["stderr"] = os.pipe2(os.O_CLOEXEC)
+        return pipes
+
+    def close(self) -> None:
+        """Close all of them."""
+        for descriptor in (self.stdin, self.stdout, self.stderr):
+            if descriptor >= 0:
+                os.close(descriptor)

@@ -1,0 +1,270 @@
+"""The supervisor: the one process of a cluster that stays in the host's namespaces.
+
+It holds the lock, makes the listening sockets, starts init in namespaces of its own,
+relays what the daemon says about the start, and waits: for a signal, for the end of
+init, or for its own directory to disappear. It ends when init does, and by closing its
+pipe to init it ends the cluster.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8slab.embedded import linux
+from k8slab.embedded.config import ClusterConfig, ClusterPaths
+from k8slab.embedded.supervisor import birth, init, lock
+from k8slab.embedded.supervisor.identity import Identifiers, choose_identifiers
+from k8slab.errors import K8slabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STOP_SECONDS = 3.0
+"""How long init may take to end before it is killed."""
+KUBECONFIG_LIMIT = 65_536
+
+
+def main(order: str) -> int:
+    """Be the supervisor. `order` is JSON: ``root``, ``config``, ``report``, ``starting``.
+
+    The last two are descriptors: a pipe to the caller and the starting lock.
+    """
+    wanted = json.loads(order)
+    init.name_process("k8slab-super")
+    os.chdir("/")
+    os.umask(0o077)
+    paths = ClusterPaths(Path(wanted["root"]))
+    report = Report(wanted["report"], wanted["starting"])
+    try:
+        config = ClusterConfig(**wanted["config"])
+        return supervise(Supervisor(paths, config, report), init.run_daemon)
+    except (K8slabError, OSError) as error:
+        report.error(str(error))
+        return 1
+
+
+def supervise(
+    supervisor: Supervisor, daemon: Callable[[init.Inheritance, socket.socket, int], int]
+) -> int:
+    """Run a cluster from start to end; returns the exit code."""
+    try:
+        return supervisor.run(daemon)
+    finally:
+        supervisor.close()
+
+
+class Report:
+    """The pipe to whoever called for the start; that one may be gone already."""
+
+    def __init__(self, pipe: int, starting: int) -> None:
+        self.pipe = pipe
+        self._starting = starting
+        self.done = False
+
+    def line(self, text: bytes) -> None:
+        """Pass one line on."""
+        if self.done:
+            return
+        with suppress(BrokenPipeError):  # poll(2) says so, too
+            os.write(self.pipe, text + b"\n")
+
+    def error(self, text: str) -> None:
+        """Say that the start failed."""
+        if not self.done:
+            self.line(json.dumps({"error": text}).encode())
+            self.end()
+
+    def end(self) -> None:
+        """The start is over: let go of the pipe, and let another start look."""
+        if not self.done:
+            self.done = True
+            os.close(self.pipe)
+            os.close(self._starting)
+
+
+class Supervisor:
+    """One cluster's supervisor."""
+
+    def __init__(self, paths: ClusterPaths, config: ClusterConfig, report: Report) -> None:
+        self.paths = paths
+        self.config = config
+        self.report = report
+        self._lock = -1
+        self._alive = -1
+        self._end = float("inf")
+        self._buffer = b""
+
+    def run(self, daemon: Callable[[init.Inheritance, socket.socket, int], int]) -> int:
+        """Run the cluster from start to end; returns the exit code."""
+        wake = _wake_on_signals()
+        self._lock = lock.open_lock(self.paths.lock)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        lock.write_record(self._lock)
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        identifiers = choose_identifiers()
+        listener = self._listen()
+        prepare_inside(self.paths.inside, identifiers)
+        progress_read, progress_write = os.pipe2(os.O_CLOEXEC)
+        alive_read, self._alive = os.pipe2(os.O_CLOEXEC)
+        inheritance = init.Inheritance(
+            config=self.config,
+            api_sockets=[listener],
+            progress=progress_write,
+            alive=alive_read,
+        )
+        keep = {listener.fileno(), progress_write, alive_read}
+        pid = birth.give_birth(self.paths, identifiers, keep, lambda: init.run(inheritance, daemon))
+        lock.write_record(self._lock, init_pid=pid)
+        listener.close()
+        os.close(progress_write)
+        os.close(alive_read)
+        return self._watch(pid, wake, progress_read)
+
+    def close(self) -> None:
+        """Say that the end was an orderly one."""
+        if self._lock >= 0:
+            lock.clear_record(self._lock)
+
+    def _listen(self) -> socket.socket:
+        """Listen on the cluster's own port of the loopback, and keep its number."""
+        try:
+            listener = _bound(self.config.api_port)
+        except OSError as error:
+            text = f"port {self.config.api_port} is taken ({error.strerror}); taking a free one"
+            self.report.line(json.dumps({"step": "listen", "message": text}).encode())
+            listener = _bound(0)
+        self.config = replace(self.config, api_port=listener.getsockname()[1])
+        new = self.paths.config.with_suffix(".new")
+        new.write_text(self.config.to_json(), encoding="utf-8")
+        new.rename(self.paths.config)
+        return listener
+
+    def _watch(self, pid: int, wake: int, progress: int) -> int:
+        """Relay and wait until init has ended; returns the exit code."""
+        pidfd = os.pidfd_open(pid)
+        watch = linux.watch_file(str(self.paths.lock))
+        moved = linux.watch_file(str(self.paths.root))
+        poll = select.poll()
+        for descriptor in (wake, pidfd, progress, watch, moved):
+            poll.register(descriptor, select.POLLIN)
+        caller = self.report.pipe
+        poll.register(caller, 0)  # says POLLERR when nobody reads any more (pipe(7), poll(2))
+        while True:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            timeout = None if left == float("inf") or left <= 0 else left * 1000
+            ready = {descriptor for descriptor, _ in poll.poll(timeout)}
+            if progress in ready and not self._relay(progress):
+                poll.unregister(progress)
+            if caller >= 0 and (caller in ready or self.report.done):
+                poll.unregister(caller)
+                caller = -1
+                if not self.report.done:
+                    sys.stderr.write("supervisor: the caller of the start is gone\n")
+                    self._stop()
+            if pidfd in ready:
+                return self._bury(pid)
+            if wake in ready:
+                os.read(wake, 512)
+                self._stop()
+            for descriptor in {watch, moved} & ready:
+                os.read(descriptor, 4096)
+                if not self._exists():
+                    sys.stderr.write("supervisor: the cluster's directory is gone\n")
+                    self._stop()
+
+    def _stop(self) -> None:
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+            self._end = time.monotonic() + STOP_SECONDS
+
+    def _bury(self, pid: int) -> int:
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if self._alive >= 0:
+            sys.stderr.write(f"supervisor: init ended by itself with {code}\n")
+        self.report.error("the cluster ended before it was ready")
+        return abs(code)
+
+    def _relay(self, progress: int) -> bool:
+        """Pass the daemon's lines on to the caller; tells whether there may be more."""
+        data = os.read(progress, 65_536)
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message.get("ready"):
+                self._publish_kubeconfig()
+                self.report.line(line)
+                self.report.end()
+            elif "error" in message:
+                self.report.error(str(message["error"]))
+                self._stop()
+            else:
+                self.report.line(line)
+        return bool(data)
+
+    def _publish_kubeconfig(self) -> None:
+        """Copy the credentials out of the directory that the cluster can write to."""
+        try:
+            source = os.open(self.paths.inside / "kubeconfig", os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            content = os.read(source, KUBECONFIG_LIMIT)
+        finally:
+            os.close(source)
+        new = self.paths.kubeconfig.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_bytes(content)
+        new.rename(self.paths.kubeconfig)
+
+    def _exists(self) -> bool:
+        """Tell whether the lock file at its path is still the one that we hold."""
+        try:
+            return os.path.samestat(os.stat(self.paths.lock), os.fstat(self._lock))
+        except FileNotFoundError:
+            return False
+
+
+def prepare_inside(inside: Path, identifiers: Identifiers) -> None:
+    """Make the cluster's own directory, owned by its first id."""
+    inside.mkdir(mode=0o700, exist_ok=True)
+    if not identifiers.is_range or inside.stat().st_uid == identifiers.first_user:
+        return
+    for directory, names, files in os.walk(inside):
+        for name in (".", *names, *files):
+            path = Path(directory, name)
+            os.chown(path, identifiers.first_user, identifiers.first_group, follow_symlinks=False)
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _wake_on_signals() -> int:
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: None)
+    signal.set_wakeup_fd(wake_write)
+    return wake_read

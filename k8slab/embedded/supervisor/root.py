@@ -1,0 +1,135 @@
+"""The root of the cluster's mount namespace: programs, read-only, and nothing else.
+
+A tmpfs holds the machine's programs and libraries, some settings of /etc, the Python
+that runs k8slab and its packages, all at their own paths and read-only, and the
+cluster's own directory at `INSIDE`. It is built before the user namespace is entered
+where that is possible (by root), since root's Python may lie in a directory that the
+cluster's unprivileged ids could not pass through.
+
+/proc of the host stays visible below: a user namespace may mount a new /proc only when
+one is fully visible already (mount_namespaces(7), "mount_too_revealing").
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from k8slab.embedded import linux
+from k8slab.embedded.config import INSIDE
+from k8slab.embedded.runtime.rootfs import PROGRAM_DIRECTORIES, RUN, SCRATCH
+
+_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "ethertypes",
+    "inputrc",
+    "iproute2",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "pki",
+    "protocols",
+    "services",
+    "ssl",
+    "terminfo",
+)
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+_SITE_NAMES = ("site-packages", "dist-packages")
+_READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID
+RUN_SIZE = "512m"
+"""What files of ConfigMaps and Secrets may take in all; an empty tmpfs takes nothing."""
+
+
+def build(mountpoint: Path, inside: Path, owner: int) -> None:
+    """Build the root on the directory `mountpoint` and pivot into it.
+
+    The caller has a new mount namespace. `owner` is the user and group id to which the
+    writable directories belong, as the caller's user namespace numbers it.
+    """
+    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("tmpfs", str(mountpoint), "tmpfs", linux.MS_NOSUID, "size=4m,mode=755")
+    for name in ("etc", "dev", "proc", "sys", "root", "var", *_strip(SCRATCH, RUN, "/tmp", INSIDE)):
+        (mountpoint / name).mkdir(parents=True)
+    _programs(mountpoint)
+    for name in _ETC:
+        if Path("/etc", name).exists():
+            _bind(Path("/etc", name), mountpoint)
+    _devices(mountpoint / "dev")
+    linux.mount("/proc", str(mountpoint / "proc"), flags=linux.MS_BIND | linux.MS_REC)
+    owned = f"uid={owner},gid={owner}"
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    for path, size in ((RUN, RUN_SIZE), (Path("/tmp"), "64m")):
+        target = str(mountpoint / path.relative_to("/"))
+        linux.mount("tmpfs", target, "tmpfs", flags, f"size={size},mode=755,{owned}")
+    for path in python_directories():
+        _bind(path, mountpoint)
+    linux.mount(str(inside), str(mountpoint / INSIDE.relative_to("/")), flags=linux.MS_BIND)
+    linux.restrict_mount(str(mountpoint), linux.MOUNT_ATTR_RDONLY, recursive=False)
+    os.chdir(mountpoint)
+    linux.pivot_root(".", ".")
+    linux.umount(".", linux.MNT_DETACH)
+    os.chdir("/")
+
+
+def python_directories() -> list[Path]:
+    """Return the directories outside the programs' that this Python runs from, none in another."""
+    package = Path(__file__).resolve().parents[2]
+    sites = [Path(entry) for entry in sys.path if Path(entry).name in _SITE_NAMES]
+    candidates = [Path(sys.prefix), Path(sys.base_prefix), *sites, package]
+    found: list[Path] = []
+    for path in sorted({path.absolute() for path in candidates}, key=lambda path: path.parts):
+        within = [*found, *(Path("/", name) for name in PROGRAM_DIRECTORIES)]
+        if path.is_dir() and not any(path.is_relative_to(parent) for parent in within):
+            found.append(path)
+    return found
+
+
+def _strip(*paths: str | Path) -> list[str]:
+    return [str(path).lstrip("/") for path in paths]
+
+
+def _programs(root: Path) -> None:
+    for name in PROGRAM_DIRECTORIES:
+        source = Path("/", name)
+        if source.is_symlink():
+            (root / name).symlink_to(source.readlink())
+        elif source.is_dir():
+            _bind(source, root)
+
+
+def _bind(source: Path, root: Path) -> None:
+    """Show `source` at its own path below `root`, read-only, with everything mounted in it."""
+    target = root / source.relative_to("/")
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    linux.mount(str(source.resolve()), str(target), flags=linux.MS_BIND | linux.MS_REC)
+    linux.restrict_mount(str(target), _READ_ONLY)
+
+
+def _devices(directory: Path) -> None:
+    """Make a /dev that containers share, read-only; each mounts its own pts and shm in it."""
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("tmpfs", str(directory), "tmpfs", flags, "size=64k,mode=755")
+    for name in _DEVICES:
+        (directory / name).touch()
+        linux.mount(f"/dev/{name}", str(directory / name), flags=linux.MS_BIND)
+    for name in ("pts", "shm"):
+        (directory / name).mkdir()
+    for name, target in _LINKS.items():
+        (directory / name).symlink_to(target)
+    linux.restrict_mount(str(directory), linux.MOUNT_ATTR_RDONLY, recursive=False)
