@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -27,6 +26,7 @@ from k8slab.errors import EnvironmentLacksError, ExerciseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NOTEBOOKS = ("lab", "stretch")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -82,8 +82,8 @@ def stale(solutions: Path, labs: Path) -> list[str]:
             elif path.read_bytes() != content:
                 messages.append(f"{path} is not current: run make labs")
         found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
-        for path in sorted(found - {target / name for name in wanted}):
-            messages.append(f"{path} has no source: run make labs")
+        orphans = sorted(found - {target / name for name in wanted})
+        messages += [f"{path} has no source: run make labs" for path in orphans]
     return messages
 
 

@@ -7,5 +7,6 @@ from k8slab.probes.outcome import Observation, Outcome
 from k8slab.probes.targets import expand, one_pod
 
 __all__ = [
-    "Flow", "Matrix", "Observation", "Outcome", "Party", "Port", "expand", "matrix", "observe", "one_pod",
+    "Flow", "Matrix", "Observation", "Outcome", "Party", "Port", "expand", "matrix", "observe",
+    "one_pod",
 ]  # fmt: skip

@@ -1,0 +1,122 @@
+"""The connectivity matrix as a picture and as a table: a sign in every cell, colour besides."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from k8slab.graphs.svg import Picture, html_table, titled
+from k8slab.probes import Outcome
+
+if TYPE_CHECKING:
+    from k8slab.probes import Matrix, Party, Port
+
+CELL = 26
+MARGIN = 8
+LETTER = 7
+"""Width of a letter at the font size used, in pixels; labels are placed with it."""
+
+# Fill and ink: readable side by side for colour-blind eyes, contrast of 4.5 and more.
+_COLOURS = {
+    Outcome.OPEN: ("#d7f0dd", "#14532d"),
+    Outcome.REFUSED: ("#fde3c8", "#7c2d12"),
+    Outcome.SILENT: ("#e5e7eb", "#1f2937"),
+    Outcome.UNRESOLVED: ("#e0e7ff", "#312e81"),
+    Outcome.FAILED: ("#ffffff", "#991b1b"),
+}
+
+
+def short(party: Party, namespaces: set[str]) -> str:
+    """Return a party's name, without its namespace where all are in one."""
+    text = str(party)
+    return text.replace(f"{party.namespace}/", "", 1) if len(namespaces) == 1 else text
+
+
+def _columns(matrix: Matrix) -> list[tuple[Party, Port, str]]:
+    spaces = _namespaces(matrix)
+    return [
+        (party, port, f"{short(party, spaces)} {port}")
+        for party in matrix.destinations
+        for port in matrix.ports
+    ]
+
+
+def _namespaces(matrix: Matrix) -> set[str]:
+    return {party.namespace for party in (*matrix.sources, *matrix.destinations)}
+
+
+def summary(matrix: Matrix) -> str:
+    """Say in one sentence what the matrix shows."""
+    counts = dict.fromkeys(Outcome, 0)
+    for seen in matrix.cells.values():
+        counts[seen.outcome] += 1
+    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
+    return f"Connectivity matrix, {len(matrix.cells)} flows: {told or 'none'}."
+
+
+def table(matrix: Matrix) -> str:
+    """Return the matrix as an HTML table of signs and words."""
+    spaces = _namespaces(matrix)
+    columns = _columns(matrix)
+    rows = []
+    for source in matrix.sources:
+        cells = [matrix.cells.get((source, party, port)) for party, port, _ in columns]
+        told = [f"{c.outcome.sign} {c.outcome.value}" if c else "" for c in cells]
+        rows.append([short(source, spaces), *told])
+    return html_table(["from / to", *(name for _, _, name in columns)], rows, summary(matrix))
+
+
+def picture(matrix: Matrix) -> Picture:
+    """Draw the matrix: a row for each source, a column for each destination and port."""
+    spaces = _namespaces(matrix)
+    columns = _columns(matrix)
+    left = MARGIN + LETTER * max((len(short(s, spaces)) for s in matrix.sources), default=0) + 8
+    top = MARGIN + LETTER * max((len(name) for _, _, name in columns), default=0) + 8
+    parts = [_column_label(left + n * CELL, top, name) for n, (_, _, name) in enumerate(columns)]
+    for row, source in enumerate(matrix.sources):
+        y = top + row * CELL
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 17}" text-anchor="end">'
+            f"{escape(short(source, spaces))}</text>"
+        )
+        parts += [
+            _cell(left + n * CELL, y, matrix.cells.get((source, party, port)))
+            for n, (party, port, _) in enumerate(columns)
+        ]
+    used = {seen.outcome for seen in matrix.cells.values()}
+    legend, foot = _legend(used, top + len(matrix.sources) * CELL + 20)
+    width = max(left + len(columns) * CELL + MARGIN, 420)
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{foot}" '
+        f'viewBox="0 0 {width} {foot}" font-family="monospace" font-size="12">'
+        f'<rect width="{width}" height="{foot}" fill="#ffffff"/>'
+        f"{''.join(parts)}{legend}</svg>"
+    )
+    alt = f"{summary(matrix)} The table beside it has every cell."
+    return Picture(titled(svg, alt), alt)
+
+
+def _column_label(x: int, top: int, name: str) -> str:
+    at = f"{x + 17},{top - 6}"
+    return f'<text x="{x + 17}" y="{top - 6}" transform="rotate(-90 {at})">{escape(name)}</text>'
+
+
+def _cell(x: int, y: int, seen: object) -> str:
+    box = f'<rect x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" rx="3" '
+    outcome = getattr(seen, "outcome", None)
+    if outcome is None:
+        return f'{box}fill="#ffffff" stroke="#d1d5db" stroke-dasharray="2 2"/>'
+    fill, ink = _COLOURS[outcome]
+    return (
+        f'{box}fill="{fill}" stroke="{ink}"/><text x="{x + 12}" y="{y + 17}" '
+        f'text-anchor="middle" fill="{ink}" font-weight="bold">{outcome.sign}</text>'
+    )
+
+
+def _legend(used: set[Outcome], y: int) -> tuple[str, int]:
+    lines = [o for o in Outcome if o in used]
+    parts = [
+        f'<text x="{MARGIN}" y="{y + n * 16}">{o.sign} {o.value}: {escape(o.meaning)}</text>'
+        for n, o in enumerate(lines)
+    ]
+    return "".join(parts), y + 16 * len(lines) + MARGIN
