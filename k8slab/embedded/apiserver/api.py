@@ -60,8 +60,8 @@ class Writer:
     manager: str = ""
     """Empty: the fields' owner is not recorded (controllers in this process)."""
     dry_run: bool = False
-    applied: Any = None
-    """For server-side apply: the managed fields, already computed."""
+    operation: str = "Update"
+    """``Update``, or ``Apply``: then the managed fields are computed already."""
 
 
 INTERNAL = Writer()
@@ -109,6 +109,10 @@ class Api:
         """Await `hook(object)` between the commit of a change and the HTTP answer to it."""
         self._hooks[self.kinds.of(resource).storage].append(hook)
 
+    def has_hooks(self, resource: str) -> bool:
+        """Say whether an answer about this resource has to wait for hooks."""
+        return bool(self._hooks.get(self.kinds.of(resource).storage))
+
     async def settle(self, resource: str, obj: Object) -> None:
         """Await the hooks of a resource (the HTTP server does, before it answers)."""
         for hook in self._hooks.get(self.kinds.of(resource).storage, ()):
@@ -116,10 +120,15 @@ class Api:
 
     # --- writing
 
-    def create(self, resource: str, obj: Object, *, writer: Writer = INTERNAL) -> Object:
-        """Create an object and return it; 409 when the name is taken, 422 when it breaks rules."""
+    def create(
+        self, resource: str, obj: Object, *, writer: Writer = INTERNAL, owned: bool = False
+    ) -> Object:
+        """Create an object and return it; 409 when the name is taken, 422 when it breaks rules.
+
+        `owned` says that nobody else holds `obj`, so that it need not be copied.
+        """
         kind = self.kinds.of(resource)
-        new = objectmeta.copy(obj)
+        new = obj if owned else objectmeta.copy(obj)
         metadata = new.get("metadata") or {}
         namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
         new["metadata"] = objectmeta.new_metadata(
@@ -140,7 +149,13 @@ class Api:
         return new if writer.dry_run else self.store.put(kind.storage, new)
 
     def update(
-        self, resource: str, obj: Object, *, subresource: str = "", writer: Writer = INTERNAL
+        self,
+        resource: str,
+        obj: Object,
+        *,
+        subresource: str = "",
+        writer: Writer = INTERNAL,
+        owned: bool = False,
     ) -> Object:
         """Replace an object; 409 when `obj` carries a resourceVersion that is not the current one."""
         kind = self.kinds.of(resource)
@@ -155,7 +170,7 @@ class Api:
             raise statuses.conflict(resource, name, why)
         if sent.get("resourceVersion", "") not in ("", old["metadata"]["resourceVersion"]):
             raise statuses.conflict(resource, name)
-        return self._replace(kind, objectmeta.copy(obj), old, subresource, writer)
+        return self._replace(kind, obj if owned else objectmeta.copy(obj), old, subresource, writer)
 
     def update_status(self, resource: str, obj: Object) -> Object:
         """Replace the status of an object, and nothing else."""
@@ -196,6 +211,27 @@ class Api:
         if deletion.is_finished(kind, marked):
             return self.store.remove(kind.storage, namespace, name) or old
         return self.store.put(kind.storage, marked)
+
+    def bind(self, pod: Object, node: str) -> Object:
+        """Assign a pod to a node, as a scheduler's Binding does."""
+        conditions = [
+            condition
+            for condition in pod.get("status", {}).get("conditions") or ()
+            if condition["type"] != "PodScheduled"
+        ]
+        scheduled = {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": objectmeta.now_text(),
+        }
+        bound = {
+            **pod,
+            "metadata": dict(pod["metadata"]),
+            "spec": {**pod["spec"], "nodeName": node},
+            "status": {**pod.get("status", {}), "conditions": [*conditions, scheduled]},
+        }
+        return self.store.put("pods", bound)
 
     # --- scale
 

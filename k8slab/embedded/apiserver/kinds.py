@@ -77,7 +77,6 @@ def _status(kind: str) -> Subresource:
 _SCALE = Subresource(
     name="scale", kind="Scale", verbs=("get", "patch", "update"), group="autoscaling", version="v1"
 )
-_PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
 
 def _core(plural: str, kind: str, *short: str, **more: object) -> Kind:
@@ -120,7 +119,6 @@ _CORE = (
             Subresource(name="exec", kind="PodExecOptions", verbs=("create", "get")),
             Subresource(name="log", kind="Pod", verbs=("get",)),
             Subresource(name="portforward", kind="PodPortForwardOptions", verbs=("create", "get")),
-            Subresource(name="proxy", kind="PodProxyOptions", verbs=_PROXY_VERBS),
             _status("Pod"),
         ),
     ),
@@ -144,10 +142,7 @@ _CORE = (
         "Service",
         "svc",
         categories=("all",),
-        subresources=(
-            Subresource(name="proxy", kind="ServiceProxyOptions", verbs=_PROXY_VERBS),
-            _status("Service"),
-        ),
+        subresources=(_status("Service"),),
     ),
 )
 

@@ -18,3 +18,120 @@ def merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def json_patch(target: Any, operations: Any) -> Any:
+    """Return `target` changed by a JSON patch; 422 when an operation does not fit."""
+    if not isinstance(operations, list):
+        raise statuses.bad_request("error decoding patch: a JSON patch is a list of operations")
+    for operation in operations:
+        if not isinstance(operation, dict):
+            raise statuses.bad_request("error decoding patch: an operation is an object")
+        target = _operate(target, operation)
+    return target
+
+
+def _operate(target: Any, operation: dict) -> Any:
+    name, path = operation.get("op"), operation.get("path")
+    if not isinstance(path, str):
+        raise statuses.bad_request("error decoding patch: an operation needs a path")
+    if name in ("add", "replace", "test") and "value" not in operation:
+        raise statuses.bad_request(f"error decoding patch: {name} needs a value")
+    match name:
+        case "add":
+            return _add(target, _steps(path), operation["value"])
+        case "remove":
+            return _remove(target, _steps(path), path)
+        case "replace":
+            _lookup(target, path)
+            return _set(target, _steps(path), operation["value"])
+        case "test":
+            if _lookup(target, path) != operation["value"]:
+                raise _unfit(f"testing value {path} failed")
+            return target
+        case "move" | "copy":
+            value = _lookup(target, str(operation.get("from", "")))
+            if name == "move":
+                target = _remove(target, _steps(operation["from"]), operation["from"])
+            return _add(target, _steps(path), value)
+    raise statuses.bad_request(f"error decoding patch: unknown operation {name!r}")
+
+
+def _unfit(why: str) -> Exception:
+    error = statuses.bad_request(
+        f"the server rejected our request due to an error in our request: {why}"
+    )
+    error.code, error.reason = 422, "Invalid"
+    return error
+
+
+def _steps(path: str) -> list[str]:
+    if path == "":
+        return []
+    if not path.startswith("/"):
+        raise _unfit(f"path {path!r} must begin with /")
+    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+
+
+def _index(step: str, items: list, *, adding: bool = False) -> int:
+    if step == "-" and adding:
+        return len(items)
+    if not step.isdecimal() or int(step) > len(items) - (not adding):
+        raise _unfit(f"index {step!r} is outside of a list with {len(items)} items")
+    return int(step)
+
+
+def _child(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        if step not in value:
+            raise _unfit(f"there is no {step!r}")
+        return value[step]
+    if isinstance(value, list):
+        return value[_index(step, value)]
+    raise _unfit(f"{step!r} is not in an object or a list")
+
+
+def _lookup(target: Any, path: str) -> Any:
+    for step in _steps(path):
+        target = _child(target, step)
+    return target
+
+
+def _parent(target: Any, steps: list[str]) -> Any:
+    for step in steps[:-1]:
+        target = _child(target, step)
+    return target
+
+
+def _add(target: Any, steps: list[str], value: Any) -> Any:
+    if not steps:
+        return value
+    parent, last = _parent(target, steps), steps[-1]
+    if isinstance(parent, list):
+        parent.insert(_index(last, parent, adding=True), value)
+    elif isinstance(parent, dict):
+        parent[last] = value
+    else:
+        raise _unfit(f"{last!r} cannot be added to a plain value")
+    return target
+
+
+def _set(target: Any, steps: list[str], value: Any) -> Any:
+    if not steps:
+        return value
+    parent, last = _parent(target, steps), steps[-1]
+    parent[_index(last, parent) if isinstance(parent, list) else last] = value
+    return target
+
+
+def _remove(target: Any, steps: list[str], path: str) -> Any:
+    if not steps:
+        raise _unfit("the whole object cannot be removed")
+    parent, last = _parent(target, steps), steps[-1]
+    if isinstance(parent, dict) and last in parent:
+        del parent[last]
+    elif isinstance(parent, list):
+        del parent[_index(last, parent)]
+    else:
+        raise _unfit(f"Unable to remove nonexistent key: {path}")
+    return target

@@ -1,0 +1,213 @@
+"""Read a request's body: JSON or YAML into an object of the expected kind.
+
+``fieldValidation`` decides what happens to unknown and repeated fields: Strict refuses, Warn (the
+default) tells in ``Warning`` headers, Ignore drops them (KEP-2885).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver import schema, statuses
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.errors import ApiStatusError
+    from k8slab.objects.meta import Object
+
+JSON_TYPES = ("application/json", "")
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+DEPTH_LIMIT = 200
+"""How deep a body may be nested; orjson itself stops at 1,024."""
+
+
+@dataclass(slots=True)
+class Body:
+    """What was read: the value, and the strict decoder's complaints."""
+
+    value: Any
+    complaints: list[str] = field(default_factory=list)
+
+
+class _Repeating(dict):  # noqa: FURB189 - only dicts pass for JSON objects
+    """A JSON object in which a key stood twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def content_type(request: Request) -> str:
+    """Return the body's media type without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def parse(request: Request, media: str) -> Body:
+    """Parse a body of JSON or YAML; 415 for anything else, 400 for what cannot be read."""
+    if request.too_large:
+        raise too_large()
+    if media in JSON_TYPES or media.endswith("+json"):
+        return parse_json(request.body)
+    if media in YAML_TYPES or media.endswith("+yaml"):
+        return parse_yaml(request.body)
+    raise unsupported(media)
+
+
+def too_large() -> ApiStatusError:
+    """Return 413, as a real server says it."""
+    error = statuses.bad_request("Request entity too large: limit is 3145728")
+    error.code, error.reason = 413, "RequestEntityTooLarge"
+    return error
+
+
+def unsupported(media: str) -> ApiStatusError:
+    """Return 415: this server speaks JSON (and YAML), not protobuf."""
+    error = statuses.bad_request(
+        "the body of the request was in an unknown format - accepted media types include: "
+        f"application/json, application/yaml (it was {media or 'not named'})"
+    )
+    error.code, error.reason = 415, "UnsupportedMediaType"
+    return error
+
+
+def parse_json(data: bytes) -> Body:
+    """Parse JSON and look for repeated keys."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise statuses.bad_request(
+            f"couldn't get version/kind; json parse error: {error}"
+        ) from error
+    return Body(value, _repeated(data))
+
+
+def _repeated(data: bytes) -> list[str]:
+    found = False
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict:
+        nonlocal found
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        found = True
+        keys = [key for key, _ in pairs]
+        repeating = _Repeating(made)
+        repeating.repeated = tuple(dict.fromkeys(key for key in keys if keys.count(key) > 1))
+        return repeating
+
+    try:
+        value = json.loads(data, object_pairs_hook=collect)
+    except (RecursionError, ValueError) as error:
+        raise statuses.bad_request(f"json parse error: {error}") from error
+    return [f'duplicate field "{path}"' for path in _paths(value, "")] if found else []
+
+
+def _paths(value: Any, path: str) -> list[str]:
+    found = []
+    if isinstance(value, _Repeating):
+        found += [f"{path}.{key}" if path else key for key in value.repeated]
+    if isinstance(value, dict):
+        for key, item in value.items():
+            found += _paths(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            found += _paths(item, f"{path}[{number}]")
+    return found
+
+
+def parse_yaml(data: bytes) -> Body:
+    """Parse YAML by way of JSON types (libyaml; anchors are refused, they can explode)."""
+    import yaml
+
+    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        for token in yaml.scan(data, Loader=loader_class):
+            if isinstance(token, yaml.AliasToken):
+                raise statuses.bad_request("error converting YAML to JSON: aliases are refused")
+        value = yaml.load(data, Loader=loader_class)  # noqa: S506 - CSafeLoader is safe
+        value = orjson.loads(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+    except (yaml.YAMLError, orjson.JSONEncodeError, RecursionError) as error:
+        raise statuses.bad_request(f"error converting YAML to JSON: {error}") from error
+    return Body(value)
+
+
+def check_depth(value: Any, depth: int = 0) -> None:
+    """Refuse values nested so deep that recursion would end."""
+    if depth > DEPTH_LIMIT:
+        raise statuses.bad_request(f"exceeded max depth: {DEPTH_LIMIT}")
+    if isinstance(value, dict):
+        for item in value.values():
+            if isinstance(item, dict | list):
+                check_depth(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict | list):
+                check_depth(item, depth + 1)
+
+
+def read_object(
+    body: Body, kind: Kind | tuple[str, str, str], *, validation: str
+) -> tuple[Object, list[str]]:
+    """Return the object of a body and the warnings that go with the answer.
+
+    `kind` is the kind, or (group, version, kind) of a subresource's body. `validation` is the
+    ``fieldValidation`` parameter.
+    """
+    if isinstance(kind, tuple):
+        group, version, word = kind
+    else:
+        group, version, word = kind.group, kind.version, kind.kind
+    obj = body.value
+    if not isinstance(obj, dict):
+        raise statuses.bad_request(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal "
+            "into Go value of type struct: the body is no object"
+        )
+    api_version = f"{group}/{version}" if group else version
+    _check_head(obj, api_version, word)
+    return obj, decode_object(body, obj, (group, version, word), validation=validation)
+
+
+def decode_object(
+    body: Body, obj: Object, gvk: tuple[str, str, str], *, validation: str
+) -> list[str]:
+    """Clean `obj` by its schema; returns warnings, raises for Strict."""
+    group, version, word = gvk
+    check_depth(obj)
+    name = schema.root_name(group, version, word)
+    if not name:
+        return []
+    head = f'{word} in version "{version}" cannot be handled as a {word}: '
+    try:
+        unknown = schema.decode(obj, schema.type_of(name))
+    except schema.WrongTypeError as error:
+        raise statuses.bad_request(head + str(error)) from error
+    complaints = [*body.complaints, *(f'unknown field "{path}"' for path in unknown)]
+    if not complaints or validation == "Ignore":
+        return []
+    if validation == "Strict":
+        raise statuses.bad_request(f"{head}strict decoding error: {', '.join(complaints)}")
+    return complaints
+
+
+def _check_head(obj: Object, api_version: str, word: str) -> None:
+    sent_kind, sent_version = obj.get("kind"), obj.get("apiVersion")
+    if sent_kind and sent_kind != word:
+        raise statuses.bad_request(
+            f"the kind in the data ({sent_kind}) does not match the expected kind ({word})"
+        )
+    if sent_version and sent_version != api_version:
+        raise statuses.bad_request(
+            f"the API version in the data ({sent_version}) does not match the expected "
+            f"API version ({api_version})"
+        )
+    obj["kind"], obj["apiVersion"] = word, api_version
+    if not isinstance(obj.get("metadata", {}), dict | type(None)):
+        raise statuses.bad_request(
+            f'{word} in version "{api_version.rpartition("/")[2]}" cannot be handled as a {word}: '
+            "json: cannot unmarshal into Go struct field "
+            f"{word}.metadata of type v1.ObjectMeta"
+        )

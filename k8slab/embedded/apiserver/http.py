@@ -1,0 +1,343 @@
+"""HTTP/1.1 on asyncio: requests in, answers out, and a way to leave HTTP.
+
+httptools parses; one `Connection` serves its requests one after the other. The application is
+one function, ``answer(request) -> Response | Awaitable[Response]``: what can be answered at once
+is written in the same turn of the event loop, without a task. A `Response` has its body as bytes,
+as pieces (``AsyncIterator[bytes]``), or as a *feed*: a function that gets a `Channel` to write to
+whenever there is something to say (a watch). A client that does not read what a feed writes is
+dropped when `Channel.LIMIT` bytes wait for it.
+
+`Request.take_over` gives the connection's raw streams away: for exec, attach and port-forward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+BODY_LIMIT = 3 * 1024 * 1024
+"""Bytes in a request's body: kube-apiserver's MaxRequestBodyBytes."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes in a request's line and headers; Go's servers allow a megabyte, no client needs it."""
+
+JSON = "application/json"
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Header names are lower-case; repeated headers are joined by a comma."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes
+    certificate: dict[str, Any] | None
+    """The peer's verified certificate, as `ssl.SSLSocket.getpeercert` gives it."""
+    take_over: Callable[[], tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    too_large: bool = False
+    """The body was longer than `BODY_LIMIT` and was not kept."""
+
+    def parameter(self, name: str) -> str:
+        """Return a query parameter's first value, or an empty string."""
+        values = self.query.get(name)
+        return values[0] if values else ""
+
+    def flag(self, name: str) -> bool:
+        """Return a boolean query parameter (``true``, ``1``)."""
+        return self.parameter(name) in ("true", "1", "True", "t", "T", "TRUE")
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer; exactly one of `body`, `pieces` and `feed` is its content."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    pieces: AsyncIterator[bytes] | None = None
+    feed: Callable[[Channel], None] | None = None
+
+    def head(self, *, keep_alive: bool) -> bytes:
+        """Return the status line and headers."""
+        lines = [
+            f"HTTP/1.1 {self.status} {_REASONS.get(self.status, '')}",
+            f"Content-Type: {self.content_type}",
+            "Cache-Control: no-cache, private",
+        ]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if self.pieces is None and self.feed is None:
+            lines.append(f"Content-Length: {len(self.body)}")
+        else:
+            lines.append("Transfer-Encoding: chunked")
+        if not keep_alive:
+            lines.append("Connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame one piece of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Channel:
+    """What a feed writes to; it never blocks, and drops a client that does not read."""
+
+    LIMIT = 8 * 1024 * 1024
+
+    def __init__(self, transport: asyncio.Transport, done: Callable[[], None]) -> None:
+        self._transport = transport
+        self._done = done
+        self.open = True
+        self.on_close: Callable[[], None] | None = None
+
+    def write(self, framed: bytes) -> None:
+        """Send bytes that `chunk` has framed."""
+        if not self.open:
+            return
+        self._transport.write(framed)
+        if self._transport.get_write_buffer_size() > self.LIMIT:
+            self.drop()
+            self._transport.abort()
+
+    def finish(self) -> None:
+        """End the answer; the connection stays usable."""
+        if self.open:
+            self._transport.write(b"0\r\n\r\n")
+            self.drop()
+            self._done()
+
+    def drop(self) -> None:
+        """Forget the client: it has gone."""
+        if self.open:
+            self.open = False
+            if self.on_close:
+                self.on_close()
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Response | Awaitable[Response]],
+        connections: set[Connection],
+    ) -> None:
+        self._answer = answer
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._busy = False
+        self._task: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
+        self._rest = b""
+        self._upgrading = self._closing = self._taken = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._head_size = 0
+        self._new_message()
+
+    def _new_message(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._too_large = False
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin (called by asyncio)."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._certificate = transport.get_extra_info("peercert")
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the client, and stop what is still being made for it."""
+        del error
+        self._connections.discard(self)
+        self._closing = True
+        self._writable.set()
+        if self._channel:
+            self._channel.drop()
+        if self._task and self._busy:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """Hold back pieces: the client reads slowly."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Go on with pieces."""
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and answer what is complete."""
+        if self._upgrading:
+            self._rest += data
+            return
+        self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrading = True
+            self._rest = data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request")
+            return
+        if self._head_size > HEAD_LIMIT and not self._headers and not self._waiting:
+            self._refuse(b"431 Request Header Fields Too Large")
+            return
+        self._next()
+
+    def _refuse(self, status: bytes) -> None:
+        if not self._closing:
+            self._closing = True
+            self._transport.write(
+                b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+            )
+            self._transport.close()
+
+    # --- httptools
+
+    def on_url(self, url: bytes) -> None:
+        """Collect (called by httptools)."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect (called by httptools)."""
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key in self._headers:
+            text = f"{self._headers[key]}, {text}"
+        self._headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        """Ask for the body when the client waits to be asked."""
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and int(length) > BODY_LIMIT:
+            self._too_large = True
+        elif self._headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._too_large and not self._closing:
+            # Answer now: the client may send gigabytes.
+            self._enqueue(keep_alive=False)
+            self._closing = True
+
+    def on_body(self, body: bytes) -> None:
+        """Collect (called by httptools)."""
+        self._size += len(body)
+        if self._size > BODY_LIMIT:
+            self._body.clear()
+            self._too_large = True
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Queue the request (called by httptools)."""
+        self._head_size = 0
+        if not self._closing:
+            self._enqueue(keep_alive=self._parser.should_keep_alive())
+
+    def _enqueue(self, *, keep_alive: bool) -> None:
+        path, _, query = self._url.partition(b"?")
+        request = Request(
+            self._parser.get_method().decode(),
+            unquote(path.decode("latin-1")),
+            parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {},
+            self._headers,
+            b"".join(self._body),
+            self._certificate,
+            self._take_over,
+            self._too_large,
+        )
+        self._waiting.append((request, keep_alive))
+        self._new_message()
+
+    # --- answering
+
+    def _next(self) -> None:
+        while self._waiting and not self._busy:
+            request, keep_alive = self._waiting.popleft()
+            self._busy = True
+            answer = self._answer(request)
+            if isinstance(answer, Response):
+                self._write(answer, keep_alive=keep_alive)
+            else:
+                self._task = asyncio.ensure_future(self._write_later(answer, keep_alive=keep_alive))
+
+    async def _write_later(self, answer: Awaitable[Response], *, keep_alive: bool) -> None:
+        self._write(await answer, keep_alive=keep_alive)
+        self._next()
+
+    def _write(self, response: Response, *, keep_alive: bool) -> None:
+        if self._taken:
+            return
+        keep_alive = keep_alive and not self._upgrading
+        if self._transport.is_closing():
+            return
+        head = response.head(keep_alive=keep_alive)
+        if response.feed is not None:
+            self._transport.write(head)
+            self._channel = Channel(self._transport, lambda: self._done(keep_alive=True))
+            response.feed(self._channel)
+        elif response.pieces is not None:
+            self._transport.write(head)
+            self._task = asyncio.ensure_future(self._write_pieces(response.pieces, keep_alive))
+        else:
+            self._transport.write(head + response.body)
+            self._done(keep_alive=keep_alive)
+
+    async def _write_pieces(self, pieces: AsyncIterator[bytes], keep_alive: bool) -> None:  # noqa: FBT001
+        async for piece in pieces:
+            if self._transport.is_closing():
+                return
+            if piece:
+                self._transport.write(chunk(piece))
+            await self._writable.wait()
+        self._transport.write(b"0\r\n\r\n")
+        self._done(keep_alive=keep_alive)
+
+    def _done(self, *, keep_alive: bool) -> None:
+        self._busy = False
+        self._channel = None
+        if not keep_alive:
+            self._closing = True
+            self._transport.close()
+        elif self._waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    # --- leaving
+
+    def _take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self._taken = True
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self._connections.discard(self)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if self._rest:
+            reader.feed_data(self._rest)
+        return reader, asyncio.StreamWriter(self._transport, protocol, reader, loop)
+
+    def close(self) -> None:
+        """End the connection: the server stops."""
+        if self._channel:
+            self._channel.finish()
+        with suppress(RuntimeError):
+            self._transport.close()

@@ -1,0 +1,111 @@
+"""How lists merge: what the models of the API do not say.
+
+Source: the markers ``patchStrategy``, ``patchMergeKey``, ``listType``, ``listMapKey``,
+``structType`` and ``mapType`` in ``k8s.io/api/*/types.go`` and ``k8s.io/apimachinery``. A list
+that is not named here is atomic: a patch replaces it as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ListRule:
+    """How one field merges.
+
+    `merge_key` and `strategy` are for strategic merge patch, `keys` for server-side apply
+    (an empty tuple with `is_set` false is atomic there).
+    """
+
+    merge_key: str = ""
+    keys: tuple[str, ...] = ()
+    is_set: bool = False
+    strategy: str = "merge"
+
+
+def _by(key: str, *more: str) -> ListRule:
+    return ListRule(merge_key=key, keys=(key, *more))
+
+
+_NAME = _by("name")
+_TYPE = _by("type")
+_CONTAINER = {
+    "env": _NAME,
+    "ports": _by("containerPort", "protocol"),
+    "volumeMounts": _by("mountPath"),
+    "volumeDevices": _by("devicePath"),
+}
+_WITH_CONDITIONS = {"conditions": _TYPE}
+
+_RULES: dict[str, dict[str, ListRule]] = {
+    "ObjectMeta": {
+        "ownerReferences": _by("uid"),
+        "finalizers": ListRule(is_set=True),
+    },
+    "PodSpec": {
+        "containers": _NAME,
+        "initContainers": _NAME,
+        "ephemeralContainers": _NAME,
+        "imagePullSecrets": _NAME,
+        "hostAliases": _by("ip"),
+        "schedulingGates": _NAME,
+        "resourceClaims": ListRule("name", ("name",), strategy="merge,retainKeys"),
+        "topologySpreadConstraints": _by("topologyKey", "whenUnsatisfiable"),
+        "volumes": ListRule("name", ("name",), strategy="merge,retainKeys"),
+    },
+    "Container": _CONTAINER,
+    "EphemeralContainer": _CONTAINER,
+    "ResourceRequirements": {"claims": ListRule(keys=("name",), strategy="")},
+    "PodStatus": {
+        "conditions": _TYPE,
+        "podIPs": _by("ip"),
+        "hostIPs": ListRule(merge_key="ip"),
+        "resourceClaimStatuses": _NAME,
+    },
+    "ServiceSpec": {"ports": _by("port", "protocol")},
+    "ServiceStatus": {"conditions": ListRule("type", ("type",))},
+    "ServiceAccount": {"secrets": _NAME},
+    "NodeSpec": {"podCIDRs": ListRule(is_set=True)},
+    "NodeStatus": {"conditions": _TYPE, "addresses": _TYPE},
+    "NamespaceStatus": _WITH_CONDITIONS,
+    "DeploymentSpec": {"strategy": ListRule(strategy="retainKeys")},
+    "DeploymentStatus": _WITH_CONDITIONS,
+    "ReplicaSetStatus": _WITH_CONDITIONS,
+    "DaemonSetStatus": _WITH_CONDITIONS,
+    "StatefulSetStatus": _WITH_CONDITIONS,
+    "JobStatus": {"conditions": ListRule(merge_key="type")},
+}
+
+ATOMIC_TYPES = frozenset(
+    {
+        "ConfigMapKeySelector",
+        "EndpointAddress",
+        "EndpointPort",
+        "LabelSelector",
+        "LoadBalancerIngress",
+        "LocalObjectReference",
+        "NodeSelector",
+        "NodeSelectorTerm",
+        "ObjectFieldSelector",
+        "ObjectReference",
+        "OwnerReference",
+        "ResourceFieldSelector",
+        "RoleRef",
+        "ScopeSelector",
+        "SecretKeySelector",
+        "SecretReference",
+        "Subject",
+        "TypedLocalObjectReference",
+    }
+)
+"""Structures that server-side apply owns as a whole."""
+
+ATOMIC_MAPS = frozenset({"PodSpec.nodeSelector", "ServiceSpec.selector"})
+"""Maps that server-side apply owns as a whole."""
+
+
+def rule_of(type_name: str, field: str) -> ListRule | None:
+    """Return the rule of a field; `type_name` may carry its package."""
+    fields = _RULES.get(type_name.rpartition(".")[2])
+    return fields.get(field) if fields else None

@@ -1,0 +1,85 @@
+"""PATCH: four ways to say what to change; the result goes the way of an update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver import apply, bodies, eventsview, patches, statuses, strategic
+from k8slab.embedded.apiserver.objectmeta import copy
+from k8slab.embedded.apiserver.schema import type_of_kind
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.routes import Target
+    from k8slab.objects.meta import Object
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+MEDIA = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+
+
+def patch(api: Api, request: Request, target: Target) -> tuple[Object, int, list[str]]:
+    """Apply a request's patch; returns the object, the HTTP status and warnings."""
+    media = bodies.content_type(request)
+    if media not in MEDIA:
+        error = bodies.unsupported(media)
+        error.message = (
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join(MEDIA)
+        )
+        raise error
+    body = bodies.parse(request, media)
+    if media == APPLY_PATCH:
+        return apply.apply(api, request, target, body)
+    old = api.require(target.kind.resource, target.name, target.namespace)
+    shown = eventsview.from_core(old) if target.kind.stored_as else old
+    patched, complaints = patched_object(shown, body.value, media, target, request)
+    if target.kind.stored_as:
+        patched = eventsview.to_core(patched)
+    from k8slab.embedded.apiserver.rest import writer_of
+
+    made = api.update(
+        target.kind.resource,
+        patched,
+        subresource=target.subresource,
+        writer=writer_of(request),
+        owned=True,
+    )
+    return made, 200, complaints
+
+
+def patched_object(
+    old: Object, patch_value: Any, media: str, target: Target, request: Request
+) -> tuple[Object, list[str]]:
+    """Return `old` changed by a patch and decoded anew, with the decoder's warnings."""
+    bodies.check_depth(patch_value)
+    if media == JSON_PATCH:
+        patched = patches.json_patch(copy(old), patch_value)
+    elif not isinstance(patch_value, dict):
+        raise statuses.bad_request("error decoding patch: the patch is no object")
+    elif media == MERGE_PATCH:
+        patched = patches.merge_patch(old, patch_value)
+    else:
+        patched = strategic.strategic_merge(copy(old), patch_value, type_of_kind(target.kind))
+    if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+        raise statuses.bad_request("the patch leaves no object with metadata")
+    kind = target.kind
+    patched = copy(patched)
+    complaints = bodies.decode_object(
+        bodies.Body(patched),
+        patched,
+        (kind.group, kind.version, kind.kind),
+        validation=request.parameter("fieldValidation") or "Warn",
+    )
+    for field, was in (("name", target.name), ("namespace", target.namespace)):
+        if was and patched["metadata"].get(field) not in (None, was):
+            error = statuses.invalid(
+                f"metadata.{field}", patched["metadata"][field], "field is immutable"
+            )
+            raise statuses.invalid_object(kind.kind, kind.group, target.name, [error])
+        if was:
+            patched["metadata"][field] = was
+    return patched, complaints

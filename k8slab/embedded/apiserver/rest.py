@@ -1,0 +1,424 @@
+"""The verbs: a request about a resource, answered from the `Api`.
+
+Reads are answered at once. Writes are committed at once too, and then wait for the hooks of their
+resource (`Api.before_answer`) before they are answered.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k8slab.embedded.apiserver import (
+    admission,
+    bodies,
+    eventsview,
+    patching,
+    statuses,
+    subresources,
+)
+from k8slab.embedded.apiserver.api import Writer
+from k8slab.embedded.apiserver.auth import authenticate
+from k8slab.embedded.apiserver.http import Response
+from k8slab.embedded.apiserver.routes import verb_of
+from k8slab.embedded.apiserver.selection import selection_of
+from k8slab.embedded.apiserver.store import Entry
+from k8slab.embedded.apiserver.views import view_of
+from k8slab.embedded.apiserver.watching import Watching, WatchOptions
+from k8slab.errors import ApiStatusError
+from k8slab.objects.meta import name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.auth import User
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.pki import Tokens
+    from k8slab.embedded.apiserver.routes import Target
+    from k8slab.objects.meta import Object
+
+    Answer = Response | Awaitable[Response]
+
+MANAGER_LIMIT = 128
+
+
+def writer_of(request: Request, operation: str = "Update") -> Writer:
+    """Return who writes, from ``fieldManager`` or the program's name in ``User-Agent``."""
+    dry_run = request.query.get("dryRun") or []
+    if dry_run and dry_run != ["All"]:
+        error = statuses.not_supported("dryRun", dry_run, ["All"])
+        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
+    manager = request.parameter("fieldManager")
+    if len(manager) > MANAGER_LIMIT:
+        error = statuses.too_long("fieldManager", MANAGER_LIMIT)
+        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
+    if not manager:
+        manager = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
+    return Writer(manager or "unknown", dry_run=bool(dry_run), operation=operation)
+
+
+def validation_of(request: Request) -> str:
+    """Return ``Strict``, ``Warn`` (the default) or ``Ignore``."""
+    return request.parameter("fieldValidation") or "Warn"
+
+
+def warnings_of(complaints: list[str]) -> list[tuple[str, str]]:
+    """Return the ``Warning`` headers for what the strict decoder complained about."""
+    return [
+        ("Warning", '299 - "{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"')))
+        for text in complaints
+    ]
+
+
+class Rest:
+    """Answers requests about resources."""
+
+    def __init__(self, api: Api, tokens: Tokens) -> None:
+        self.api = api
+        self.tokens = tokens
+        self.watching = Watching(api.store)
+        self._verbs: dict[str, Callable[[Request, Target], Answer]] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    def answer(self, request: Request, target: Target) -> Answer:
+        """Answer a request that is authorized already, apart from streaming subresources."""
+        verb = verb_of(request, target)
+        kind = target.kind
+        allowed = kind.verbs
+        if target.subresource:
+            sub = kind.subresource(target.subresource)
+            allowed = sub.verbs if sub else ()
+        if verb == "watch" and target.name:
+            verb = "watch"
+        if verb not in allowed or verb not in self._verbs:
+            raise statuses.method_not_supported(kind.resource, verb)
+        if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
+            return subresources.answer(self, request, target, verb)
+        return self._verbs[verb](request, target)
+
+    def user_of(self, request: Request) -> User:
+        """Return who sends a request."""
+        return authenticate(request, self.tokens, self.api)
+
+    # --- reading
+
+    def _get(self, request: Request, target: Target) -> Response:
+        if request.flag("watch"):
+            return self._watch(request, target)
+        view = view_of(request, target.kind)
+        entry = self.api.store.entry(target.kind.storage, target.namespace, target.name)
+        if entry is None:
+            raise statuses.not_found(target.kind.resource, target.name)
+        return Response(body=view.one(entry))
+
+    def _list(self, request: Request, target: Target) -> Response:
+        kind, store = target.kind, self.api.store
+        view = view_of(request, kind)
+        selection = selection_of(request, kind, target.namespace)
+        revision, after = _position(request, store.revision)
+        if revision == store.revision:
+            entries = store.entries(kind.storage, target.namespace)
+        else:
+            entries = _entries_at(self.api, kind.storage, target.namespace, revision)
+        if selection.is_filtered:
+            entries = [entry for entry in entries if selection.matches(entry.object)]
+        if after:
+            entries = [entry for entry in entries if _place(entry) > after]
+        metadata: Object = {"resourceVersion": str(revision)}
+        limit = _number(request, "limit")
+        if limit and len(entries) > limit:
+            if not selection.is_filtered:
+                metadata["remainingItemCount"] = len(entries) - limit
+            entries = entries[:limit]
+            metadata["continue"] = _continue_token(revision, _place(entries[-1]))
+        return Response(body=view.many(entries, metadata))
+
+    def _watch(self, request: Request, target: Target) -> Response:
+        kind = target.kind
+        view = view_of(request, kind)
+        selection = selection_of(request, kind, target.namespace, target.name)
+        options = _watch_options(request, kind.kind)
+        feed = self.watching.feed(kind.storage, selection, view, options)
+        return Response(feed=feed)
+
+    # --- writing
+
+    def _create(self, request: Request, target: Target) -> Answer:
+        kind = target.kind
+        view = view_of(request, kind)
+        body = bodies.parse(request, bodies.content_type(request))
+        obj, complaints = bodies.read_object(body, kind, validation=validation_of(request))
+        obj = _placed(obj, target)
+        if special := subresources.CREATE_ONLY.get(kind.kind):
+            return special(self, request, target, obj)
+        if kind.stored_as:
+            obj = eventsview.to_core(obj)
+        made = self.api.create(kind.resource, obj, writer=writer_of(request), owned=True)
+        return self.settled(target, made, view.one, 201, complaints)
+
+    def _update(self, request: Request, target: Target) -> Answer:
+        kind = target.kind
+        view = view_of(request, kind)
+        body = bodies.parse(request, bodies.content_type(request))
+        obj, complaints = bodies.read_object(body, kind, validation=validation_of(request))
+        obj = _placed(obj, target)
+        if kind.stored_as:
+            obj = eventsview.to_core(obj)
+        made = self.api.update(
+            kind.resource,
+            obj,
+            subresource=target.subresource,
+            writer=writer_of(request),
+            owned=True,
+        )
+        return self.settled(target, made, view.one, 200, complaints)
+
+    def _patch(self, request: Request, target: Target) -> Answer:
+        view = view_of(request, target.kind)
+        made, status, complaints = patching.patch(self.api, request, target)
+        return self.settled(target, made, view.one, status, complaints)
+
+    def _delete(self, request: Request, target: Target) -> Answer:
+        view = view_of(request, target.kind)
+        options = _delete_options(request)
+        admission.check_delete(target.kind, target.name)
+        gone = self._delete_one(target.kind.resource, target.name, target.namespace, options)
+        return self.settled(target, gone, self._shown_deleted(target, view.one), 200, [])
+
+    def _delete_one(self, resource: str, name: str, namespace: str, options: Object) -> Object:
+        preconditions = options.get("preconditions") or {}
+        propagation = options.get("propagationPolicy") or "Background"
+        if options.get("orphanDependents"):
+            propagation = "Orphan"
+        return self.api.delete(
+            resource,
+            name,
+            namespace,
+            grace=options.get("gracePeriodSeconds"),
+            uid=preconditions.get("uid") or "",
+            version=preconditions.get("resourceVersion") or "",
+            propagation=propagation,
+            dry_run=bool(options.get("dryRun")),
+        )
+
+    def _shown_deleted(
+        self, target: Target, show: Callable[[Entry], bytes]
+    ) -> Callable[[Entry], bytes]:
+        def shown(entry: Entry) -> bytes:
+            kind, gone = target.kind, entry.object
+            if kind.resource == "pods" or self.api.get(
+                kind.resource, target.name, target.namespace
+            ):
+                return show(entry)
+            details = {"name": target.name, "kind": kind.plural, "uid": gone["metadata"]["uid"]}
+            if kind.group:
+                details["group"] = kind.group
+            return orjson.dumps(
+                {
+                    "kind": "Status",
+                    "apiVersion": "v1",
+                    "metadata": {},
+                    "status": "Success",
+                    "details": details,
+                }
+            )
+
+        return shown
+
+    async def _delete_collection(self, request: Request, target: Target) -> Response:
+        kind = target.kind
+        view = view_of(request, kind)
+        options = _delete_options(request)
+        selection = selection_of(request, kind, target.namespace)
+        chosen = [
+            entry
+            for entry in self.api.store.entries(kind.storage, target.namespace)
+            if selection.matches(entry.object)
+        ]
+        for entry in chosen:
+            name, namespace = name_of(entry.object), namespace_of(entry.object)
+            if self.api.get(kind.resource, name, namespace):
+                gone = self._delete_one(kind.resource, name, namespace, options)
+                await self.api.settle(kind.resource, gone)
+        metadata = {"resourceVersion": str(self.api.store.revision)}
+        return Response(body=view.many(chosen, metadata))
+
+    def settled(
+        self,
+        target: Target,
+        made: Object,
+        show: Callable[[Entry], bytes],
+        status: int,
+        complaints: list[str],
+    ) -> Answer:
+        """Answer with `made`: at once, or after the hooks of its resource."""
+        kind = target.kind
+        entry = self.api.store.entry(kind.storage, namespace_of(made), name_of(made))
+        if entry is None or entry.object is not made:
+            entry = Entry(made, orjson.dumps(made))
+        headers = warnings_of(complaints)
+        if not self.api.has_hooks(kind.resource):
+            return Response(status=status, body=show(entry), headers=headers)
+
+        async def later() -> Response:
+            await self.api.settle(kind.resource, made)
+            return Response(status=status, body=show(entry), headers=headers)
+
+        return later()
+
+
+def _placed(obj: Object, target: Target) -> Object:
+    """Return the object with namespace and name of the request; 400 when they differ."""
+    metadata = dict(obj.get("metadata") or {})
+    if target.kind.namespaced:
+        if metadata.get("namespace") not in (None, "", target.namespace):
+            raise statuses.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        if not target.namespace:
+            raise statuses.bad_request("an empty namespace may not be set during creation")
+        metadata["namespace"] = target.namespace
+    if target.name:
+        if metadata.get("name") not in (None, "", target.name):
+            raise statuses.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL "
+                f"({target.name})"
+            )
+        metadata["name"] = target.name
+    return {**obj, "metadata": metadata}
+
+
+def _delete_options(request: Request) -> Object:
+    options: Object = {}
+    if request.body or request.too_large:
+        body = bodies.parse(request, bodies.content_type(request))
+        if isinstance(body.value, dict):
+            options = {key: value for key, value in body.value.items() if value is not None}
+            gvk = ("", "v1", "DeleteOptions")
+            bodies.decode_object(body, options, gvk, validation="Ignore")
+    if text := request.parameter("gracePeriodSeconds"):
+        options["gracePeriodSeconds"] = _integer(text, "gracePeriodSeconds")
+    for name in ("propagationPolicy", "orphanDependents"):
+        if text := request.parameter(name):
+            options[name] = text == "true" if name == "orphanDependents" else text
+    if request.query.get("dryRun"):
+        options["dryRun"] = request.query["dryRun"]
+    policy = options.get("propagationPolicy")
+    if policy not in (None, "", "Background", "Foreground", "Orphan"):
+        allowed = ["Background", "Foreground", "Orphan"]
+        error = statuses.not_supported("propagationPolicy", policy, allowed)
+        raise statuses.invalid_object("DeleteOptions", "meta.k8s.io", "", [error])
+    if options.get("gracePeriodSeconds", 0) < 0:
+        options["gracePeriodSeconds"] = 1
+    return options
+
+
+def _integer(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        why = f'unable to decode query parameter {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
+        raise statuses.bad_request(why) from error
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.parameter(name)
+    return _integer(text, name) if text else 0
+
+
+def _place(entry: Entry) -> str:
+    return f"{namespace_of(entry.object)}/{name_of(entry.object)}"
+
+
+def _continue_token(revision: int, after: str) -> str:
+    token = {"v": "meta.k8s.io/v1", "rv": revision, "start": after}
+    return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
+
+
+def _position(request: Request, current: int) -> tuple[int, str]:
+    """Return at which revision to list, and after which object."""
+    if text := request.parameter("continue"):
+        try:
+            token = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            return int(token["rv"]), str(token["start"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise statuses.bad_request(f"continue key is not valid: {error}") from error
+    version = _revision(request) or 0
+    if version > current:
+        error = ApiStatusError(
+            f"Too large resource version: {version}, current: {current}",
+            code=504,
+            reason="Timeout",
+            details={
+                "causes": [
+                    {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+                ],
+                "retryAfterSeconds": 1,
+            },
+        )
+        raise error
+    if request.parameter("resourceVersionMatch") == "Exact":
+        return version, ""
+    return current, ""
+
+
+def _revision(request: Request) -> int | None:
+    text = request.parameter("resourceVersion")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise statuses.bad_request(f"resourceVersion: {why}") from error
+
+
+def _entries_at(api: Api, resource: str, namespace: str, revision: int) -> list[Entry]:
+    try:
+        return api.store.entries_at(resource, namespace, revision)
+    except ApiStatusError as error:
+        if error.code != 410:
+            raise
+        raise statuses.expired(
+            "The provided continue parameter is too old to display a consistent list result. "
+            "You must start a new list without the continue parameter."
+        ) from error
+
+
+def _watch_options(request: Request, word: str) -> WatchOptions:
+    initial = request.parameter("sendInitialEvents")
+    match = request.parameter("resourceVersionMatch")
+    errors = []
+    if initial and match != "NotOlderThan":
+        errors.append(
+            statuses.forbidden(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            )
+        )
+    if match and not initial:
+        errors.append(
+            statuses.forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
+        )
+    if errors:
+        raise statuses.invalid_object("ListOptions", "meta.k8s.io", word, errors)
+    return WatchOptions(
+        _revision(request),
+        request.flag("sendInitialEvents") if initial else None,
+        bookmarks=request.flag("allowWatchBookmarks"),
+        timeout=float(_number(request, "timeoutSeconds")),
+    )

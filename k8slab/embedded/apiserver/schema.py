@@ -1,0 +1,236 @@
+"""Read a request's object by its type: drop what is unknown, refuse what has the wrong type.
+
+The types come from ``schema_table.json`` (see `schema_build`), which is read at the first use.
+What a real server's decoder does with Go structures is done here with the table: unknown fields
+are dropped and reported, ``null`` means absent, quantities may be numbers, and a wrong type is
+400 with the decoder's message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver.list_rules import ListRule, rule_of
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.objects.meta import Object
+
+_GO_TYPES = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
+
+_WIDE = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "deletionGracePeriodSeconds",
+        "expirationSeconds",
+        "fsGroup",
+        "generation",
+        "gracePeriodSeconds",
+        "observedGeneration",
+        "runAsGroup",
+        "runAsUser",
+        "terminationGracePeriodSeconds",
+        "tolerationSeconds",
+    }
+)
+"""Integers of 64 bits in the API's Go types."""
+
+
+class WrongTypeError(ValueError):
+    """A value has the wrong JSON type; the message is the decoder's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a type."""
+
+    name: str
+    shape: str
+    """``""`` for one value, ``[`` for a list, ``{`` for a map."""
+    word: str
+    """``string`` and so on, or the name of a type."""
+    rule: ListRule | None
+    description: str
+
+    @property
+    def is_type(self) -> bool:
+        """Say whether `word` names a type."""
+        return "." in self.word
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """One structure of the API."""
+
+    name: str
+    description: str
+    fields: dict[str, Field]
+    required: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """Return the name without its package."""
+        return self.name.rpartition(".")[2]
+
+
+@lru_cache(maxsize=1)
+def raw_table() -> dict[str, Any]:
+    """Return the table as it is written."""
+    table: dict[str, Any] = orjson.loads(Path(__file__).with_name("schema_table.json").read_bytes())
+    return table
+
+
+@lru_cache(maxsize=1024)
+def type_of(name: str) -> Type:
+    """Return a type by its full name."""
+    row = raw_table()[name]
+    fields = {}
+    for key, (spelled, description) in row["f"].items():
+        shape = spelled[0] if spelled[0] in "[{" else ""
+        fields[key] = Field(key, shape, spelled[len(shape) :], rule_of(name, key), description)
+    return Type(name, row["d"], fields, tuple(row.get("r", ())))
+
+
+@lru_cache(maxsize=256)
+def root_name(group: str, version: str, kind: str) -> str:
+    """Return the type's name of a kind, or an empty string when there is no schema."""
+    name = f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}.{kind}"
+    if name in raw_table():
+        return name
+    meta = f"io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"
+    return meta if meta in raw_table() else ""
+
+
+def type_of_kind(kind: Kind) -> Type | None:
+    """Return the type of a served kind, ``None`` where it has no schema."""
+    name = root_name(kind.group, kind.version, kind.kind)
+    return type_of(name) if name else None
+
+
+@dataclass(slots=True)
+class Decoder:
+    """One decoding; `unknown` collects the paths of fields that were dropped."""
+
+    root: str
+    unknown: list[str] = field(default_factory=list)
+
+    def structure(self, value: Any, schema: Type, path: str) -> None:
+        """Check and clean one structure in place."""
+        fields = schema.fields
+        dropped = []
+        for key, item in value.items():
+            known = fields.get(key)
+            if known is None:
+                self.unknown.append(f"{path}.{key}" if path else key)
+                dropped.append(key)
+            elif item is None:
+                dropped.append(key)
+            else:
+                where = f"{path}.{key}" if path else key
+                cleaned = self._field(item, known, schema, where)
+                if cleaned is not item:
+                    value[key] = cleaned
+        for key in dropped:
+            del value[key]
+
+    def _field(self, value: Any, known: Field, owner: Type, path: str) -> Any:
+        if known.shape == "[":
+            if type(value) is not list:
+                raise self._wrong(value, known, owner, path)
+            return self._list(value, known, owner, path)
+        if known.shape == "{":
+            if type(value) is not dict:
+                raise self._wrong(value, known, owner, path)
+            return self._map(value, known, owner, path)
+        return self._one(value, known, owner, path)
+
+    def _list(self, value: list, known: Field, owner: Type, path: str) -> list:
+        if known.word == "string":
+            if any(type(item) is not str for item in value):
+                return [self._one(item, known, owner, path) for item in value]
+            return value
+        for number, item in enumerate(value):
+            if item is None:
+                value[number] = {} if known.is_type else item
+            else:
+                value[number] = self._one(item, known, owner, f"{path}[{number}]")
+        return value
+
+    def _map(self, value: dict, known: Field, owner: Type, path: str) -> dict:
+        for key, item in value.items():
+            if type(item) is not str or known.word == "quantity":
+                if item is None:
+                    value[key] = "" if known.word in ("string", "bytes") else item
+                else:
+                    value[key] = self._one(item, known, owner, path)
+        return value
+
+    def _one(self, value: Any, known: Field, owner: Type, path: str) -> Any:
+        word, kind = known.word, type(value)
+        if known.is_type:
+            if kind is not dict:
+                raise self._wrong(value, known, owner, path)
+            self.structure(value, type_of(word), path)
+            return value
+        if word == "string" or word in ("time", "bytes"):
+            right = kind is str
+        elif word == "integer":
+            if kind is float and value.is_integer():
+                return int(value)
+            right = kind is int
+        elif word == "boolean":
+            right = kind is bool
+        elif word == "number":
+            right = kind in (int, float)
+        elif word == "quantity":
+            if kind in (int, float):
+                return str(value)
+            right = kind is str
+        elif word == "intstr":
+            right = kind in (int, str)
+        else:
+            right = True
+        if not right:
+            raise self._wrong(value, known, owner, path)
+        return value
+
+    def _wrong(self, value: Any, known: Field, owner: Type, path: str) -> WrongTypeError:
+        plain = "".join(part.partition("[")[0] + "." for part in path.split(".")).rstrip(".")
+        return WrongTypeError(
+            f"json: cannot unmarshal {_json_word(value)} into Go struct field "
+            f"{owner.word}.{plain} of type {_go_type(known)}"
+        )
+
+
+def _json_word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number" if not isinstance(value, float) else f"number {value}"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _go_type(known: Field) -> str:
+    if known.is_type:
+        word = "v1." + known.word.rpartition(".")[2]
+    elif known.word == "integer" and known.name in _WIDE:
+        word = "int64"
+    else:
+        word = {"quantity": "resource.Quantity", "time": "v1.Time", "bytes": "[]uint8"}.get(
+            known.word, _GO_TYPES.get(known.word, known.word)
+        )
+    return {"[": f"[]{word}", "{": f"map[string]{word}"}.get(known.shape, word)
+
+
+def decode(obj: Object, schema: Type) -> list[str]:
+    """Clean an object in place by its type; returns the paths of unknown fields, dropped."""
+    decoder = Decoder(schema.word)
+    decoder.structure(obj, schema, "")
+    return decoder.unknown

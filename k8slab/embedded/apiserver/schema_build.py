@@ -1,0 +1,203 @@
+"""Compile the schemas of the served kinds from the models of the `kubernetes` package.
+
+Run as ``python -m k8slab.embedded.apiserver.schema_build``: it writes ``schema_table.json``, one
+line for each type. The daemon reads only that table; the models would cost it 87 MB.
+
+A type is ``{"d": description, "f": {field: [type, description]}, "r": [required fields]}``. A
+field's type is a word (``string``, ``integer``, ``number``, ``boolean``, ``object`` for anything,
+``time``, ``bytes``, ``quantity``, ``intstr``) or the name of a type, with ``[`` before it for a
+list and ``{`` for a map.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from k8slab.embedded.apiserver.kinds import KindTable
+
+TABLE = Path(__file__).with_name("schema_table.json")
+
+META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+META_TYPES = frozenset(
+    {
+        "Condition",
+        "DeleteOptions",
+        "FieldSelectorRequirement",
+        "LabelSelector",
+        "LabelSelectorRequirement",
+        "ListMeta",
+        "ManagedFieldsEntry",
+        "ObjectMeta",
+        "OwnerReference",
+        "Preconditions",
+        "Status",
+        "StatusCause",
+        "StatusDetails",
+    }
+)
+
+EXTRA_ROOTS = (
+    ("autoscaling", "v1", "Scale"),
+    ("policy", "v1", "Eviction"),
+    ("authentication.k8s.io", "v1", "TokenRequest"),
+    ("", "v1", "DeleteOptions"),
+    ("", "v1", "Status"),
+)
+
+WORDS = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "object": "object",
+    "bytes": "bytes",
+    "bytearray": "bytes",
+    "datetime": "time",
+    "date": "time",
+}
+
+QUANTITIES = frozenset(
+    {
+        "ResourceRequirements.limits",
+        "ResourceRequirements.requests",
+        "VolumeResourceRequirements.limits",
+        "VolumeResourceRequirements.requests",
+        "PodSpec.overhead",
+        "PodStatus.allocatedResources",
+        "ContainerStatus.allocatedResources",
+        "NodeStatus.capacity",
+        "NodeStatus.allocatable",
+        "PersistentVolumeClaimStatus.capacity",
+        "PersistentVolumeClaimStatus.allocatedResources",
+        "EmptyDirVolumeSource.sizeLimit",
+        "ResourceFieldSelector.divisor",
+    }
+)
+"""Fields of type ``resource.Quantity``, which the models show as text."""
+
+INT_OR_STRING = frozenset(
+    {
+        "ServicePort.targetPort",
+        "HTTPGetAction.port",
+        "TCPSocketAction.port",
+        "NetworkPolicyPort.port",
+        "RollingUpdateDeployment.maxSurge",
+        "RollingUpdateDeployment.maxUnavailable",
+        "RollingUpdateDaemonSet.maxSurge",
+        "RollingUpdateDaemonSet.maxUnavailable",
+        "RollingUpdateStatefulSetStrategy.maxUnavailable",
+    }
+)
+"""Fields of type ``intstr.IntOrString``, which the models show as anything."""
+
+BYTES = frozenset({"Secret.data", "ConfigMap.binaryData"})
+"""Maps of base64 text."""
+
+DESCRIPTION_LIMIT = 240
+
+
+def build() -> dict[str, Any]:
+    """Return the table for all served kinds and what their fields refer to."""
+    from kubernetes.client import models
+
+    roots = [(kind.group, kind.version, kind.kind) for kind in KindTable.built_in().rows.values()]
+    table: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    waiting: list[tuple[str, str]] = []
+    for group, version, kind in (*roots, *EXTRA_ROOTS):
+        model = _root_model(models, group, version, kind)
+        names.setdefault(model, _type_name(_package(group, version), kind))
+        waiting.append((model, names[model]))
+    while waiting:
+        model, name = waiting.pop(0)
+        if name in table:
+            continue
+        table[name] = _type(getattr(models, model), name, names, waiting)
+    return dict(sorted(table.items()))
+
+
+def _root_model(models: Any, group: str, version: str, kind: str) -> str:
+    prefix = group.partition(".")[0].capitalize() or "Core"
+    for candidate in (f"{prefix}{version.capitalize()}{kind}", f"{version.capitalize()}{kind}"):
+        if hasattr(models, candidate):
+            return candidate
+    raise LookupError(f"the kubernetes package has no model of {kind} in {group}/{version}")
+
+
+def _package(group: str, version: str) -> str:
+    return f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}"
+
+
+def _type_name(package: str, word: str) -> str:
+    return f"{META}.{word}" if word in META_TYPES else f"{package}.{word}"
+
+
+def _type(
+    model: Any, name: str, names: dict[str, str], waiting: list[tuple[str, str]]
+) -> dict[str, Any]:
+    package, _, word = name.rpartition(".")
+    fields: dict[str, list[str]] = {}
+    required = []
+    details = {info.serialization_alias or key: info for key, info in model.model_fields.items()}
+    for attribute, declared in sorted(model.openapi_types.items()):
+        field = model.attribute_map[attribute]
+        spelled = _spell(declared, package, names, waiting)
+        path = f"{word}.{field}"
+        if path in QUANTITIES:
+            spelled = spelled.replace("string", "quantity")
+        elif path in INT_OR_STRING:
+            spelled = "intstr"
+        elif path in BYTES:
+            spelled = "{bytes"
+        info = details[field]
+        fields[field] = [spelled, _short(info.description or "")]
+        if info.is_required():
+            required.append(field)
+    made: dict[str, Any] = {"d": _short(_described(model)), "f": fields}
+    if required:
+        made["r"] = sorted(required)
+    return made
+
+
+def _spell(
+    declared: str, package: str, names: dict[str, str], waiting: list[tuple[str, str]]
+) -> str:
+    if found := re.fullmatch(r"List\[(.*)\]", declared):
+        return "[" + _spell(found[1], package, names, waiting)
+    if found := re.fullmatch(r"Dict\[str, (.*)\]", declared):
+        return "{" + _spell(found[1], package, names, waiting)
+    if declared in WORDS:
+        return WORDS[declared]
+    if declared not in names:
+        word = re.sub(r"^([A-Z][a-z]+)?V\d+((alpha|beta)\d+)?(?=[A-Z])", "", declared)
+        # A type that core refers to from another group belongs to core.
+        names[declared] = _type_name(package if not package.startswith(META) else META, word)
+        waiting.append((declared, names[declared]))
+    return names[declared]
+
+
+def _described(model: Any) -> str:
+    return (model.__doc__ or "").partition("Attributes:")[0].strip()
+
+
+def _short(text: str) -> str:
+    """Return the first sentence, on one line."""
+    text = " ".join(text.split())
+    first = re.split(r"(?<=[a-z0-9)\"'`])\. (?=[A-Z])", text, maxsplit=1)[0]
+    if len(first) > DESCRIPTION_LIMIT:
+        first = first[:DESCRIPTION_LIMIT].rsplit(" ", 1)[0] + " ..."
+    return first
+
+
+def text(table: dict[str, Any]) -> bytes:
+    """Return the file's content: one line for each type."""
+    lines = [orjson.dumps(name) + b":" + orjson.dumps(row) for name, row in table.items()]
+    return b"{\n" + b",\n".join(lines) + b"\n}\n"
+
+
+if __name__ == "__main__":
+    TABLE.write_bytes(text(build()))

@@ -1,0 +1,144 @@
+"""Which objects of a list or watch are wanted: namespace, label selector, field selector.
+
+Source of the field names: the ``SelectableFields`` functions of kube-apiserver's registries.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver import statuses
+from k8slab.errors import UsageError
+from k8slab.objects import selectors
+from k8slab.objects.meta import labels_of, namespace_of
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.objects.meta import Object
+
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pods": (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    ),
+    "events": (
+        *(f"involvedObject.{field}" for field in _INVOLVED),
+        *(f"regarding.{field}" for field in _INVOLVED),
+        "reason",
+        "reportingComponent",
+        "reportingController",
+        "source",
+        "type",
+    ),
+    "nodes": ("spec.unschedulable",),
+    "namespaces": ("status.phase",),
+    "secrets": ("type",),
+    "services": ("spec.clusterIP", "spec.type"),
+    "replicasets.apps": ("status.replicas",),
+    "jobs.batch": ("status.successful",),
+}
+
+_PATHS = {
+    "source": ("source", "component"),
+    "reportingController": ("reportingComponent",),
+    "status.successful": ("status", "succeeded"),
+}
+
+_ZERO = {"spec.hostNetwork": "false", "spec.unschedulable": "false"}
+"""How an absent field reads where it is not empty text."""
+
+_TERM = re.compile(r"\s*([^=!,\s]+)\s*(==|=|!=)\s*(.*?)\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition on one field."""
+
+    field: str
+    equal: bool
+    value: str
+
+    def matches(self, obj: Object) -> bool:
+        """Say whether the object fulfils this condition."""
+        return (field_text(obj, self.field) == self.value) is self.equal
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a request selects."""
+
+    namespace: str = ""
+    labels: selectors.Selector = selectors.EVERYTHING
+    terms: tuple[Term, ...] = ()
+
+    @property
+    def is_filtered(self) -> bool:
+        """Say whether there is any selector besides the namespace."""
+        return bool(self.labels.requirements or self.terms)
+
+    def matches(self, obj: Object) -> bool:
+        """Say whether the object is selected."""
+        if self.namespace and namespace_of(obj) != self.namespace:
+            return False
+        if self.labels.requirements and not self.labels.matches(labels_of(obj)):
+            return False
+        return all(term.matches(obj) for term in self.terms)
+
+
+def field_text(obj: Object, name: str) -> str:
+    """Return a selectable field as text, as the server compares it."""
+    if name.startswith("regarding."):
+        name = name.replace("regarding", "involvedObject", 1)
+    value: Any = obj
+    for part in _PATHS.get(name, tuple(name.split("."))):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return "0" if name in ("status.replicas", "status.successful") else _ZERO.get(name, "")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def selection_of(request: Request, kind: Kind, namespace: str, name: str = "") -> Selection:
+    """Read ``labelSelector`` and ``fieldSelector``; 400 for what cannot be."""
+    labels_text, fields_text = (
+        request.parameter("labelSelector"),
+        request.parameter("fieldSelector"),
+    )
+    if not (labels_text or fields_text or name):
+        return Selection(namespace)
+    try:
+        labels = selectors.from_text(labels_text)
+    except UsageError as error:
+        raise statuses.bad_request(f"unable to parse requirement: {error.message}") from error
+    terms = [Term("metadata.name", equal=True, value=name)] if name else []
+    for part in (part for part in fields_text.split(",") if part.strip()):
+        terms.append(_term(part, kind, labels_text, fields_text))
+    return Selection(namespace, labels, tuple(terms))
+
+
+def _term(part: str, kind: Kind, labels_text: str, fields_text: str) -> Term:
+    found = _TERM.match(part)
+    if not found:
+        raise statuses.bad_request(f'invalid selector: "{part}"; can\'t understand "{part}"')
+    name, operator, value = found.groups()
+    if name not in ("metadata.name", "metadata.namespace") and name not in _FIELDS.get(
+        kind.storage, ()
+    ):
+        group = f"{kind.group}/{kind.version}" if kind.group else f"/{kind.version}"
+        raise statuses.bad_request(
+            f'Unable to find "{group}, Resource={kind.plural}" that match label selector '
+            f'"{labels_text}", field selector "{fields_text}": field label not supported: {name}'
+        )
+    return Term(name, operator != "!=", value)

@@ -1,0 +1,181 @@
+"""The API server: from a connection to an answer.
+
+Who (401), what (404), may they (403), and then `Rest`. The daemon starts it with `serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k8slab.embedded.apiserver import discovery, openapi, statuses
+from k8slab.embedded.apiserver.auth import Action, authenticate, authorize
+from k8slab.embedded.apiserver.bodies import too_large
+from k8slab.embedded.apiserver.http import Connection, Request, Response
+from k8slab.embedded.apiserver.pki import Tokens, server_context
+from k8slab.embedded.apiserver.rest import Rest
+from k8slab.embedded.apiserver.routes import Target, action_of, target_of, verb_of
+from k8slab.embedded.apiserver.streaming import Streaming
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.backends import LabBackend, PodBackend
+    from k8slab.embedded.config import ClusterConfig
+
+log = logging.getLogger(__name__)
+
+HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+CHECKPOINT_SECONDS = 30.0
+"""How often the write-ahead log is folded back, on a thread of its own."""
+
+
+class Application:
+    """Answers requests; holds no connection."""
+
+    def __init__(self, api: Api, tokens: Tokens, streaming: Streaming) -> None:
+        self.api = api
+        self.tokens = tokens
+        self.rest = Rest(api, tokens)
+        self.streaming = streaming
+
+    def answer(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer one request; every error becomes a Status."""
+        try:
+            answer = self._answer(request)
+        except ApiStatusError as error:
+            return error_response(error)
+        except Exception as error:
+            return failed(request, error)
+        return answer if isinstance(answer, Response) else self._guarded(request, answer)
+
+    async def _guarded(self, request: Request, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except ApiStatusError as error:
+            return error_response(error)
+        except Exception as error:
+            return failed(request, error)
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        user = authenticate(request, self.tokens, self.api)
+        if request.too_large:
+            raise too_large()
+        target = target_of(request.path, self.api.kinds)
+        if target is None:
+            authorize(user, Action(request.method.lower(), path=request.path))
+            return self._plain(request)
+        authorize(user, action_of(target, verb_of(request, target)))
+        if self.streaming.serves(target):
+            return self.streaming.answer(request, self._pod(target), target)
+        return self.rest.answer(request, target)
+
+    def _pod(self, target: Target) -> dict:
+        return self.api.require("pods", target.name, target.namespace)
+
+    def _plain(self, request: Request) -> Response | Awaitable[Response]:
+        if request.path.startswith("/apis/lab.k8slab.dev/"):
+            return self.streaming.lab(request)
+        if request.path in HEALTH or request.path.startswith(("/livez/", "/readyz/")):
+            return Response(body=b"ok", content_type="text/plain; charset=utf-8")
+        found = discovery.answer(request, self.api.kinds) or openapi.answer(request, self.api.kinds)
+        if found is not None:
+            return found
+        raise ApiStatusError(
+            "the server could not find the requested resource", code=404, reason="NotFound"
+        )
+
+
+def error_response(error: ApiStatusError) -> Response:
+    """Return an error as its Status."""
+    headers = []
+    if error.code == 401:
+        headers.append(("WWW-Authenticate", 'Bearer realm="kubernetes"'))
+    if seconds := error.details.get("retryAfterSeconds"):
+        headers.append(("Retry-After", str(seconds)))
+    body = orjson.dumps(statuses.status_object(error))
+    return Response(status=error.code, body=body, headers=headers)
+
+
+def failed(request: Request, error: Exception) -> Response:
+    """Log what should not have happened, and return 500 (507 for a full disk)."""
+    log.exception("%s %s failed", request.method, request.path)
+    answer = statuses.internal_error(f"{type(error).__name__}: {error}")
+    if isinstance(error, sqlite3.OperationalError):
+        answer = statuses.internal_error(
+            f"the cluster's state cannot be written: {error}; make room on the disk that holds it"
+        )
+    return error_response(answer)
+
+
+class Server:
+    """A running API server."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    async def start(self, sockets: list[socket.socket], directory: Path) -> None:
+        """Accept TLS connections on listening sockets."""
+        context = server_context(directory)
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return Connection(self._application.answer, self._connections)
+
+        for listener in sockets:
+            listener.setblocking(False)
+            server = await loop.create_server(connection, sock=listener, ssl=context, backlog=512)
+            self._servers.append(server)
+        self._housekeeping = asyncio.create_task(self._fold_log())
+
+    async def _fold_log(self) -> None:
+        store = self._application.api.store
+        done = store.revision
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            if store.revision != done:
+                done = store.revision
+                await asyncio.to_thread(store.checkpoint)
+
+    async def close(self) -> None:
+        """Stop accepting, end watches, close connections."""
+        if self._housekeeping:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+        for server in self._servers:
+            server.close()
+        self._application.rest.watching.close()
+        for connection in tuple(self._connections):
+            connection.close()
+
+
+async def serve(
+    api: Api,
+    *,
+    config: ClusterConfig,
+    pki_directory: Path,
+    sockets: list[socket.socket],
+    pods: PodBackend,
+    lab: LabBackend,
+) -> Server:
+    """Serve the API on listening sockets and return the running server.
+
+    The sockets may come from other network namespaces (they keep theirs). `pki_directory` was
+    filled by `pki.ensure_pki`.
+    """
+    del config
+    application = Application(api, Tokens(pki_directory), Streaming(pods, lab))
+    server = Server(application)
+    await server.start(sockets, pki_directory)
+    return server

@@ -1,0 +1,141 @@
+"""Strategic merge patch: lists merge by the key that their type names.
+
+Directives: ``$patch`` (``replace``, ``delete``, ``merge``), ``$retainKeys``,
+``$setElementOrder/FIELD`` and ``$deleteFromPrimitiveList/FIELD``.
+Source: apimachinery ``util/strategicpatch`` and the design note "Strategic Merge Patch".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.list_rules import ListRule
+from k8slab.embedded.apiserver.schema import type_of
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.schema import Field, Type
+
+DIRECTIVE, RETAIN = "$patch", "$retainKeys"
+ORDER, PRIMITIVES = "$setElementOrder/", "$deleteFromPrimitiveList/"
+
+
+def strategic_merge(target: Any, patch: dict, schema: Type | None) -> dict:
+    """Return `target` (which is consumed) changed by a strategic merge patch."""
+    directive = patch.get(DIRECTIVE)
+    if directive == "replace":
+        return {key: value for key, value in patch.items() if key != DIRECTIVE}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise statuses.bad_request(f"Unknown patch type found: {directive}")
+    merged: dict = target if isinstance(target, dict) else {}
+    if RETAIN in patch:
+        merged = {key: value for key, value in merged.items() if key in patch[RETAIN]}
+    for key, value in patch.items():
+        if key in (DIRECTIVE, RETAIN) or key.startswith(ORDER):
+            continue
+        if key.startswith(PRIMITIVES):
+            name = key.removeprefix(PRIMITIVES)
+            merged[name] = [item for item in merged.get(name) or () if item not in value]
+            continue
+        field = schema.fields.get(key) if schema else None
+        order = patch.get(ORDER + key)
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _value(merged.get(key), value, field, order)
+    for key, order in patch.items():
+        name = key.removeprefix(ORDER)
+        if key.startswith(ORDER) and name not in patch and isinstance(merged.get(name), list):
+            field = schema.fields.get(name) if schema else None
+            merge_key = field.rule.merge_key if field and field.rule else ""
+            merged[name] = _in_order(merged[name], order, merge_key, merged[name])
+    return merged
+
+
+def _value(old: Any, new: Any, field: Field | None, order: list | None) -> Any:
+    if isinstance(new, dict):
+        inner = type_of(field.word) if field and field.is_type and not field.shape else None
+        return strategic_merge(old, new, inner)
+    if not isinstance(new, list):
+        return new
+    rule = field.rule if field else None
+    if rule is None or "merge" not in rule.strategy:
+        return [item for item in new if not (isinstance(item, dict) and DIRECTIVE in item)]
+    before = old if isinstance(old, list) else []
+    if not rule.merge_key:
+        merged = [*before, *(item for item in new if item not in before)]
+        return _in_order(merged, order, "", before) if order else merged
+    return _merge_list(before, new, field, rule, order)
+
+
+def _merge_list(
+    before: list, new: list, field: Field | None, rule: ListRule, order: list | None
+) -> list:
+    inner = type_of(field.word) if field and field.is_type else None
+    key = rule.merge_key
+    if any(isinstance(item, dict) and item.get(DIRECTIVE) == "replace" for item in new):
+        return [item for item in new if not (isinstance(item, dict) and DIRECTIVE in item)]
+    merged = list(before)
+    for item in new:
+        if not isinstance(item, dict) or key not in item:
+            raise statuses.bad_request(
+                f"map: {item!r} does not contain declared merge key: {key}".replace("'", "")
+            )
+        places = [
+            number
+            for number, held in enumerate(merged)
+            if isinstance(held, dict) and held.get(key) == item[key]
+        ]
+        if item.get(DIRECTIVE) == "delete":
+            merged = [held for number, held in enumerate(merged) if number not in places]
+        elif places:
+            # Entries with the same merge key (a port number in two protocols) differ in the
+            # remaining map keys: the patch means the one that agrees in all that it names.
+            place = next(
+                (
+                    n
+                    for n in places
+                    if all(
+                        merged[n].get(k, item.get(k)) == item.get(k, merged[n].get(k))
+                        for k in rule.keys
+                    )
+                ),
+                None,
+            )
+            if place is None:
+                merged.append(strategic_merge({}, item, inner))
+            else:
+                merged[place] = strategic_merge(merged[place], item, inner)
+        else:
+            merged.append(strategic_merge({}, item, inner))
+    return _in_order(merged, order, key, before) if order else merged
+
+
+def _in_order(merged: list, order: list, key: str, before: list) -> list:
+    """Sort by the wanted order; items that it does not name keep their place among the others."""
+
+    def name(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    wanted = [name(item) for item in order]
+    ranks = {str(value): number for number, value in enumerate(wanted)}
+    named = sorted(
+        (item for item in merged if str(name(item)) in ranks), key=lambda i: ranks[str(name(i))]
+    )
+    others = [item for item in merged if str(name(item)) not in ranks]
+    old_places = {str(name(item)): number for number, item in enumerate(before)}
+    result = list(named)
+    for item in others:
+        place = old_places.get(str(name(item)), len(result))
+        spot = next(
+            (
+                number
+                for number, held in enumerate(result)
+                if old_places.get(str(name(held)), -1) > place
+            ),
+            len(result),
+        )
+        result.insert(spot, item)
+    return result

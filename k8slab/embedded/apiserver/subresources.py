@@ -1,0 +1,279 @@
+"""Subresources that are neither status nor streams, and kinds that are only questions.
+
+Scale, binding, eviction, service-account tokens; TokenReview and the access reviews.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k8slab.embedded.apiserver import auth, bodies, objectmeta, patching, scale, statuses
+from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
+from k8slab.embedded.apiserver.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.rest import Rest
+    from k8slab.embedded.apiserver.routes import Target
+    from k8slab.embedded.apiserver.store import Entry
+    from k8slab.objects.meta import Object
+
+    Answer = Response | Awaitable[Response]
+
+LEAST_TOKEN_SECONDS = 600
+MOST_TOKEN_SECONDS = 1 << 32
+
+
+def answer(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
+    """Answer a request about one of these subresources."""
+    match target.subresource:
+        case "scale":
+            return _scale(rest, request, target, verb)
+        case "binding":
+            return _bind(rest, target, _body(request, ("", "v1", "Binding")))
+        case "eviction":
+            return _evict(rest, target, _body(request, ("policy", "v1", "Eviction")))
+        case "token":
+            gvk = ("authentication.k8s.io", "v1", "TokenRequest")
+            return _token(rest, target, _body(request, gvk))
+    raise statuses.not_found(target.kind.resource, target.name)
+
+
+def _body(request: Request, gvk: tuple[str, str, str]) -> Object:
+    body = bodies.parse(request, bodies.content_type(request))
+    validation = request.parameter("fieldValidation") or "Ignore"
+    return bodies.read_object(body, gvk, validation=validation)[0]
+
+
+def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
+    from k8slab.embedded.apiserver.rest import writer_of
+
+    api, resource = rest.api, target.kind.resource
+    if verb == "get":
+        current = api.get_scale(resource, target.name, target.namespace)
+        return Response(body=orjson.dumps(current))
+    if verb == "update":
+        wanted = _body(request, ("autoscaling", "v1", "Scale"))
+    else:
+        wanted = _patched_scale(rest, request, target)
+    made = api.update_scale(
+        resource, target.name, target.namespace, wanted, writer=writer_of(request)
+    )
+    obj = api.require(resource, target.name, target.namespace)
+    return rest.settled(target, obj, lambda _entry: orjson.dumps(made), 200, [])
+
+
+def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
+    from k8slab.embedded.apiserver import patches
+
+    current = rest.api.get_scale(target.kind.resource, target.name, target.namespace)
+    media = bodies.content_type(request)
+    value = bodies.parse(request, media).value
+    if media == patching.JSON_PATCH:
+        patched = patches.json_patch(current, value)
+    elif isinstance(value, dict):
+        patched = patches.merge_patch(current, value)
+    else:
+        raise statuses.bad_request("error decoding patch: the patch is no object")
+    gvk = ("autoscaling", "v1", "Scale")
+    bodies.decode_object(bodies.Body(patched), patched, gvk, validation="Ignore")
+    # The version that was read is no precondition; one in the patch is.
+    sent = (value.get("metadata") or {}) if isinstance(value, dict) else {}
+    patched["metadata"] = {**patched["metadata"], "resourceVersion": sent.get("resourceVersion")}
+    return patched
+
+
+# --- pods
+
+
+def _bind(rest: Rest, target: Target, binding: Object) -> Answer:
+    api = rest.api
+    pod = api.require("pods", target.name, target.namespace)
+    node = (binding.get("target") or {}).get("name") or ""
+    if not node:
+        raise statuses.invalid_object(
+            "Binding", "", target.name, [statuses.required("target.name")]
+        )
+    if pod["spec"].get("nodeName"):
+        why = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+        raise statuses.conflict("pods/binding", target.name, why)
+    bound = api.bind(pod, node)
+    return rest.settled(target, bound, _success, 201, [])
+
+
+def _evict(rest: Rest, target: Target, eviction: Object) -> Answer:
+    options = eviction.get("deleteOptions") or {}
+    gone = rest.api.delete(
+        "pods",
+        target.name,
+        target.namespace,
+        grace=options.get("gracePeriodSeconds"),
+        uid=(options.get("preconditions") or {}).get("uid") or "",
+        dry_run=bool(options.get("dryRun")),
+    )
+    return rest.settled(target, gone, _success, 201, [])
+
+
+def _success(_entry: Entry) -> bytes:
+    return orjson.dumps(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    )
+
+
+# --- tokens
+
+
+def _token(rest: Rest, target: Target, asked: Object) -> Answer:
+    api, spec = rest.api, asked.get("spec") or {}
+    account = api.require("serviceaccounts", target.name, target.namespace)
+    seconds = spec.get("expirationSeconds") or TOKEN_SECONDS - 7
+    if not LEAST_TOKEN_SECONDS <= seconds <= MOST_TOKEN_SECONDS:
+        why = (
+            "may not specify a duration less than 10 minutes"
+            if seconds < LEAST_TOKEN_SECONDS
+            else "may not specify a duration larger than 2^32 seconds"
+        )
+        error = statuses.invalid("spec.expirationSeconds", seconds, why)
+        raise statuses.invalid_object("TokenRequest", "authentication.k8s.io", target.name, [error])
+    claims = {"serviceaccount": {"name": target.name, "uid": account["metadata"]["uid"]}}
+    if bound := spec.get("boundObjectRef"):
+        claims |= _bound(rest, target.namespace, bound)
+    token = rest.tokens.sign(
+        target.namespace, target.name, claims, seconds=seconds, audiences=spec.get("audiences")
+    )
+    expires = datetime.fromtimestamp(time.time() + seconds, UTC)
+    answered = {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {
+            "name": target.name,
+            "namespace": target.namespace,
+            "creationTimestamp": objectmeta.now_text(),
+        },
+        "spec": {**spec, "expirationSeconds": seconds},
+        "status": {
+            "token": token,
+            "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+    }
+    return Response(status=201, body=orjson.dumps(answered))
+
+
+def _bound(rest: Rest, namespace: str, reference: Object) -> dict[str, dict[str, str]]:
+    kind, name = reference.get("kind", ""), reference.get("name", "")
+    resource = {"Pod": "pods", "Secret": "secrets"}.get(kind)
+    if resource is None:
+        raise statuses.bad_request(f"cannot bind token for serviceaccount to kind {kind!r}")
+    found = rest.api.require(resource, name, namespace)
+    uid = found["metadata"]["uid"]
+    if reference.get("uid") not in (None, "", uid):
+        raise statuses.conflict(resource, name, "the UID in the bound object reference differs")
+    return {kind.lower(): {"name": name, "uid": uid}}
+
+
+# --- questions
+
+
+def _token_review(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
+    del request, target
+    token = (obj.get("spec") or {}).get("token") or ""
+    user = auth.from_token(token, rest.tokens, rest.api)
+    status: Object = {"authenticated": False, "error": "invalid bearer token"}
+    if user:
+        status = {
+            "authenticated": True,
+            "user": _user_object(user),
+            "audiences": (obj.get("spec") or {}).get("audiences") or [],
+        }
+    return _reviewed(obj, status)
+
+
+def _user_object(user: auth.User) -> Object:
+    made: Object = {"username": user.name, "groups": list(user.groups)}
+    if user.uid:
+        made["uid"] = user.uid
+    if user.extra:
+        made["extra"] = user.extra
+    return made
+
+
+def _reviewed(obj: Object, status: Object) -> Response:
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "name"}
+    return Response(status=201, body=orjson.dumps({**obj, "metadata": metadata, "status": status}))
+
+
+def _self_review(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
+    del target
+    user = rest.user_of(request)
+    return _reviewed(obj, {"userInfo": _user_object(user)})
+
+
+def _access(user: auth.User, spec: Object) -> Object:
+    if (attributes := spec.get("resourceAttributes")) is not None:
+        action = auth.Action(
+            attributes.get("verb", ""),
+            attributes.get("group", ""),
+            attributes.get("resource", ""),
+            attributes.get("subresource", ""),
+            attributes.get("namespace", ""),
+            attributes.get("name", ""),
+        )
+    else:
+        plain = spec.get("nonResourceAttributes") or {}
+        action = auth.Action(plain.get("verb", ""), path=plain.get("path", ""))
+    return {"allowed": auth.is_allowed(user, action)}
+
+
+def _self_access(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
+    del target
+    return _reviewed(obj, _access(rest.user_of(request), obj.get("spec") or {}))
+
+
+def _subject_access(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
+    del rest, request, target
+    spec = obj.get("spec") or {}
+    user = auth.User(spec.get("user") or "", tuple(spec.get("groups") or ()))
+    return _reviewed(obj, _access(user, spec))
+
+
+def _self_rules(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
+    del target
+    user = rest.user_of(request)
+    rules: list[Object] = [
+        {
+            "verbs": ["create"],
+            "apiGroups": ["authentication.k8s.io", "authorization.k8s.io"],
+            "resources": sorted(auth.SELF_REVIEWS),
+        }
+    ]
+    if user.is_master:
+        rules.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+    plain = [{"verbs": ["*" if user.is_master else "get"], "nonResourceURLs": ["*"]}]
+    status = {"resourceRules": rules, "nonResourceRules": plain, "incomplete": False}
+    return _reviewed(obj, status)
+
+
+def _binding(rest: Rest, request: Request, target: Target, obj: Object) -> Answer:
+    from k8slab.embedded.apiserver.routes import Target as PodTarget
+
+    del request
+    pods = rest.api.kinds.of("pods")
+    name = obj["metadata"].get("name") or ""
+    return _bind(rest, PodTarget(pods, target.namespace, name, "binding"), obj)
+
+
+CREATE_ONLY: dict[str, Callable[[Rest, Request, Target, Object], Answer]] = {
+    "TokenReview": _token_review,
+    "SelfSubjectReview": _self_review,
+    "SelfSubjectAccessReview": _self_access,
+    "SelfSubjectRulesReview": _self_rules,
+    "SubjectAccessReview": _subject_access,
+    "LocalSubjectAccessReview": _subject_access,
+    "Binding": _binding,
+}

@@ -1,0 +1,163 @@
+"""How objects are shown: as they are, as a Table, as metadata only, or in another API group.
+
+The ``Accept`` header chooses. The stored JSON is sent as it is wherever that is what was asked
+for; everything else is made from the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver import eventsview, printers
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.embedded.apiserver.store import Entry
+    from k8slab.objects.meta import Object
+
+META = "meta.k8s.io/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to show objects of one kind; `form` is ``""``, ``Table`` or ``Partial``."""
+
+    kind: Kind
+    form: str = ""
+    include: str = "Metadata"
+    """What a Table's rows carry: ``None``, ``Metadata`` or ``Object``."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether the stored bytes are what is wanted."""
+        return not self.form and not self.kind.stored_as
+
+    def one(self, entry: Entry) -> bytes:
+        """Return one object."""
+        if self.is_plain:
+            return entry.raw
+        if self.form == "Table":
+            return orjson.dumps(self._table([entry.object], entry.object["metadata"]))
+        return orjson.dumps(self._shown(entry.object))
+
+    def many(self, entries: list[Entry], metadata: Object) -> bytes:
+        """Return a list with its own metadata (resourceVersion, continue)."""
+        if self.form == "Table":
+            return orjson.dumps(self._table([entry.object for entry in entries], metadata))
+        head = {
+            "kind": "PartialObjectMetadataList" if self.form else f"{self.kind.kind}List",
+            "apiVersion": META if self.form else self.kind.api_version,
+            "metadata": metadata,
+        }
+        items = b",".join(self.one(entry) for entry in entries)
+        return orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}"
+
+    def event(self, kind: str, obj: Object, raw: bytes) -> bytes:
+        """Return one line of a watch."""
+        if self.is_plain:
+            shown = raw
+        elif self.form == "Table":
+            shown = orjson.dumps(self._table([obj], {"resourceVersion": _version(obj)}))
+        else:
+            shown = orjson.dumps(self._shown(obj))
+        return b'{"type":"%b","object":%b}\n' % (kind.encode(), shown)
+
+    def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
+        """Return the line that tells how far a watch has come."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        if initial_end:
+            metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+        head = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
+        if self.form == "Partial":
+            head = {"kind": "PartialObjectMetadata", "apiVersion": META}
+        obj: Object = {**head, "metadata": metadata}
+        if self.form == "Table":
+            partial = {"kind": "PartialObjectMetadata", "apiVersion": META, "metadata": metadata}
+            obj = {
+                "kind": "Table",
+                "apiVersion": META,
+                "metadata": metadata,
+                "columnDefinitions": [],
+                "rows": [{"cells": [], "object": partial}],
+            }
+        return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+    def _shown(self, obj: Object) -> Object:
+        if self.form == "Partial":
+            return _partial(obj)
+        return eventsview.from_core(obj) if self.kind.stored_as else obj
+
+    def _table(self, objects: list[Object], metadata: Object) -> Object:
+        kept = {
+            key: metadata[key]
+            for key in ("resourceVersion", "continue", "remainingItemCount")
+            if key in metadata
+        }
+        rows = []
+        for obj in objects:
+            row: dict[str, Any] = {"cells": printers.cells(self.kind, obj)}
+            if self.include != "None":
+                row["object"] = _partial(obj) if self.include == "Metadata" else self._plain(obj)
+            rows.append(row)
+        return {
+            "kind": "Table",
+            "apiVersion": META,
+            "metadata": kept,
+            "columnDefinitions": printers.columns(self.kind),
+            "rows": rows,
+        }
+
+    def _plain(self, obj: Object) -> Object:
+        return eventsview.from_core(obj) if self.kind.stored_as else obj
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion", ""))
+
+
+def _partial(obj: Object) -> Object:
+    return {"kind": "PartialObjectMetadata", "apiVersion": META, "metadata": obj["metadata"]}
+
+
+def accepted(request: Request) -> list[tuple[str, dict[str, str]]]:
+    """Return what a client accepts, in its order: media types with their parameters."""
+    found = []
+    for part in (request.headers.get("accept") or "*/*").split(","):
+        media, *rest = (word.strip() for word in part.split(";"))
+        parameters = dict(word.split("=", 1) for word in rest if "=" in word)
+        found.append((media.lower(), parameters))
+    return found
+
+
+def view_of(request: Request, kind: Kind) -> View:
+    """Choose the view; 406 for a client that takes only what we do not speak."""
+    for media, parameters in accepted(request):
+        if media not in ("application/json", "*/*", "application/*"):
+            continue
+        form = parameters.get("as", "")
+        if form and (parameters.get("g"), parameters.get("v")) not in (
+            ("meta.k8s.io", "v1"),
+            ("meta.k8s.io", "v1beta1"),
+        ):
+            continue
+        if not form:
+            return View(kind)
+        if form == "Table":
+            return View(kind, "Table", request.parameter("includeObject") or "Metadata")
+        if form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+            return View(kind, "Partial")
+    raise not_acceptable()
+
+
+def not_acceptable() -> ApiStatusError:
+    """Return 406, as a real server says it."""
+    return ApiStatusError(
+        "only the following media types are accepted: application/json",
+        code=406,
+        reason="NotAcceptable",
+    )
