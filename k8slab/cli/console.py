@@ -1,7 +1,7 @@
 """What the command line says, and where: messages on stderr, results on stdout.
 
 A step that takes over a second shows how long it has taken, so that nobody wonders whether
-it hangs: on a terminal in place, elsewhere as one line when it ends.
+it hangs: on a terminal in place, elsewhere as a line after a second and one when it ends.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class _Steps:
     def __init__(self) -> None:
         self._text = ""
         self._since = 0.0
+        self._told = False
         self._terminal = sys.stderr.isatty()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -67,7 +68,7 @@ class _Steps:
     def begin(self, text: str) -> None:
         with self._changed:
             self._finish()
-            self._text, self._since = text, time.monotonic()
+            self._text, self._since, self._told = text, time.monotonic(), False
             if not self._thread:
                 self._thread = threading.Thread(target=self._tick, daemon=True)
                 self._thread.start()
@@ -90,8 +91,13 @@ class _Steps:
             while self._text:
                 self._changed.wait(QUIET)
                 took = time.monotonic() - self._since
-                if self._text and self._terminal and took >= QUIET:
+                if not self._text or took < QUIET:
+                    continue
+                if self._terminal:
                     self._write(f"{self._text} ... {took:.0f} s", last=False)
+                elif not self._told:
+                    self._told = True
+                    self._write(f"{self._text} ...", last=False)
             self._thread = None
 
     def _write(self, text: str, *, last: bool) -> None:

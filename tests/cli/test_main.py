@@ -1,0 +1,156 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from k8slab.cli.main import k8slab as group
+from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, UsageError
+
+COMMANDS = sorted(group.commands)
+
+
+def test_the_help_lists_every_command_of_the_course(k8slab):
+    ran = k8slab("--help")
+    assert ran.code == 0
+    wanted = "up down reset list status kubeconfig env doctor images lab check hint progress"
+    assert set(wanted.split()) <= set(re.findall(r"^  (\w+)", ran.out, re.MULTILINE))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(k8slab, command):
+    ran = k8slab(command, "--help")
+    assert ran.code == 0
+    assert ran.out.startswith(f"Usage: k8slab {command}")
+    assert len(ran.out.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(COMMANDS) - {"completion", "list", "doctor", "images"})
+)
+def test_every_command_about_a_cluster_takes_its_name(k8slab, command):
+    assert "--name NAME" in k8slab(command, "--help").out
+
+
+def test_the_version_is_printed(k8slab):
+    assert re.fullmatch(r"k8slab \d+\.\d+\.\d+\n", k8slab("--version").out)
+
+
+@pytest.mark.parametrize("argv", [["fly"], ["up", "--fly"], ["up", "--nodes", "many"]])
+def test_wrong_usage_is_exit_code_2_on_stderr(k8slab, argv):
+    ran = k8slab(*argv)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Error: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ClusterNotReadyError("no answer", hint="wait"), 1),
+        (UsageError("cannot be", hint="do this"), 2),
+        (EnvironmentLacksError("nft was not found", hint="install it"), 3),
+    ],
+)
+def test_errors_are_told_on_stderr_with_their_exit_code_and_no_traceback(k8slab, fake, error, code):
+    fake.error = error
+    ran = k8slab("up")
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err == f"error: {error.message}\n  {error.hint}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_comes_for_each_shell(k8slab, shell):
+    ran = k8slab("completion", shell)
+    assert ran.code == 0
+    assert "_K8SLAB_COMPLETE" in ran.out
+
+
+def test_completion_offers_the_clusters_that_there_are(k8slab, fake, process):
+    k8slab("up", "--name", "blue")
+    environment = {
+        **os.environ,
+        "_K8SLAB_COMPLETE": "bash_complete",
+        "COMP_WORDS": "k8slab status --name b",
+        "COMP_CWORD": "3",
+    }
+    assert process(env=environment).stdout == "plain,blue\n"
+
+
+def test_a_closed_pipe_is_no_traceback():
+    code = "from k8slab.cli.main import main; main()"
+    done = subprocess.run(
+        ["bash", "-c", f'{sys.executable} -c "{code}" completion bash | true'],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+
+
+def test_ctrl_c_says_so_and_exits_with_130(tmp_path):
+    """A start that waits for another command's lock is interrupted."""
+    code = (
+        "from k8slab.clusters import records\n"
+        "with records.locked('blue', waiting=print):\n"
+        "    print('held', flush=True); input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        command = "from k8slab.cli.main import main; main()"
+        with subprocess.Popen(
+            [sys.executable, "-c", command, "up", "--name", "blue", "--provider", "existing"],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as up:
+            assert _waits_for_a_lock(up.pid)
+            up.send_signal(signal.SIGINT)
+            assert up.communicate(timeout=10)[1].endswith("interrupted\n")
+            assert up.returncode == 130
+        holder.communicate("\n")
+
+
+def _waits_for_a_lock(pid):
+    """Say (within a bounded time) whether the process waits in flock(2): proc_locks(5)."""
+    ends = time.monotonic() + 20
+    waiting = re.compile(rf"-> FLOCK .* {pid} ")
+    while time.monotonic() < ends:
+        if waiting.search(Path("/proc/locks").read_text()):
+            return True
+    return False
+
+
+def test_help_and_import_answer_at_once():
+    """150 ms on an idle machine; here the time of the processor counts, others run too."""
+
+    def processor_time(*argv):
+        before = os.times()
+        subprocess.run([sys.executable, *argv], check=True, capture_output=True, timeout=60)
+        after = os.times()
+        return (
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+
+    main = "from k8slab.cli.main import main; main()"
+    assert min(processor_time("-c", main, "--help") for _ in range(3)) < 0.15
+    assert min(processor_time("-c", "import k8slab") for _ in range(3)) < 0.15
+
+
+def test_no_heavy_library_is_imported_for_the_help():
+    code = (
+        "import sys, k8slab, k8slab.cli.main;"
+        "heavy = {'kubernetes', 'yaml', 'IPython', 'asyncio', 'cryptography', 'orjson',"
+        " 'websockets', 'graphviz', 'jupyterlab', 'anywidget', 'ipywidgets'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
