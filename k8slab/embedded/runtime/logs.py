@@ -150,13 +150,9 @@ async def read_log(
 async def _texts(
     path: Path, options: LogOptions, live: Callable[[], LogFile | None]
 ) -> AsyncIterator[bytes]:
-    since = _time_text(options.since)
     log = live()
     rotations = log.rotations if log else 0
-    records = [record for record in _existing(path) if record[: len(since)] >= since]
-    position = path.stat().st_size if path.exists() else 0
-    if options.tail is not None:
-        records = _last_lines(records, options.tail)
+    records, position = await asyncio.to_thread(_beginning, path, options)
     if records:
         yield b"".join(_text(record, timestamps=options.timestamps) for record in records)
     while options.follow and log is not None:
@@ -173,20 +169,26 @@ async def _texts(
             await log.changed()
 
 
-def _existing(path: Path) -> list[bytes]:
+def _beginning(path: Path, options: LogOptions) -> tuple[list[bytes], int]:
+    """Return the wanted records that are there, and where in the file they end."""
+    since = _time_text(options.since)
+    existing = _existing(path)
+    position = sum(len(record) for record in existing[1])
+    records = [record for file in existing for record in file if record[: len(since)] >= since]
+    return records if options.tail is None else _last_lines(records, options.tail), position
+
+
+def _existing(path: Path) -> tuple[list[bytes], list[bytes]]:
+    """Return the complete records of the previous file and of the present one."""
     previous = path.with_name(path.name + ".1")
-    return [
-        line
-        for file in (previous, path)
-        if file.exists()
-        for line in file.read_bytes().splitlines(keepends=True)
-    ]
+    before, now = (_read_from(file, 0) if file.exists() else b"" for file in (previous, path))
+    return before.splitlines(keepends=True), now.splitlines(keepends=True)
 
 
 def _read_from(path: Path, position: int) -> bytes:
     with path.open("rb") as file:
         file.seek(position)
-        data = file.read(1024 * 1024)
+        data = file.read(LIMIT)
     return data[: data.rfind(b"\n") + 1]
 
 

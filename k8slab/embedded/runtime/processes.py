@@ -60,11 +60,11 @@ class Zygote:
             launched = Launched()
             try:
                 await self._follow(ours, launched)
-                if not launched.pid and not isinstance(request, MakeSandbox):
-                    raise ContainerCannotRunError("the process ended before it could start")
             except BaseException:
                 launched.close()
                 raise
+        if not launched.pid and not isinstance(request, MakeSandbox):
+            raise ContainerCannotRunError("the process ended before it could start")
         return launched
 
     def ended(self, pid: int) -> asyncio.Future[int]:

@@ -1,5 +1,26 @@
-"""The process that stays outside: start, stop and look at clusters."""
+"""The process that stays outside: start, stop and look at clusters; try the machine.
 
-from k8slab.embedded.supervisor.control import ClusterStatus, Started, start, status, stop
+The names are imported when they are used: the supervisor itself is in this room, too,
+and needs none of them.
+"""
 
-__all__ = ["ClusterStatus", "Started", "start", "status", "stop"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from k8slab.embedded.supervisor.control import ClusterStatus, Started, start, status, stop
+    from k8slab.embedded.supervisor.preflight import Check, preflight
+
+__all__ = ["Check", "ClusterStatus", "Started", "preflight", "start", "status", "stop"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    # `preflight` is a module as well as its function: importing it sets the module here.
+    module = "preflight" if name in {"Check", "preflight"} else "control"
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

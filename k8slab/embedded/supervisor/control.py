@@ -8,20 +8,19 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.config import state_home
-from k8slab.embedded.supervisor import lock, memory
+from k8slab.embedded.supervisor import lock, memory, spawning
 from k8slab.embedded.supervisor.identity import open_process
-from k8slab.errors import ClusterError, ClusterNotReadyError
+from k8slab.errors import ClusterError, ClusterNotReadyError, EnvironmentLacksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from k8slab.embedded.config import ClusterConfig, ClusterPaths
 
@@ -84,9 +83,11 @@ def start(
     try:
         with os.fdopen(report, "rb") as lines:
             ready = _follow(lines, paths, on_progress)
-    except BaseException:
+    except BaseException as error:
         # The supervisor ends when nobody listens before the cluster is ready.
         os.close(_wait_for_turn(paths, lambda _message: None))
+        if isinstance(error, ClusterNotReadyError):
+            _explain(error)
         raise
     record = lock.read_record(paths.lock)
     return Started(
@@ -174,14 +175,12 @@ def _spawn(config: ClusterConfig, paths: ClusterPaths, starting: int) -> int:
         "report": report_write,
         "starting": starting,
     }
-    # A fresh interpreter: the caller may be a notebook with threads and a large memory.
-    # It forks at once, so that the supervisor is nobody's child and leaves no zombie.
-    code = f"import os, sys; os.fork() and os._exit(0); sys.path[:] = {_search_path()!r}\n"
-    code += "from k8slab.embedded.supervisor.main import main; sys.exit(main(sys.argv[1]))"
     try:
         with _open_log(paths.log) as log:
             subprocess.run(
-                [sys.executable, "-S", "-E", "-P", "-c", code, json.dumps(order)],
+                spawning.python(
+                    "k8slab.embedded.supervisor.main", json.dumps(order), detached=True
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -195,11 +194,6 @@ def _spawn(config: ClusterConfig, paths: ClusterPaths, starting: int) -> int:
     finally:
         os.close(report_write)
     return report_read
-
-
-def _search_path() -> list[str]:
-    package = Path(__file__).resolve().parents[3]
-    return [str(package), *(entry for entry in sys.path if entry and entry != str(package))]
 
 
 def _open_log(path: Path) -> Any:
@@ -220,6 +214,18 @@ def _follow(
             )
         on_progress(message)
     raise ClusterNotReadyError("the supervisor died while it started", hint=_log_end(paths))
+
+
+def _explain(error: ClusterNotReadyError) -> None:
+    """Raise `EnvironmentLacksError` when the machine lacks what a cluster needs."""
+    from k8slab.embedded.supervisor.preflight import preflight  # noqa: PLC0415
+
+    for check in preflight():
+        if not check.ok:
+            raise EnvironmentLacksError(
+                f"this machine cannot run a cluster: {check.what}: {check.detail}",
+                hint=check.remedy,
+            ) from error
 
 
 def _log_end(paths: ClusterPaths) -> str:

@@ -50,7 +50,7 @@ def run(
     code = 1
     try:
         name_process("k8slab-init")
-        _prepare()
+        prepare()
         code = _supervise(inheritance, daemon)
     except (K8slabError, OSError) as error:
         tell(inheritance.progress, {"error": str(error)})
@@ -84,7 +84,8 @@ def name_process(name: str) -> None:
     Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Mount this PID namespace's own /proc and forget the learner's environment."""
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     names = ("PATH", "LANG", "LC_ALL", "TZ")
     kept = {name: os.environ[name] for name in names if name in os.environ}

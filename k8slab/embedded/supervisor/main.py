@@ -71,26 +71,26 @@ class Report:
         self.pipe = pipe
         self._starting = starting
         self.done = False
+        self.failed = False
 
     def line(self, text: bytes) -> None:
         """Pass one line on."""
-        if self.done:
-            return
-        with suppress(BrokenPipeError):  # poll(2) says so, too
-            os.write(self.pipe, text + b"\n")
+        if not self.done:
+            with suppress(BrokenPipeError):  # poll(2) tells that, too
+                os.write(self.pipe, text + b"\n")
 
     def error(self, text: str) -> None:
-        """Say that the start failed."""
-        if not self.done:
+        """Say, once, that the start failed; its end is the end of this process."""
+        if not self.failed:
+            self.failed = True
             self.line(json.dumps({"error": text}).encode())
-            self.end()
 
-    def end(self) -> None:
-        """The start is over: let go of the pipe, and let another start look."""
-        if not self.done:
-            self.done = True
-            os.close(self.pipe)
-            os.close(self._starting)
+    def ready(self, text: bytes) -> None:
+        """Say that the start is over, and let another start look."""
+        self.line(text)
+        self.done = True
+        os.close(self.pipe)
+        os.close(self._starting)
 
 
 class Supervisor:
@@ -207,8 +207,7 @@ class Supervisor:
             message = json.loads(line)
             if message.get("ready"):
                 self._publish_kubeconfig()
-                self.report.line(line)
-                self.report.end()
+                self.report.ready(line)
             elif "error" in message:
                 self.report.error(str(message["error"]))
                 self._stop()
@@ -234,7 +233,7 @@ class Supervisor:
     def _exists(self) -> bool:
         """Tell whether the lock file at its path is still the one that we hold."""
         try:
-            return os.path.samestat(os.stat(self.paths.lock), os.fstat(self._lock))
+            return os.path.samestat(self.paths.lock.stat(), os.fstat(self._lock))
         except FileNotFoundError:
             return False
 
