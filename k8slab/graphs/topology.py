@@ -38,7 +38,9 @@ class Topology:
     """Key, address line, keys of the pods behind it."""
 
     @classmethod
-    def of(cls, nodes: Iterable[Object], pods: Iterable[Object], services: Iterable[Object]) -> Topology:  # fmt: skip
+    def of(
+        cls, nodes: Iterable[Object], pods: Iterable[Object], services: Iterable[Object]
+    ) -> Topology:
         """Read the objects of a cluster or of one namespace."""
         pods = [pod for pod in pods if not meta.is_deleting(pod)]
         one = len({meta.namespace_of(pod) for pod in pods}) <= 1
@@ -54,8 +56,9 @@ class Topology:
         """Return the picture as DOT text: a box around each node, dashed where not ready."""
         lines = [
             "digraph topology {",
-            '  rankdir=LR; node [fontname="Helvetica", fontsize=11]; '
-            'edge [color="#4b5563"]; graph [fontname="Helvetica", fontsize=11];',
+            '  rankdir=LR; edge [color="#4b5563"];',
+            '  node [fontname="Helvetica", fontsize=11];',
+            '  graph [fontname="Helvetica", fontsize=11];',
         ]
         for key, address, _ in self.services:
             label = quote(f"Service {key}\n{address}")

@@ -1,0 +1,250 @@
+"""The face of a lab in a notebook: ``from k8slab import lab``, ``lab.start()``.
+
+Each method does one thing and returns a view that shows itself at the end of a cell. All of
+them can be repeated; none needs a browser, so that notebooks run in tests as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from k8slab import clusters, course, graphs, probes, programs
+from k8slab.errors import ClusterError, UsageError
+from k8slab.grading import NotSolvedError
+from k8slab.graphs import matrix as matrix_graph
+from k8slab.notebook import places, views
+from k8slab.notebook.applying import apply_text
+from k8slab.notebook.questions import form
+from k8slab.notebook.views import Output, ResultView, View
+from k8slab.objects import meta
+from k8slab.policy import Party
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.course import Session
+
+_NAMESPACE_OPTIONS = ("-n", "--namespace", "-A", "--all-namespaces")
+
+
+class Face:
+    """A lab as its notebook sees it; `start` it first."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._namespace = "default"
+
+    @property
+    def session(self) -> Session:
+        """The session behind this notebook; `UsageError` before `start`."""
+        if self._session is None:
+            raise UsageError("the lab has not been started", hint="run lab.start() first")
+        return self._session
+
+    @property
+    def cluster(self) -> Any:
+        """The cluster behind this notebook."""
+        return self.session.cluster
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the exercise that was begun last: where commands go by default."""
+        return self._namespace
+
+    def start(self, name: str = "", *, cluster: str = "") -> View:
+        """Open the lab of this directory (or by number), on a cluster that is started if needed.
+
+        KUBECONFIG is set for this notebook alone, so that ``!kubectl`` meets the same cluster.
+        """
+        found = course.find(name)
+        try:
+            handle = clusters.attach(cluster)
+        except ClusterError:
+            handle = clusters.up(cluster, progress=_tell)
+        self.use(found, handle)
+        return self._started(found, handle)
+
+    def use(self, lab: course.Lab, cluster: Any) -> None:
+        """Work on a given lab and cluster (tests and authors; learners call `start`)."""
+        self._session = course.Session(lab, cluster, told=_tell)
+        self._namespace = "default"
+        os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+        from k8slab.notebook import magics  # noqa: PLC0415  magics need this class
+
+        magics.register(self)
+
+    def _started(self, lab: course.Lab, cluster: Any) -> View:
+        nodes = ", ".join(meta.name_of(node) for node in cluster.list("nodes"))
+        head = f"{lab.title}: {len(lab.exercises)} exercises, about {lab.minutes} minutes"
+        line = f"cluster {cluster.name} ({cluster.provider}), nodes {nodes}"
+        return View(f"{head}\n{line}", views.box(head, [views.paragraphs(line)]))
+
+    # The cycle of an exercise.
+
+    def begin(self, exercise: str) -> View:
+        """Set an exercise up (or find it as you left it) and show its task."""
+        begun = self.session.begin(exercise)
+        self._namespace = begun.exercise.namespace
+        return views.begun_view(
+            title=begun.exercise.title,
+            task=begun.exercise.task,
+            namespace=begun.exercise.namespace,
+            fresh=begun.fresh,
+        )
+
+    def reset(self, exercise: str) -> View:
+        """Throw an exercise's namespace away and begin it again."""
+        self.session.reset(exercise)
+        return self.begin(exercise)
+
+    def predict(self, prediction: str, choice: str = "", confidence: int = 3) -> View:
+        """Ask for a prediction with a form, or note one: ``predict("id", "open", 4)``."""
+        if not choice:
+            found = self.session.lab.prediction(prediction)
+            call = f'lab.predict("{prediction}", "{next(iter(found.choices))}", confidence=3)'
+            return form(
+                found.question,
+                found.choices,
+                call=call,
+                save=lambda word, sure: str(self.predict(prediction, word, sure)),
+                confidence=True,
+            )
+        found = self.session.predict(prediction, choice, confidence)
+        text = f"Noted: {found.choices[choice]} (confidence {confidence} of 5)"
+        return View(text, views.paragraphs(text))
+
+    def observe(self, prediction: str, seen: str = "") -> View:
+        """Look at what was predicted; `seen` is what you saw yourself, in your words."""
+        return views.seen_view(self.session.observe(prediction, seen))
+
+    def explain(self, prediction: str, reason: str = "") -> View:
+        """Ask for the reason with a form, or note one and show what is right."""
+        if not reason:
+            found = self.session.lab.prediction(prediction)
+            if not found.reasons:
+                raise UsageError(f"the prediction {prediction} has no reasons to choose from")
+            call = f'lab.explain("{prediction}", "{next(iter(found.reasons))}")'
+            return form(
+                f"Why? {found.question}",
+                found.reasons,
+                call=call,
+                save=lambda word, _sure: str(self.explain(prediction, word)),
+                confidence=False,
+            )
+        return views.explained_view(self.session.explain(prediction, reason))
+
+    def answer(self, question: str, value: object) -> View:
+        """Note the answer to a question of an exercise; `check` compares it with the cluster."""
+        text = f"{self.session.answer(question, value)} Noted: {value}"
+        return View(text, views.paragraphs(text))
+
+    def check(self, exercise: str, *, raise_on_fail: bool = False) -> ResultView:
+        """Check an exercise by what the cluster does now.
+
+        With `raise_on_fail` an exercise that is not solved raises `NotSolvedError`.
+        """
+        result = self.session.check(exercise)
+        if raise_on_fail and not result.passed:
+            raise NotSolvedError(result)
+        return views.result_view(result)
+
+    def hint(self, exercise: str) -> View:
+        """Give the next hint; each call goes one step further."""
+        return views.hint_view(self.session.hint(exercise))
+
+    def solution(self, exercise: str, *, force: bool = False) -> View:
+        """Show a reference answer, after you have checked yours once."""
+        text = self.session.solution(exercise, force=force)
+        return views.code_view(f"One solution of {exercise}", text)
+
+    def progress(self) -> View:
+        """Show the points, and what surprised you."""
+        return views.progress_view(self.session.progress())
+
+    # Looking at the cluster.
+
+    def apply(self, text: str, namespace: str = "", *, seconds: float = 20.0) -> View:
+        """Apply a manifest (server-side) and wait until its pods are ready."""
+        return apply_text(self.cluster, text, namespace or self._namespace, seconds=seconds)
+
+    def kubectl(self, command: str | Sequence[str]) -> Output:
+        """Run the real kubectl: ``kubectl("get pods -o wide")``; a failure is shown, not raised.
+
+        Without ``-n`` it works in the namespace of the exercise that was begun last.
+        """
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+        if words and words[0] == "kubectl":
+            words = words[1:]
+        own = words[: words.index("--")] if "--" in words else words
+        given = any(w.partition("=")[0] in _NAMESPACE_OPTIONS or w[:2] == "-n" for w in own)
+        full = ["kubectl", *([] if given else ["-n", self._namespace]), *words]
+        environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
+        done = programs.run(full, env=environment, check=False, deadline=120)
+        return places.output(done, shlex.join(full))
+
+    def pod(self, name: str) -> places.Pod:
+        """Return a pod, ``NAME``, ``NAMESPACE/NAME`` or ``deployment/NAME``, to run commands in."""
+        party = probes.one_pod(self.cluster, Party.parse(name, self._namespace))
+        return places.Pod(self.cluster, party.namespace, party.name)
+
+    def node(self, name: str) -> places.Node:
+        """Return a node, by name or its ending (``worker2``), to run commands on."""
+        return places.find_node(self.cluster, name)
+
+    def reach(self, source: str, destination: str, port: int, protocol: str = "TCP") -> View:
+        """Try one flow and show its outcome."""
+        flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
+        seen = probes.observe(self.cluster, probes.expand(self.cluster, [flow]))
+        lines = [f"{one.outcome.sign} {one}" for one in seen]
+        return View("\n".join(lines), views.listed(lines))
+
+    def matrix(self, *pods: str, ports: Sequence[int | str] = (), namespace: str = "") -> View:
+        """Let everybody try to reach everybody: all pods of the namespace, on their own ports."""
+        space = namespace or self._namespace
+        objects = self._pods(space)
+        parties = [Party.parse(name, space) for name in pods] or [
+            Party("pod", meta.name_of(pod), space) for pod in objects
+        ]
+        wanted = list(ports) or _declared_ports(objects)
+        if not parties or not wanted:
+            raise UsageError(
+                f"nothing to try in {space}",
+                hint="give pods and ports: matrix('a', 'b', ports=[80])",
+            )
+        found = probes.matrix(self.cluster, parties, wanted)
+        picture = matrix_graph.picture(found)
+        return View(found.text(), picture.html() + _details(matrix_graph.table(found)))
+
+    def topology(self, namespace: str = "") -> View:
+        """Draw nodes, pods and Services of the exercise's namespace (or of a given one)."""
+        space = namespace or self._namespace
+        found = graphs.Topology.of(
+            self.cluster.list("nodes"), self._pods(space), self.cluster.list("services", space)
+        )
+        return View(found.text(), found.picture().html() + _details(found.table()))
+
+    def _pods(self, namespace: str) -> list[dict]:
+        found = self.cluster.list("pods", namespace)
+        return [pod for pod in found if not meta.is_deleting(pod)]
+
+
+def _declared_ports(pods: Sequence[dict]) -> list[str]:
+    found = {
+        f"{port['containerPort']}/{port.get('protocol') or 'TCP'}"
+        for pod in pods
+        for container in pod.get("spec", {}).get("containers") or ()
+        for port in container.get("ports") or ()
+    }
+    return sorted(found, key=lambda text: (int(text.partition("/")[0]), text))
+
+
+def _details(table: str) -> str:
+    return f"<details><summary>The same as a table</summary>{table}</details>"
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,66 @@
+"""``%%apply`` and ``%kubectl``, and errors of ours as a message instead of a traceback."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import K8slabError, UsageError
+
+if TYPE_CHECKING:
+    from k8slab.notebook.face import Face
+
+_APPLY_HELP = "%%apply [-n NAMESPACE] [--no-wait]"
+
+
+def register(face: Face) -> None:
+    """Register the magics with the running IPython; without one there is nothing to do."""
+    try:
+        from IPython import get_ipython  # noqa: PLC0415  not there outside notebooks
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def apply(line: str, cell: str) -> None:
+        namespace, seconds = read_apply_line(line)
+        _display(face.apply(cell, namespace, seconds=seconds))
+
+    def kubectl(line: str, cell: str | None = None) -> None:
+        for command in [line, *(cell or "").splitlines()]:
+            if command.strip() and not command.strip().startswith("#"):
+                _display(face.kubectl(command))
+
+    shell.register_magic_function(apply, "cell", "apply")
+    shell.register_magic_function(kubectl, "line_cell", "kubectl")
+    shell.set_custom_exc((K8slabError,), _show_error)
+
+
+def read_apply_line(line: str) -> tuple[str, float]:
+    """Return namespace and seconds to wait; raises `UsageError`."""
+    namespace, seconds = "", 20.0
+    words = shlex.split(line)
+    while words:
+        match words:
+            case ["-n" | "--namespace", name, *rest]:
+                namespace, words = name, rest
+            case ["--no-wait", *rest]:
+                seconds, words = 0.0, rest
+            case _:
+                raise UsageError(f"%%apply does not know {words[0]!r}", hint=_APPLY_HELP)
+    return namespace, seconds
+
+
+def _display(view: Any) -> None:
+    from IPython.display import display  # noqa: PLC0415
+
+    display(view)  # type: ignore[no-untyped-call]
+
+
+def _show_error(
+    _shell: Any, _kind: type, error: K8slabError, _traceback: Any, tb_offset: Any = None
+) -> list[str]:
+    """Return what stands instead of a traceback (IPython's ``set_custom_exc``)."""
+    del tb_offset  # part of IPython's signature
+    return [f"{type(error).__name__}: {error}"]

@@ -1,0 +1,74 @@
+"""A pod or a node from a notebook: a place where commands run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import UsageError
+from k8slab.notebook.views import Output
+from k8slab.objects import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.programs import Completed
+
+_SHELL = re.compile(r"[|&;<>$`*?~()]")
+
+
+def words(command: str | Sequence[str]) -> list[str]:
+    """Return the words of a command; one with shell characters goes through ``sh -c``."""
+    if not isinstance(command, str):
+        return list(command)
+    return ["sh", "-c", command] if _SHELL.search(command) else shlex.split(command)
+
+
+def output(done: Completed, command: str) -> Output:
+    """Return what a command said, both streams."""
+    return Output(command, done.stdout + done.stderr, done.code)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod in which commands run."""
+
+    cluster: Any
+    namespace: str
+    name: str
+
+    def run(
+        self, command: str | Sequence[str], *, container: str = "", seconds: float = 30
+    ) -> Output:
+        """Run a command in the pod, as ``kubectl exec`` does."""
+        argv = words(command)
+        done = self.cluster.exec(
+            self.namespace, self.name, argv, container=container, deadline=seconds
+        )
+        return output(done, shlex.join(argv))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node, in whose network namespace commands run."""
+
+    cluster: Any
+    name: str
+
+    def run(self, command: str | Sequence[str], *, seconds: float = 30) -> Output:
+        """Run a command on the node."""
+        argv = words(command)
+        return output(self.cluster.node_run(self.name, argv, deadline=seconds), shlex.join(argv))
+
+
+def find_node(cluster: Any, name: str) -> Node:
+    """Return a node by name, or by the end of its name (``worker2``)."""
+    names = sorted(meta.name_of(node) for node in cluster.list("nodes"))
+    found = [one for one in names if one == name] or [
+        one for one in names if one.endswith(f"-{name}")
+    ]
+    if len(found) != 1:
+        raise UsageError(f"there is no node {name!r}", hint=f"there are: {', '.join(names)}")
+    return Node(cluster, found[0])

@@ -1,0 +1,168 @@
+"""What the face returns: values that show themselves as HTML and as plain text.
+
+Every view says the same in both. A status has a sign and a word besides its colour.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from k8slab.grading import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k8slab.course import Explained, Hint, LabProgress, Seen
+    from k8slab.grading import Result
+
+_COLOURS = {
+    Status.PASSED: "#15803d",
+    Status.FAILED: "#b45309",
+    Status.INCONCLUSIVE: "#4338ca",
+    Status.ERROR: "#b91c1c",
+    Status.NOT_STARTED: "#4b5563",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """Something to show: `text` for terminals, `html` for notebooks."""
+
+    text: str
+    html: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+@dataclass(frozen=True, repr=False)
+class ResultView(View):
+    """The result of a check, as a view; `result` has the values."""
+
+    result: Result
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the exercise is solved."""
+        return self.result.passed
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command printed, and its exit code."""
+
+    command: str
+    text: str
+    code: int
+
+    def __repr__(self) -> str:
+        ending = "" if self.code == 0 else f"\n(exit code {self.code})"
+        return f"{self.text.rstrip()}{ending}"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def box(title: str, parts: Iterable[str], colour: str = "#1d4ed8") -> str:
+    """Return a framed block of HTML; `title` is text, `parts` are HTML."""
+    return (
+        f'<div style="border-left:4px solid {colour};padding:4px 12px;margin:4px 0">'
+        f"<strong>{escape(title)}</strong>{''.join(parts)}</div>"
+    )
+
+
+def paragraphs(text: str) -> str:
+    """Return plain text with `code` marks and blank lines as HTML paragraphs."""
+    blocks = [block.strip() for block in text.strip().split("\n\n")]
+    marked = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(block)) for block in blocks)
+    return "".join(f"<p>{block}</p>" for block in marked if block)
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Return lines as a preformatted block, or nothing."""
+    text = "\n".join(lines)
+    return f"<pre>{escape(text)}</pre>" if text else ""
+
+
+def result_view(result: Result) -> ResultView:
+    """Show the result of a check: headline, checks, the counterexample, how to see it."""
+    title = f"{result.status.sign} {result.title}: {result.headline()}"
+    items = "".join(
+        f"<li>{finding.status.sign} {escape(finding.check)}{_lines(finding.lines)}</li>"
+        for finding in result.findings
+    )
+    parts = [f'<ul style="list-style:none;padding-left:8px">{items}</ul>']
+    if seen := result.counterexample:
+        parts.append(
+            f"<p>For example: <code>{escape(seen.what)}</code>: wanted "
+            f"<strong>{escape(seen.wanted)}</strong>, seen <strong>{escape(seen.seen)}</strong></p>"
+        )
+        parts.append(listed(seen.why))
+        if seen.replay:
+            parts.append(f"<p>See it yourself:</p>{listed([seen.replay])}")
+    return ResultView(result.text(), box(title, parts, _COLOURS[result.status]), result)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"<br>&nbsp;&nbsp;{escape(line)}" for line in lines)
+
+
+def begun_view(*, title: str, task: str, namespace: str, fresh: bool) -> View:
+    """Show an exercise at its start."""
+    state = "set up just now" if fresh else "already begun: left as it is"
+    head = f"{title} (namespace {namespace}, {state})"
+    return View(f"{head}\n{task.strip()}", box(head, [paragraphs(task)]))
+
+
+def seen_view(seen: Seen) -> View:
+    """Show what was observed beside what was predicted; neither is good or bad."""
+    question = seen.prediction.question
+    if seen.came_true is None:
+        told = "No prediction was made before this observation; that is noted, and that is all."
+    else:
+        choice = seen.prediction.choices[seen.chosen]
+        outcome = "it came true" if seen.came_true else "it came out differently"
+        told = f"You predicted: {choice} (confidence {seen.confidence} of 5): {outcome}."
+    signs = [f"{o.outcome.sign} {o.outcome.value}: {o.outcome.meaning}" for o in seen.observations]
+    lines = [*seen.lines, *dict.fromkeys(signs)]
+    text = "\n".join([question, *(f"  {line}" for line in lines), told])
+    return View(text, box(question, [listed(lines), paragraphs(told)]))
+
+
+def explained_view(explained: Explained) -> View:
+    """Show the right reason beside the chosen one."""
+    prediction = explained.prediction
+    right = prediction.reasons[prediction.reason]
+    if explained.right:
+        told = f"+ Yes: {right}"
+    else:
+        told = f"x You chose: {prediction.reasons[explained.chosen]}\n+ The reason is: {right}"
+    parts = [paragraphs(told.replace("\n", "\n\n")), paragraphs(prediction.explanation)]
+    return View(
+        "\n".join(part for part in (told, prediction.explanation.strip()) if part),
+        box(prediction.question, parts),
+    )
+
+
+def hint_view(hint: Hint) -> View:
+    """Show one step of help."""
+    head = f"Hint {hint.number} of {hint.total}"
+    return View(f"{head}: {hint.text.strip()}", box(head, [paragraphs(hint.text)]))
+
+
+def code_view(title: str, text: str) -> View:
+    """Show a text with a title, for a solution or a file."""
+    return View(f"{title}\n{text.rstrip()}", box(title, [listed(text.rstrip().splitlines())]))
+
+
+def progress_view(progress: LabProgress) -> View:
+    """Show how far the lab is done, and what surprised."""
+    title = f"{progress.title}: {progress.total:g} of {progress.max_total:g} points"
+    lines = progress.text().splitlines()[1:]
+    return View(progress.text(), box(title, [listed(line.strip() for line in lines)]))
