@@ -44,7 +44,7 @@ _IFF_UP = 1
 
 _ONLINK = 4
 _RTN = {"unicast": 1, "local": 2, "blackhole": 6, "unreachable": 7}
-_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST, _SCOPE_ANY = 0, 253, 254, 255
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
 _PERMANENT = 0x80
 
@@ -198,11 +198,13 @@ class Route:
     protocol: int = 80
     """Who made it (rtm_protocol): 80 is Calico's Felix; iproute2 prints it as ``proto 80``."""
 
-    def _body(self) -> bytes:
+    def _body(self, *, wanted: bool = True) -> bytes:
         network = ip_network(self.to)
         family = socket.AF_INET if network.version == 4 else socket.AF_INET6
         scope = _SCOPE_UNIVERSE
-        if self.kind == "local":
+        if not wanted:
+            scope = _SCOPE_ANY
+        elif self.kind == "local":
             scope = _SCOPE_HOST
         elif self.link and not self.via and network.version == 4:
             scope = _SCOPE_LINK
@@ -229,7 +231,7 @@ def route(value: Route) -> Message:
 
 def delete_route(value: Route) -> Message:
     """Delete a route; fine when it has gone already."""
-    return Message(f"delete {value}", _DELROUTE, 0, value._body(), True)  # noqa: SLF001
+    return Message(f"delete {value}", _DELROUTE, 0, value._body(wanted=False), True)  # noqa: SLF001
 
 
 def neighbour(link: Link, ip: str, mac: str) -> Message:

@@ -61,7 +61,7 @@ class Network:
         self._nodes: dict[str, Node] = {}
         self._pods: dict[str, Pod] = {}
         self._owners: dict[str, Pod] = {}
-        self._sandboxes = 0
+        self._sandboxes = self._ports = 0
         self._services = Services()
         self._policies = Policies()
         self._announced: dict[str, str] = {}
@@ -151,9 +151,14 @@ class Network:
         if name in self._nodes:
             raise ClusterError(f"node {name!r} is there already")
         node = Node(name, self._node_addresses(name), self._config)
-        taken = {node.port for node in self._nodes.values()}
-        node.port = next(f"node{n}" for n in range(len(taken) + 1) if f"node{n}" not in taken)
-        node.start(self._switch)
+        # A name of its own: the port of a node that has just gone may still be there.
+        self._ports += 1
+        node.port = f"node{self._ports}"
+        try:
+            node.start(self._switch)
+        except BaseException:
+            node.close()
+            raise
         blocks = [ipam.add_node(name) for ipam in self._ipams]
         for other in self._nodes.values():
             other.know(node)
@@ -205,6 +210,7 @@ class Network:
             del self._owners[pod.interface]
         for address in [a for a, name in self._announced.items() if name == node.name]:
             del self._announced[address]
+        self._switch.unplug(node.port)
         node.close()
 
     def _attach(self, node: Node, uid: str, netns: int, ports: list[HostPort]) -> Pod:

@@ -6,6 +6,7 @@ Everything here runs on the kernel thread.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -100,26 +101,24 @@ class Node:
         self.port = ""
         """The name of its port on the switch."""
         self.netns = -1
+        self._held = ExitStack()
 
     def start(self, plug: Switch) -> None:
         """Make the namespace, connect it to the switch and write the empty tables."""
         self.netns = linux.new_netns()
+        self._held.callback(os.close, self.netns)
         sysctl.write(self.netns, sysctl.ROUTER)
         plug.plug(self.port, self.netns, self.addresses)
-        self.netlink = Netlink(self.netns)
+        self.netlink = self._held.enter_context(closing(Netlink(self.netns)))
         self.eth0 = self.netlink.link("eth0")
-        self.nft = Nft(self.netns)
+        self.nft = self._held.enter_context(closing(Nft(self.netns)))
         self.nft.run("".join(tables.base() for tables in self.tables.values()))
-        self.log = PacketLog(self.netns, ruleset_policy.DENIAL_GROUP, ruleset_policy.DENIAL_BYTES)
+        log = PacketLog(self.netns, ruleset_policy.DENIAL_GROUP, ruleset_policy.DENIAL_BYTES)
+        self.log = self._held.enter_context(closing(log))
 
     def close(self) -> None:
         """Let the namespace go, and with it all that is in it."""
-        if self.netns < 0:
-            return
-        self.log.close()
-        self.nft.close()
-        self.netlink.close()
-        os.close(self.netns)
+        self._held.close()
         self.netns = -1
 
     def own_block(self, cidr: str) -> None:

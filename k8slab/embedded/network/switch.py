@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import closing
+from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -46,15 +46,17 @@ class Switch:
     def __init__(self, node_cidrs: Sequence[str]) -> None:
         self._cidrs = list(node_cidrs)
         self.world: dict[str, int] = {}
-        self._home = -1
+        self._held = ExitStack()
 
     def start(self) -> None:
         """Build everything; the calling thread's namespace becomes the switch."""
-        self._home = linux.open_netns()
-        sysctl.write(self._home, sysctl.ROUTER)
-        self._netlink = Netlink(self._home)
+        home = linux.open_netns()
+        self._held.callback(os.close, home)
+        sysctl.write(home, sysctl.ROUTER)
+        self._netlink = self._held.enter_context(closing(Netlink(home)))
         mac = mac_of(gateway(self._cidrs[0]))
         self._netlink.send([netlink.bridge(BRIDGE, mac)])
+        self._held.callback(self._remove_bridge)
         bridge, lo = self._netlink.link(BRIDGE), self._netlink.link("lo")
         addresses = [
             netlink.address(bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}")
@@ -86,16 +88,22 @@ class Switch:
         self._netlink.wait_up(port)
         self._netlink.wait_up(BRIDGE)
 
+    def unplug(self, port: str) -> None:
+        """Cut a namespace off; its link goes with it."""
+        self._netlink.send([netlink.down(self._netlink.link(port))])
+
     def close(self) -> None:
         """Remove bridge and world; ports of nodes go with their namespaces."""
-        if self._home < 0:
-            return
-        self._netlink.send([netlink.delete_link(self._netlink.link(BRIDGE))])
-        self._netlink.close()
-        for netns in [*self.world.values(), self._home]:
-            os.close(netns)
+        self._held.close()
         self.world.clear()
-        self._home = -1
+
+    def _remove_bridge(self) -> None:
+        self._netlink.send([netlink.delete_link(self._netlink.link(BRIDGE))])
+
+    def _namespace(self, name: str) -> int:
+        netns = self.world[name] = linux.new_netns()
+        self._held.callback(os.close, netns)
+        return netns
 
     def _cidr(self, address: str) -> str:
         return next(cidr for cidr in self._cidrs if ip_address(address) in ip_network(cidr))
@@ -108,7 +116,7 @@ class Switch:
         """Build the internet or the corporate network behind the router."""
         ours, theirs = _LINKS[name]
         router, other = ours.split("/")[0], theirs.split("/")[0]
-        netns = self.world[name] = linux.new_netns()
+        netns = self._namespace(name)
         sysctl.write(netns, sysctl.ROUTER)
         self._pair(name, netns, mac_of(other))
         with closing(Netlink(netns)) as far:
@@ -142,8 +150,7 @@ class Switch:
         addresses = [host.address for host in WORLD_HOSTS if host.network == LAPTOP]
         if not any(ip_address(addresses[0]) in ip_network(cidr) for cidr in self._cidrs):
             return
-        self.world[LAPTOP] = linux.new_netns()
-        self.plug(LAPTOP, self.world[LAPTOP], addresses)
+        self.plug(LAPTOP, self._namespace(LAPTOP), addresses)
 
 
 def announce(netns: int, address: str) -> None:

@@ -1,0 +1,225 @@
+"""Nodes, pods and the world outside, with real packets."""
+
+import asyncio
+import errno
+import os
+
+import pytest
+
+from k8slab.embedded import linux
+from k8slab.embedded.config import ClusterConfig
+from k8slab.embedded.network.model import HostPort
+from k8slab.embedded.network.network import Network
+from k8slab.errors import ClusterError, KernelError, UsageError
+
+CONTROL, WORKER, WORKER2 = ClusterConfig().node_names
+
+
+@pytest.mark.kernel
+async def test_nodes_get_addresses_in_the_order_of_their_names(fabric):
+    async with fabric(nodes=2) as f:
+        names = f.nodes
+        assert [f.network._nodes[n].addresses for n in names] == [("172.18.0.2",), ("172.18.0.3",)]
+        assert [f.network.pod_cidrs(n) for n in names] == [["10.244.0.0/26"], ["10.244.1.0/26"]]
+
+
+@pytest.mark.kernel
+async def test_a_pod_is_reached_with_its_own_address_from_every_node(fabric):
+    async with fabric() as f:
+        await f.pod("server")
+        near, far = await f.pod("near"), await f.pod("far", 2)
+        assert await f.ask("near", "server") == f"server {near}"
+        assert await f.ask("far", "server") == f"server {far}"
+        assert await f.ask(WORKER, "server") == "server 172.18.0.3"
+        assert await f.ask(CONTROL, "server") == "server 172.18.0.2"
+
+
+@pytest.mark.kernel
+async def test_a_pod_has_one_address_and_the_gateway_that_exists_nowhere(fabric):
+    async with fabric(nodes=2) as f:
+        await f.pod("p")
+        with linux.in_netns(f.netns["p"]):
+            with open("/proc/net/route") as file:
+                lines = [line.split()[:3] for line in file.readlines()[1:]]
+            with open("/proc/net/arp") as file:
+                arp = file.read()
+        gateway = "0101FEA9"
+        assert ["eth0", "00000000", gateway] in lines
+        assert ["eth0", gateway, "00000000"] in lines
+        assert len(lines) == 2
+        assert "169.254.1.1" in arp
+        assert "ee:ee:ee:ee:ee:ee" in arp
+
+
+@pytest.mark.kernel
+async def test_the_first_connection_to_a_new_pod_never_waits(fabric):
+    async with fabric(nodes=3) as f:
+        await f.pod("client", 2)
+        for number in range(30):
+            await f.pod(f"p{number}")
+            assert (await f.ask("client", f"p{number}", patience=0.5)).startswith(f"p{number} ")
+
+
+@pytest.mark.kernel
+async def test_the_world_sees_the_address_of_the_node(fabric):
+    async with fabric() as f:
+        await f.pod("p")
+        for place, address in (
+            ("internet", "203.0.113.10"),
+            ("internet", "198.51.100.20"),
+            ("corp", "192.168.1.10"),
+            ("laptop", "172.18.0.250"),
+        ):
+            if address not in ("198.51.100.20",):
+                await f.serve(f.place(place), place, 80)
+            assert await f.ask("p", address, 80) == f"{place} 172.18.0.3"
+
+
+@pytest.mark.kernel
+async def test_an_address_outside_that_nobody_has_is_unreachable_at_once(fabric):
+    async with fabric(nodes=2) as f:
+        await f.pod("p")
+        assert await f.ask("p", "203.0.113.99", 80) == "unreachable"
+        assert await f.ask("p", "8.8.8.8", 53) == "unreachable"
+
+
+@pytest.mark.kernel
+async def test_the_world_has_no_route_to_pods(fabric):
+    async with fabric(nodes=2) as f:
+        await f.pod("p")
+        assert await f.ask("internet", "p") == "unreachable"
+        assert await f.ask("laptop", "p") == "unreachable"
+
+
+@pytest.mark.kernel
+async def test_an_address_of_the_block_without_a_pod_answers_nothing(fabric):
+    async with fabric() as f:
+        await f.pod("p", 2)
+        assert await f.blocked("p", "10.244.1.9")
+
+
+@pytest.mark.kernel
+async def test_a_detached_pod_is_cut_off_and_its_address_rests(fabric):
+    async with fabric(nodes=2) as f:
+        first = await f.pod("a")
+        await f.pod("b")
+        await f.network.detach_pod("a")
+        assert await f.blocked("b", "a")
+        assert await f.pod("c") != first
+        await f.network.detach_pod("a")  # again: nothing to do
+
+
+@pytest.mark.kernel
+async def test_a_pod_attached_again_gets_a_new_link(fabric):
+    async with fabric(nodes=2) as f:
+        first = await f.pod("p")
+        os.close(f.netns["p"])
+        second = await f.pod("p")
+        assert second != first
+        assert (await f.ask(f.nodes[1], second)).startswith("p ")
+
+
+@pytest.mark.kernel
+async def test_a_node_claims_another_block_when_the_first_is_full(fabric):
+    async with fabric(nodes=2) as f:
+        control, worker = f.nodes
+        netns = linux.new_netns()
+        ipam = f.network._ipams[0]
+        taken = [ipam.allocate(worker) for _ in range(63)]
+        address = await f.pod("p")
+        assert len(set(taken)) == 63
+        assert f.network.pod_cidrs(worker) == ["10.244.1.0/26", "10.244.1.64/26"]
+        assert address == "10.244.1.65"
+        assert await f.ask(control, "p") == "p 172.18.0.2"
+        os.close(netns)
+
+
+@pytest.mark.kernel
+async def test_a_host_port_leads_to_the_pod_also_from_the_pod_itself(fabric):
+    async with fabric() as f:
+        await f.pod("web", host_ports=[HostPort("TCP", "", 80, 8080)])
+        other = await f.pod("other", 2)
+        assert await f.ask("laptop", "172.18.0.3", 80) == "web 172.18.0.250"
+        assert await f.ask(CONTROL, "172.18.0.3", 80) == "web 172.18.0.2"
+        assert await f.ask(WORKER, "172.18.0.3", 80) == "web 172.18.0.3"
+        assert await f.ask("web", "172.18.0.3", 80) == "web 172.18.0.3"
+        # The other node has masqueraded it, since a node is outside of the pod range.
+        assert other.startswith("10.244.2.")
+        assert await f.ask("other", "172.18.0.3", 80) == "web 172.18.0.4"
+        await f.network.detach_pod("web")
+        assert await f.ask("laptop", "172.18.0.3", 80) == "refused"
+
+
+@pytest.mark.kernel
+async def test_a_pod_may_own_its_namespace_in_a_nested_user_namespace(fabric):
+    async with fabric(nodes=2) as f:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
+            os.write(writer, b".")
+            os.pause() if hasattr(os, "pause") else __import__("signal").pause()
+        os.read(reader, 1)
+        netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        address = (await f.network.attach_pod(node=f.nodes[1], uid="nested", netns=netns))[0]
+        await f.serve(netns, "nested", 8080)
+        assert await f.ask(f.nodes[1], address) == "nested 172.18.0.3"
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        os.close(netns)
+
+
+@pytest.mark.kernel
+async def test_a_removed_node_is_gone_for_the_others(fabric):
+    async with fabric() as f:
+        await f.pod("p", 2)
+        await f.network.remove_node(WORKER2)
+        assert await f.ask(WORKER, "p") == "unreachable"
+        with pytest.raises(ClusterError, match="there is no node"):
+            f.network.node_netns(WORKER2)
+        assert await f.network.add_node(WORKER2) == ["172.18.0.4"]
+        await f.pod("p", 2)
+        assert await f.ask(WORKER, "p") == "p 172.18.0.3"
+
+
+@pytest.mark.kernel
+async def test_a_failed_attach_leaves_nothing_behind(fabric):
+    async with fabric(nodes=2) as f:
+        netns = linux.new_netns()
+        await f.network.attach_pod(node=f.nodes[1], uid="a", netns=netns)
+        with pytest.raises(KernelError, match="add veth pair") as caught:
+            await f.network.attach_pod(node=f.nodes[1], uid="b", netns=netns)
+        assert caught.value.errno == errno.EEXIST
+        assert set(f.network._pods) == {"a"}
+        links = [link.name for link in f.network._nodes[f.nodes[1]].netlink.links()]
+        assert sum(name.startswith("cali") for name in links) == 1
+        os.close(netns)
+
+
+@pytest.mark.kernel
+async def test_many_pods_can_be_attached_at_once(fabric):
+    async with fabric() as f:
+        await asyncio.gather(*(f.pod(f"p{n}", 1 + n % 2) for n in range(20)))
+        answers = await asyncio.gather(*(f.ask("p0", f"p{n}") for n in range(20)))
+        assert [answer.split()[0] for answer in answers] == [f"p{n}" for n in range(20)]
+
+
+@pytest.mark.kernel
+async def test_closing_leaves_no_link_and_no_descriptor():
+    before = len(os.listdir("/proc/self/fd"))
+    network = Network(ClusterConfig())
+    await network.start()
+    for name in ClusterConfig().node_names:
+        await network.add_node(name)
+    await network.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with open("/proc/net/dev") as file:
+        names = {line.split(":")[0].strip() for line in file.readlines()[2:]}
+    assert not {"br0"} & names
+
+
+def test_an_unknown_cni_or_proxy_mode_is_refused_by_name():
+    with pytest.raises(UsageError, match="'weave'"):
+        Network(ClusterConfig(cni="weave"))
+    with pytest.raises(UsageError, match="'ipvs'"):
+        Network(ClusterConfig(proxy_mode="ipvs"))
