@@ -12,6 +12,7 @@ from k8slab.embedded.runtime.spec import ImageNotFoundError
 
 WEB = "k8slab.embedded.apps.web:main"
 DNS = "k8slab.embedded.dns.server:main"
+WORLD = "k8slab.embedded.apps.world:main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,8 @@ CATALOGUE: tuple[Image, ...] = (
 
 _BY_NAME = {image.name: image for image in CATALOGUE}
 
-APPS = tuple(dict.fromkeys(image.app for image in CATALOGUE if image.app))
-"""Every app of the catalogue, for the zygote to import."""
+APPS = (*dict.fromkeys(image.app for image in CATALOGUE if image.app), WORLD)
+"""Every app there is, for the zygote to import."""
 
 
 def normalise(reference: str) -> tuple[str, str]:

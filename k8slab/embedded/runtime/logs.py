@@ -160,7 +160,7 @@ async def _texts(
             rotations, position = log.rotations, 0
         data = await asyncio.to_thread(_read_from, path, position)
         position += len(data)
-        lines = data.splitlines(keepends=True)
+        lines = _lines(data)
         if lines:
             yield b"".join(_text(line, timestamps=options.timestamps) for line in lines)
         elif log.closed:
@@ -182,7 +182,12 @@ def _existing(path: Path) -> tuple[list[bytes], list[bytes]]:
     """Return the complete records of the previous file and of the present one."""
     previous = path.with_name(path.name + ".1")
     before, now = (_read_from(file, 0) if file.exists() else b"" for file in (previous, path))
-    return before.splitlines(keepends=True), now.splitlines(keepends=True)
+    return _lines(before), _lines(now)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Split at line feeds only: a carriage return is part of what was logged."""
+    return [line + b"\n" for line in data.split(b"\n")[:-1]]
 
 
 def _read_from(path: Path, position: int) -> bytes:

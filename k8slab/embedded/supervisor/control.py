@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.config import ClusterConfig, ClusterPaths
 
+DAEMON = "k8slab.embedded.daemon:run"
+"""What runs as the cluster's daemon, with the arguments of `init.run_daemon`."""
 LOG_LINES = 15
 """Lines of the cluster's log that an error shows."""
 LOG_LIMIT = 4 * 1024 * 1024
@@ -172,6 +174,7 @@ def _spawn(config: ClusterConfig, paths: ClusterPaths, starting: int) -> int:
     order = {
         "root": str(paths.root),
         "config": asdict(config),
+        "daemon": DAEMON,
         "report": report_write,
         "starting": starting,
     }

@@ -7,6 +7,7 @@ supervisor goes, in order or not, the daemon is asked to stop, and then everythi
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -60,11 +61,11 @@ def run(
         os._exit(code)
 
 
-def run_daemon(inheritance: Inheritance, zygote: socket.socket, stop: int) -> int:
-    """Be the daemon: import it here, in the child, and run it."""
-    from k8slab.embedded import daemon  # noqa: PLC0415
-
-    daemon.run(
+def run_daemon(name: str, inheritance: Inheritance, zygote: socket.socket, stop: int) -> int:
+    """Be the daemon: import ``module:function`` here, in the child, and call it."""
+    module, _, function = name.partition(":")
+    run = getattr(importlib.import_module(module), function)
+    run(
         inheritance.config,
         api_sockets=inheritance.api_sockets,
         zygote=zygote,

@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ KUBECONFIG_LIMIT = 65_536
 
 
 def main(order: str) -> int:
-    """Be the supervisor. `order` is JSON: ``root``, ``config``, ``report``, ``starting``.
+    """Be the supervisor. `order` is JSON: ``root``, ``config``, ``daemon``, ``report``, ``starting``.
 
     The last two are descriptors: a pipe to the caller and the starting lock.
     """
@@ -48,7 +49,9 @@ def main(order: str) -> int:
     report = Report(wanted["report"], wanted["starting"])
     try:
         config = ClusterConfig(**wanted["config"])
-        return supervise(Supervisor(paths, config, report), init.run_daemon)
+        return supervise(
+            Supervisor(paths, config, report), partial(init.run_daemon, wanted["daemon"])
+        )
     except (K8slabError, OSError) as error:
         report.error(str(error))
         return 1
