@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k8slab.embedded.apiserver import schema, statuses
+from k8slab.embedded.apiserver import protobuf, schema, statuses
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
@@ -53,6 +53,8 @@ def parse(request: Request, media: str) -> Body:
         return parse_json(request.body)
     if media in YAML_TYPES or media.endswith("+yaml"):
         return parse_yaml(request.body)
+    if media == protobuf.MEDIA:
+        return Body(protobuf.decode(request.body))
     raise unsupported(media)
 
 
@@ -64,10 +66,11 @@ def too_large() -> ApiStatusError:
 
 
 def unsupported(media: str) -> ApiStatusError:
-    """Return 415: this server speaks JSON (and YAML), not protobuf."""
+    """Return 415: bodies are JSON, YAML or the API's protobuf."""
     error = statuses.bad_request(
         "the body of the request was in an unknown format - accepted media types include: "
-        f"application/json, application/yaml (it was {media or 'not named'})"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf "
+        f"(it was {media or 'not named'})"
     )
     error.code, error.reason = 415, "UnsupportedMediaType"
     return error

@@ -30,6 +30,7 @@ def _by(key: str, *more: str) -> ListRule:
 
 _NAME = _by("name")
 _TYPE = _by("type")
+_SET = ListRule(is_set=True, strategy="")
 _CONTAINER = {
     "env": _NAME,
     "ports": _by("containerPort", "protocol"),
@@ -52,6 +53,7 @@ _RULES: dict[str, dict[str, ListRule]] = {
         "schedulingGates": _NAME,
         "resourceClaims": ListRule("name", ("name",), strategy="merge,retainKeys"),
         "topologySpreadConstraints": _by("topologyKey", "whenUnsatisfiable"),
+        "evictionResponders": _NAME,
         "volumes": ListRule("name", ("name",), strategy="merge,retainKeys"),
     },
     "Container": _CONTAINER,
@@ -61,8 +63,28 @@ _RULES: dict[str, dict[str, ListRule]] = {
         "conditions": _TYPE,
         "podIPs": _by("ip"),
         "hostIPs": ListRule(merge_key="ip"),
-        "resourceClaimStatuses": _NAME,
+        "resourceClaimStatuses": ListRule("name", ("name",), strategy="merge,retainKeys"),
+        "nodeAllocatableResourceClaimStatuses": _by("resourceClaimName"),
+        "volumeHealth": ListRule(keys=("name",), strategy=""),
     },
+    "ContainerStatus": {
+        "volumeMounts": _by("mountPath"),
+        "allocatedResourcesStatus": _NAME,
+    },
+    "NodeAllocatableResourceClaimStatus": {
+        "containers": _SET,
+        "mapping": _NAME,
+        "overhead": _NAME,
+    },
+    "PodVolumeHealth": {"healthConditions": _by("status", "reason")},
+    "ResourceStatus": {"resources": ListRule(keys=("resourceID",), strategy="")},
+    "VolumeMount": {"bindMountOptions": _SET},
+    "ContainerRestartRuleOnExitCodes": {"values": _SET},
+    "Endpoint": {"addresses": _SET},
+    "NodePodPreemptionPolicy": {"disableResizePreemption": _SET},
+    "JobSchedulingConfiguration": {"resourceClaims": _NAME},
+    "PodFailurePolicyOnExitCodesRequirement": {"values": _SET},
+    "UncountedTerminatedPods": {"succeeded": _SET, "failed": _SET},
     "ServiceSpec": {"ports": _by("port", "protocol")},
     "ServiceStatus": {"conditions": ListRule("type", ("type",))},
     "ServiceAccount": {"secrets": _NAME},
@@ -82,8 +104,9 @@ ATOMIC_TYPES = frozenset(
         "ConfigMapKeySelector",
         "EndpointAddress",
         "EndpointPort",
+        "EvictionResponder",
+        "FileKeySelector",
         "LabelSelector",
-        "LoadBalancerIngress",
         "LocalObjectReference",
         "NodeSelector",
         "NodeSelectorTerm",
@@ -92,11 +115,9 @@ ATOMIC_TYPES = frozenset(
         "OwnerReference",
         "ResourceFieldSelector",
         "RoleRef",
-        "ScopeSelector",
         "SecretKeySelector",
-        "SecretReference",
+        "ServiceBackendPort",
         "Subject",
-        "TypedLocalObjectReference",
     }
 )
 """Structures that server-side apply owns as a whole."""

@@ -40,7 +40,12 @@ META_TYPES = frozenset(
     }
 )
 
+CORE_TYPES = frozenset({"TopologySelectorTerm", "TopologySelectorLabelRequirement"})
+"""Types of core/v1 that only other groups refer to."""
+
 EXTRA_ROOTS = (
+    ("", "v1", "PodTemplate"),
+    ("", "v1", "PersistentVolumeClaim"),
     ("autoscaling", "v1", "Scale"),
     ("policy", "v1", "Eviction"),
     ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -108,7 +113,7 @@ def build() -> dict[str, Any]:
     table: dict[str, Any] = {}
     names: dict[str, str] = {}
     waiting: list[tuple[str, str]] = []
-    for group, version, kind in (*roots, *EXTRA_ROOTS):
+    for group, version, kind in (*EXTRA_ROOTS, *roots):
         model = _root_model(models, group, version, kind)
         names.setdefault(model, _type_name(_package(group, version), kind))
         waiting.append((model, names[model]))
@@ -133,7 +138,9 @@ def _package(group: str, version: str) -> str:
 
 
 def _type_name(package: str, word: str) -> str:
-    return f"{META}.{word}" if word in META_TYPES else f"{package}.{word}"
+    if word in META_TYPES:
+        return f"{META}.{word}"
+    return f"io.k8s.api.core.v1.{word}" if word in CORE_TYPES else f"{package}.{word}"
 
 
 def _type(
