@@ -21,6 +21,25 @@ def cluster_names(
     return [CompletionItem(name) for name in records.names() if name.startswith(incomplete)]
 
 
+def exercise_names(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the labs that there are; where an exercise can be named, a lab's exercises too."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    from k8slab.course import library  # noqa: PLC0415
+    from k8slab.errors import K8slabError  # noqa: PLC0415
+
+    try:
+        names = library.lab_names()
+        if "/" in incomplete and context.info_name in ("check", "hint"):
+            lab = library.find(incomplete.partition("/")[0])
+            names = [f"{lab.name}/{exercise}" for exercise in lab.exercises]
+    except K8slabError:
+        return []  # a shell that completes has no place for an error
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context

@@ -51,31 +51,6 @@ def choose_port(wanted: int | None) -> int:
     )
 
 
-def labs_directory() -> Path:
-    """Return the directory of the labs: ``$K8SLAB_LABS``, ``./labs``, or the checkout's."""
-    named = os.environ.get("K8SLAB_LABS")
-    checkout = Path(__file__).parents[2] / "labs"
-    candidates = [Path(named)] if named else [Path.cwd() / "labs", checkout]
-    for candidate in candidates:
-        if any(candidate.glob("[0-9][0-9]-*/")):
-            return candidate.absolute()
-    raise UsageError(
-        f"there are no labs in {' or '.join(str(c) for c in candidates)}",
-        hint="run it in a clone of the project, or name the directory in K8SLAB_LABS",
-    )
-
-
-def find_notebook(labs: Path, name: str) -> str:
-    """Return the notebook, below `labs`, of the lab that `name` begins (``01`` is enough)."""
-    if not name:
-        return ""
-    found = sorted(labs.glob(f"{name}*/lab.ipynb")) if "/" not in name else []
-    if len(found) != 1:
-        known = ", ".join(sorted(p.parent.name for p in labs.glob("*/lab.ipynb"))) or "none"
-        raise UsageError(f"there is no lab {name!r}", hint=f"labs: {known}")
-    return str(found[0].relative_to(labs))
-
-
 def serve(
     labs: Path,
     *,

@@ -46,6 +46,9 @@ for _command in (
     report.doctor,
     report.images,
     labs.lab,
+    labs.check,
+    labs.hint,
+    labs.progress,
     completion,
 ):
     k8slab.add_command(_command)
