@@ -131,9 +131,9 @@ class Runtime:
         be started.
         """
         image = images.find(spec.image)
-        hostname = self._sandbox(sandbox_uid).hostname
+        hostname = self.sandbox(sandbox_uid).hostname
         program = programs.of_container(image, spec, hostname)
-        given = dict(self._sandbox(sandbox_uid).descriptors())
+        given = dict(self.sandbox(sandbox_uid).descriptors())
         if spec.share_processes_with:
             given["target"] = self.container(spec.share_processes_with).launched.pidfd
         request = StartContainer(
@@ -199,7 +199,7 @@ class Runtime:
 
     async def update_volume(self, sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
         """Change the files of a volume; the pod's processes see all of it or nothing."""
-        self._sandbox(sandbox_uid)
+        self.sandbox(sandbox_uid)
         volumes.update(sandbox_uid, volume, files)
 
     # -- further processes -------------------------------------------------------------
@@ -289,7 +289,8 @@ class Runtime:
 
     # -- inside ------------------------------------------------------------------------
 
-    def _sandbox(self, uid: str) -> Sandbox:
+    def sandbox(self, uid: str) -> Sandbox:
+        """Return the sandbox of a pod; raises `ClusterError` when there is none."""
         try:
             return self._sandboxes[uid]
         except KeyError:
