@@ -61,7 +61,8 @@ class Writer:
     """Empty: the fields' owner is not recorded (controllers in this process)."""
     dry_run: bool = False
     operation: str = "Update"
-    """``Update``, or ``Apply``: then the managed fields are computed already."""
+    managed: tuple[Object, ...] | None = None
+    """The managed fields after a server-side apply, which computes them itself."""
 
 
 INTERNAL = Writer()

@@ -1,1 +1,220 @@
-"""Server-side apply."""
+"""Server-side apply: a manager states the fields that it wants, and owns them (KEP-555).
+
+A field that another manager owns with another value is a conflict, unless ``force`` takes it. A
+field that the manager applied before and no longer states is removed, unless others own it too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver import bodies, eventsview, fieldsets, ownership, statuses
+from k8slab.embedded.apiserver.api import Writer
+from k8slab.embedded.apiserver.fieldsets import ITEM, item_key
+from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
+from k8slab.embedded.apiserver.objectmeta import copy
+from k8slab.embedded.apiserver.schema import type_of, type_of_kind
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.fieldsets import Path, Paths
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.embedded.apiserver.routes import Target
+    from k8slab.embedded.apiserver.schema import Field, Type
+    from k8slab.objects.meta import Object
+
+
+def apply(
+    api: Api, request: Request, target: Target, body: bodies.Body
+) -> tuple[Object, int, list[str]]:
+    """Apply a configuration; returns the object, 201 when it is new, and warnings."""
+    kind = target.kind
+    manager = request.parameter("fieldManager")
+    if not manager:
+        error = statuses.required("fieldManager", "is required for apply patch")
+        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
+    validation = request.parameter("fieldValidation") or "Warn"
+    applied, complaints = bodies.read_object(body, kind, validation=validation)
+    metadata = {**(applied.get("metadata") or {}), "name": target.name}
+    if target.namespace:
+        metadata["namespace"] = target.namespace
+    if metadata.get("managedFields"):
+        raise statuses.bad_request("metadata.managedFields must be nil")
+    version = metadata.pop("resourceVersion", "")
+    applied["metadata"] = metadata
+    if kind.stored_as:
+        applied = eventsview.to_core(applied)
+    dry_run = bool(request.query.get("dryRun"))
+    owner = (manager, target.subresource)
+    schema = type_of_kind(kind)
+    wanted = fieldsets.leaves(applied, schema)
+    live = api.get(kind.resource, target.name, target.namespace)
+    if live is None:
+        if target.subresource:
+            raise statuses.not_found(kind.resource, target.name)
+        entry = ownership.entry_of(kind, owner, "Apply", frozenset(wanted), None)
+        writer = Writer(manager, dry_run=dry_run, managed=(entry,))
+        return api.create(kind.resource, applied, writer=writer, owned=True), 201, complaints
+    entries = _entries(kind, live, wanted, owner, force=request.flag("force"))
+    removed = _removed(live, frozenset(wanted), owner)
+    merged = merge(copy(live), applied, schema)
+    # Items before their fields: an item is found by the fields that are its key.
+    for path in sorted(removed, key=len):
+        _remove(merged, path)
+    if version:
+        merged["metadata"]["resourceVersion"] = version
+    writer = Writer(manager, dry_run=dry_run, managed=tuple(entries))
+    made = api.update(
+        kind.resource, merged, subresource=target.subresource, writer=writer, owned=True
+    )
+    return made, 200, complaints
+
+
+def _entries(
+    kind: Kind, live: Object, wanted: dict[Path, Any], owner: tuple[str, str], *, force: bool
+) -> list[Object]:
+    """Return the managed fields after the apply; 409 when there are conflicts."""
+    schema = type_of_kind(kind)
+    values = fieldsets.leaves(live, schema)
+    differing = frozenset(
+        path
+        for path, value in wanted.items()
+        if value is not ITEM and path in values and values[path] != value
+    )
+    conflicts: list[tuple[Object, Paths]] = []
+    made, mine = [], None
+    for entry in live["metadata"].get("managedFields") or ():
+        if ownership.identity(entry) == (owner[0], "Apply", owner[1]):
+            mine = entry
+            continue
+        clash = ownership.fields_of(entry) & differing
+        if clash:
+            conflicts.append((entry, clash))
+        if kept := ownership.without(entry, clash):
+            made.append(kept)
+    if conflicts and not force:
+        raise _conflict(conflicts)
+    made.insert(0, ownership.entry_of(kind, owner, "Apply", frozenset(wanted), mine))
+    return made
+
+
+def _removed(live: Object, wanted: Paths, owner: tuple[str, str]) -> Paths:
+    before: Paths = frozenset()
+    others: Paths = frozenset()
+    for entry in live["metadata"].get("managedFields") or ():
+        if ownership.identity(entry) == (owner[0], "Apply", owner[1]):
+            before = ownership.fields_of(entry)
+        else:
+            others |= ownership.fields_of(entry)
+    gone = before - wanted
+    return frozenset(
+        path for path in gone if not any(held[: len(path)] == path for held in others | wanted)
+    )
+
+
+def _conflict(conflicts: list[tuple[Object, Paths]]) -> ApiStatusError:
+    causes, parts = [], []
+    for entry, paths in conflicts:
+        shown = sorted(fieldsets.shown(path) for path in paths)
+        who = _who(entry)
+        causes += [
+            {
+                "reason": "FieldManagerConflict",
+                "message": f"conflict with {who}",
+                "field": field,
+            }
+            for field in shown
+        ]
+        if len(shown) == 1:
+            parts.append(f"conflict with {who}: {shown[0]}")
+        else:
+            parts.append(f"conflicts with {who}:\n" + "\n".join(f"- {field}" for field in shown))
+    count = len(causes)
+    return ApiStatusError(
+        f"Apply failed with {count} conflict{'s' if count > 1 else ''}: " + "\n".join(parts),
+        code=409,
+        reason="Conflict",
+        details={"causes": causes},
+    )
+
+
+def _who(entry: Object) -> str:
+    text = f'"{entry.get("manager", "")}"'
+    if entry.get("subresource"):
+        text += f' with subresource "{entry["subresource"]}"'
+    if entry.get("operation") == "Update":
+        text += f" using {entry.get('apiVersion', '')}"
+        if entry.get("time"):
+            text += f" at {entry['time']}"
+    return text
+
+
+# --- merging
+
+
+def merge(live: Any, applied: Object, schema: Type | None) -> Object:
+    """Return `live` (which is consumed) with the applied fields set."""
+    merged: Object = live if isinstance(live, dict) else {}
+    for name, value in applied.items():
+        field = schema.fields.get(name) if schema else None
+        atomic = schema is not None and f"{schema.word}.{name}" in ATOMIC_MAPS
+        merged[name] = value if atomic else _merged(merged.get(name), value, field)
+    return merged
+
+
+def _merged(old: Any, new: Any, field: Field | None) -> Any:
+    if isinstance(new, dict):
+        inner = type_of(field.word) if field and field.is_type and not field.shape else None
+        if inner and inner.word in ATOMIC_TYPES:
+            return new
+        return merge(old, new, inner)
+    rule = field.rule if field else None
+    if not isinstance(new, list) or field is None or rule is None:
+        return new
+    before = old if isinstance(old, list) else []
+    if rule.is_set:
+        return [*before, *(item for item in new if item not in before)]
+    if not rule.keys:
+        return new
+    inner = type_of(field.word) if field.is_type else None
+    held = {item_key(item, rule.keys): item for item in before}
+    made = []
+    for item in new:
+        key = item_key(item, rule.keys)
+        made.append(merge(held.pop(key), item, inner) if key in held else item)
+    return [*made, *held.values()]
+
+
+def _remove(obj: Any, path: Path) -> None:
+    """Remove one field in place; what is not there is no matter."""
+    for step in path[:-1]:
+        obj = _child(obj, step)
+        if obj is None:
+            return
+    last = path[-1]
+    if len(path) > 1 and path[-2].startswith("k:") and last[2:] in orjson.loads(path[-2][2:]):
+        return
+    if isinstance(obj, dict) and last.startswith("f:"):
+        obj.pop(last[2:], None)
+    elif isinstance(obj, list):
+        item = _child(obj, last)
+        if item is not None:
+            obj.remove(item)
+
+
+def _child(obj: Any, step: str) -> Any:
+    if isinstance(obj, dict):
+        return obj.get(step[2:])
+    if not isinstance(obj, list):
+        return None
+    for item in obj:
+        if step.startswith("v:"):
+            if fieldsets.item_value(item) == step[2:]:
+                return item
+        elif isinstance(item, dict) and fieldsets.matches_key(item, step):
+            return item
+    return None

@@ -1,2 +1,327 @@
-def answer(request, kinds):
-    return None
+"""OpenAPI documents of what is served: v3 by group, v2 as one, from the table of kinds and schemas.
+
+kubectl reads them for ``explain``, to learn that the server validates fields (the
+``fieldValidation`` parameter of PATCH), and to merge lists by their keys.
+Source of the extensions: ``api/openapi-spec/README.md`` of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver import gnostic, schema
+from k8slab.embedded.apiserver.http import Response
+from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
+from k8slab.embedded.apiserver.schema_build import META
+from k8slab.embedded.apiserver.views import accepted
+from k8slab.embedded.config import KUBERNETES_MINOR
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind, KindTable
+    from k8slab.embedded.apiserver.schema import Field, Type
+
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.Time"
+
+GNOSTIC_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+GNOSTIC_V3 = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+
+_SCALARS: dict[str, dict[str, Any]] = {
+    QUANTITY: {"type": "string", "description": "A fixed-point number with a suffix, as 100m."},
+    INT_OR_STRING: {
+        "type": "string",
+        "format": "int-or-string",
+        "description": "A whole number or a text.",
+    },
+    TIME: {"type": "string", "format": "date-time", "description": "A time by RFC 3339."},
+}
+
+_WORDS: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer", "format": "int32"},
+    "number": {"type": "number", "format": "double"},
+    "boolean": {"type": "boolean"},
+    "bytes": {"type": "string", "format": "byte"},
+    "object": {"type": "object"},
+}
+
+_REFERENCES = {"quantity": QUANTITY, "intstr": INT_OR_STRING, "time": TIME}
+
+_PATCH_MEDIA = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+
+
+def answer(request: Request, kinds: KindTable) -> Response | None:
+    """Answer a request below ``/openapi``; ``None`` when the path is not one."""
+    path = request.path.rstrip("/")
+    if path == "/openapi/v2":
+        return _v2(request, kinds)
+    if path == "/openapi/v3":
+        return Response(body=orjson.dumps(_index(kinds)))
+    if not path.startswith("/openapi/v3/"):
+        return None
+    wanted = path.removeprefix("/openapi/v3/")
+    found = _places(kinds).get(wanted)
+    return Response(body=_document_v3(kinds, *found)) if found else None
+
+
+def _places(kinds: KindTable) -> dict[str, tuple[str, str]]:
+    places = {}
+    for group, versions in kinds.group_versions().items():
+        for version in versions:
+            place = f"apis/{group}/{version}" if group else f"api/{version}"
+            places[place] = (group, version)
+    return places
+
+
+def _index(kinds: KindTable) -> dict[str, Any]:
+    paths = {}
+    for place, (group, version) in _places(kinds).items():
+        digest = hashlib.sha256(_document_v3(kinds, group, version)).hexdigest().upper()[:32]
+        paths[place] = {"serverRelativeURL": f"/openapi/v3/{place}?hash={digest}"}
+    return {"paths": paths}
+
+
+_documents: dict[tuple[int, int, str], bytes] = {}
+
+
+def _document_v3(kinds: KindTable, group: str, version: str) -> bytes:
+    key = (id(kinds), len(kinds.rows), f"{group}/{version}")
+    if key not in _documents:
+        rows = kinds.in_group(group, version)
+        document = {
+            "openapi": "3.0.0",
+            "info": _info(),
+            "paths": {path: item for kind in rows for path, item in _paths(kind, 3).items()},
+            "components": {"schemas": Schemas("#/components/schemas/").of_kinds(rows)},
+        }
+        _documents[key] = orjson.dumps(document)
+    return _documents[key]
+
+
+def _v2(request: Request, kinds: KindTable) -> Response:
+    key = (id(kinds), len(kinds.rows), "v2")
+    if key not in _documents:
+        rows = list(kinds.rows.values())
+        document = {
+            "swagger": "2.0",
+            "info": _info(),
+            "paths": {path: item for kind in rows for path, item in _paths(kind, 2).items()},
+            "definitions": Schemas("#/definitions/").of_kinds(rows),
+        }
+        _documents[key] = orjson.dumps(document)
+    for media, _ in accepted(request):
+        if "proto-openapi.spec.v2" in media:
+            return Response(body=_gnostic_v2(_documents[key]), content_type=GNOSTIC_V2)
+    return Response(body=_documents[key])
+
+
+@lru_cache(maxsize=2)
+def _gnostic_v2(document: bytes) -> bytes:
+    return gnostic.encode_v2(orjson.loads(document))
+
+
+def _info() -> dict[str, str]:
+    return {"title": "Kubernetes", "version": f"v1.{KUBERNETES_MINOR}.0"}
+
+
+class Schemas:
+    """Collects the schemas that a document needs; `prefix` is where references point."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._v3 = "components" in prefix
+        self._made: dict[str, Any] = {}
+
+    def of_kinds(self, kinds: list[Kind]) -> dict[str, Any]:
+        """Return the schemas of some kinds and of all that they refer to."""
+        for kind in kinds:
+            name = schema.root_name(kind.group, kind.version, kind.kind)
+            if not name:
+                continue
+            self._add(name)
+            gvk = {"group": kind.group, "kind": kind.kind, "version": kind.version}
+            self._made[name]["x-kubernetes-group-version-kind"] = [gvk]
+            if "list" in kind.verbs:
+                self._made[f"{name}List"] = self._list(kind, name)
+        self._add(f"{META}.DeleteOptions")
+        self._add(f"{META}.Status")
+        return dict(sorted(self._made.items()))
+
+    def _list(self, kind: Kind, name: str) -> dict[str, Any]:
+        self._add(f"{META}.ListMeta")
+        gvk = {"group": kind.group, "kind": f"{kind.kind}List", "version": kind.version}
+        return {
+            "description": f"{kind.kind}List is a list of {kind.kind} objects.",
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": self._reference(f"{META}.ListMeta"),
+                "items": {"type": "array", "items": self._reference(name)},
+            },
+            "x-kubernetes-group-version-kind": [gvk],
+        }
+
+    def _add(self, name: str) -> None:
+        if name in self._made:
+            return
+        if name in _SCALARS:
+            self._made[name] = _SCALARS[name]
+            return
+        row = schema.type_of(name)
+        made: dict[str, Any] = {"description": row.description, "type": "object"}
+        self._made[name] = made
+        if row.required:
+            made["required"] = list(row.required)
+        made["properties"] = {key: self._property(field, row) for key, field in row.fields.items()}
+        if row.word in ATOMIC_TYPES:
+            made["x-kubernetes-map-type"] = "atomic"
+
+    def _property(self, field: Field, owner: Type) -> dict[str, Any]:
+        described = field.description
+        if not described and field.is_type:
+            described = schema.type_of(field.word).description
+        one = self._one(field, described="" if field.shape else described)
+        if field.shape == "[":
+            made = {"description": described, "type": "array", "items": one}
+        elif field.shape == "{":
+            made = {"description": described, "type": "object", "additionalProperties": one}
+        else:
+            made = one
+        if f"{owner.word}.{field.name}" in ATOMIC_MAPS:
+            made["x-kubernetes-map-type"] = "atomic"
+        return made | _extensions(field)
+
+    def _one(self, field: Field, *, described: str) -> dict[str, Any]:
+        name = field.word if field.is_type else _REFERENCES.get(field.word, "")
+        if name:
+            return self._reference(name, described)
+        if field.word.startswith("["):
+            return {"type": "array", "items": {"type": "string"}}
+        made = dict(_WORDS[field.word])
+        if field.word == "integer" and field.is_wide:
+            made["format"] = "int64"
+        return {"description": described, **made} if described else made
+
+    def _reference(self, name: str, described: str = "") -> dict[str, Any]:
+        self._add(name)
+        reference = {"$ref": self._prefix + name}
+        made: dict[str, Any] = {"allOf": [reference]} if self._v3 else dict(reference)
+        return {"description": described, **made} if described else made
+
+
+def _extensions(field: Field) -> dict[str, Any]:
+    rule = field.rule
+    if rule is None:
+        return {"x-kubernetes-list-type": "atomic"} if field.shape == "[" else {}
+    made: dict[str, Any] = {}
+    if field.shape == "[":
+        kind = "set" if rule.is_set else "map" if rule.keys else "atomic"
+        made["x-kubernetes-list-type"] = kind
+        if rule.keys:
+            made["x-kubernetes-list-map-keys"] = list(rule.keys)
+    if rule.merge_key:
+        made["x-kubernetes-patch-merge-key"] = rule.merge_key
+    if rule.strategy:
+        made["x-kubernetes-patch-strategy"] = rule.strategy
+    return made
+
+
+# --- paths
+
+
+def _paths(kind: Kind, version: int) -> dict[str, Any]:
+    base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    space = f"{base}/namespaces/{{namespace}}" if kind.namespaced else base
+    made: dict[str, Any] = {}
+    collection: dict[str, Any] = {}
+    for verb, method in (("list", "get"), ("create", "post"), ("deletecollection", "delete")):
+        if verb in kind.verbs:
+            collection[method] = _operation(kind, verb, version)
+    made[f"{space}/{kind.plural}"] = collection
+    if kind.namespaced and "list" in kind.verbs:
+        made[f"{base}/{kind.plural}"] = {"get": _operation(kind, "list", version)}
+    one = {
+        method: _operation(kind, verb, version)
+        for verb, method in (
+            ("get", "get"),
+            ("update", "put"),
+            ("patch", "patch"),
+            ("delete", "delete"),
+        )
+        if verb in kind.verbs
+    }
+    if one:
+        made[f"{space}/{kind.plural}/{{name}}"] = one
+    return made
+
+
+_PARAMETERS = {
+    "create": ("dryRun", "fieldManager", "fieldValidation", "pretty"),
+    "update": ("dryRun", "fieldManager", "fieldValidation", "pretty"),
+    "patch": ("dryRun", "fieldManager", "fieldValidation", "force", "pretty"),
+    "delete": ("dryRun", "gracePeriodSeconds", "propagationPolicy", "pretty"),
+    "list": (
+        "allowWatchBookmarks",
+        "continue",
+        "fieldSelector",
+        "labelSelector",
+        "limit",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "sendInitialEvents",
+        "timeoutSeconds",
+        "watch",
+        "pretty",
+    ),
+    "deletecollection": ("dryRun", "fieldSelector", "labelSelector", "pretty"),
+    "get": ("pretty",),
+}
+
+_PARAMETER_TYPES = {
+    "allowWatchBookmarks": "boolean",
+    "force": "boolean",
+    "gracePeriodSeconds": "integer",
+    "limit": "integer",
+    "sendInitialEvents": "boolean",
+    "timeoutSeconds": "integer",
+    "watch": "boolean",
+}
+
+
+def _operation(kind: Kind, verb: str, version: int) -> dict[str, Any]:
+    gvk = {"group": kind.group, "kind": kind.kind, "version": kind.version}
+    action = {"create": "post", "update": "put"}.get(verb, verb)
+    made: dict[str, Any] = {
+        "operationId": f"{verb}{kind.group.partition('.')[0].title() or 'Core'}"
+        f"{kind.version.title()}{'Namespaced' if kind.namespaced else ''}{kind.kind}",
+        "parameters": [_parameter(name, version) for name in _PARAMETERS[verb]],
+        "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": gvk,
+    }
+    if verb == "patch" and version == 2:
+        made["consumes"] = list(_PATCH_MEDIA)
+    elif verb == "patch":
+        content = {media: {"schema": {"type": "object"}} for media in _PATCH_MEDIA}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def _parameter(name: str, version: int) -> dict[str, Any]:
+    word = _PARAMETER_TYPES.get(name, "string")
+    if version == 2:
+        return {"name": name, "in": "query", "type": word, "uniqueItems": True}
+    return {"name": name, "in": "query", "schema": {"type": word, "uniqueItems": True}}

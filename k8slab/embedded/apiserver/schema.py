@@ -62,6 +62,11 @@ class Field:
         """Say whether `word` names a type."""
         return "." in self.word
 
+    @property
+    def is_wide(self) -> bool:
+        """Say whether an integer has 64 bits."""
+        return self.name in _WIDE
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -220,7 +225,7 @@ def _json_word(value: Any) -> str:
 def _go_type(known: Field) -> str:
     if known.is_type:
         word = "v1." + known.word.rpartition(".")[2]
-    elif known.word == "integer" and known.name in _WIDE:
+    elif known.word == "integer" and known.is_wide:
         word = "int64"
     else:
         word = {"quantity": "resource.Quantity", "time": "v1.Time", "bytes": "[]uint8"}.get(

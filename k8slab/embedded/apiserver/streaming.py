@@ -1,14 +1,17 @@
-"""Hand over what leaves plain request and answer: exec, attach, port-forward, log; the lab group."""
+"""Hand over what leaves plain request and answer: streams of pods, and the lab's group."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.http import Response
+from k8slab.embedded.apiserver.lab import LabGroup
+from k8slab.embedded.apiserver.streams import handlers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    import asyncio
+    from collections.abc import Awaitable
 
     from k8slab.embedded.apiserver.backends import LabBackend, PodBackend
     from k8slab.embedded.apiserver.http import Request
@@ -23,7 +26,7 @@ class Streaming:
 
     def __init__(self, pods: PodBackend, lab: LabBackend) -> None:
         self._pods = pods
-        self._lab = lab
+        self._lab = LabGroup(lab)
 
     def serves(self, target: Target) -> bool:
         """Say whether a target is a stream."""
@@ -31,8 +34,6 @@ class Streaming:
 
     async def answer(self, request: Request, pod: Object, target: Target) -> Response:
         """Serve one stream; after a take-over the answer says so."""
-        from k8slab.embedded.apiserver.streams import handlers
-
         if target.subresource == "log":
             return await self._log(request, pod)
         handler = {
@@ -40,26 +41,21 @@ class Streaming:
             "attach": handlers.handle_attach,
             "portforward": handlers.handle_portforward,
         }[target.subresource]
-        upgrade = handlers.UpgradeRequest(request.headers, request.query, request.take_over)
-        await handler(upgrade, pod, self._pods)
-        # Written only if the handler came back without taking the connection over.
-        raise statuses.bad_request("Upgrade request required")
+        taken: list[bool] = []
+
+        def take_over() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            taken.append(True)
+            return request.take_over()
+
+        await handler(replace(request, take_over=take_over), pod, self._pods)
+        assert taken, "a handler takes the connection over, or raises"
+        return Response(taken_over=True)
 
     async def _log(self, request: Request, pod: Object) -> Response:
-        from k8slab.embedded.apiserver.streams import handlers
-
-        container, options = handlers.log_request(request.query, pod)
-        pieces = self._pods.logs(pod, container, options)
-        # The first piece decides between an error and an answer.
-        first = await anext(pieces, b"")
-        return Response(content_type="text/plain", pieces=_again(first, pieces))
+        container, options = handlers.log_request(request, pod)
+        pieces = await self._pods.logs(pod, container, options)
+        return Response(content_type="text/plain", pieces=pieces)
 
     def lab(self, request: Request) -> Response | Awaitable[Response]:
         """Serve the API group ``lab.k8slab.dev``."""
-        raise statuses.not_found("lab.k8slab.dev", request.path)
-
-
-async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+        return self._lab.answer(request)

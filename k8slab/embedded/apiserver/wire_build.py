@@ -26,9 +26,7 @@ from k8slab.embedded.apiserver.schema_build import META, text
 TABLE = Path(__file__).with_name("wire_table.json")
 
 _STRUCT = re.compile(r"^type (\w+) struct \{$")
-_FIELD = re.compile(
-    r'^\s+(?:(?P<name>\w+)\s+)?(?P<type>[\w.*\[\]]+)\s+`(?P<tags>[^`]*)`'
-)
+_FIELD = re.compile(r"^\s+(?:(?P<name>\w+)\s+)?(?P<type>[\w.*\[\]]+)\s+`(?P<tags>[^`]*)`")
 _JSON = re.compile(r'json:"([^"]*)"')
 _WIRE = re.compile(r'protobuf:"[a-z0-9]+,(\d+),')
 

@@ -1,0 +1,169 @@
+"""The API group ``lab.k8slab.dev/v1``: what only this provider can do.
+
+    POST probes               observe flows from pods, nodes and the world outside
+    GET  denials[?since&watch]  packets that policies dropped
+    POST nodes/NAME/commands  run a command in a node's network namespace
+    GET  cluster              config, capabilities, versions, the world's hosts
+
+Only the administrator may: the server authorizes the path before it comes here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.http import Response
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+    from k8slab.embedded.apiserver.backends import LabBackend
+    from k8slab.embedded.apiserver.http import Request
+    from k8slab.objects.meta import Object
+
+GROUP, VERSION = "lab.k8slab.dev", "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+MAX_FLOWS = 100_000
+MAX_DEADLINE = 600.0
+_RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
+    ("clusters", "cluster", "Cluster", ["get"]),
+    ("denials", "denial", "Denial", ["get", "watch"]),
+    ("nodes", "node", "Node", []),
+    ("nodes/commands", "", "Command", ["create"]),
+    ("probes", "probe", "Probe", ["create"]),
+)
+
+
+class LabGroup:
+    """Answers the requests of the group."""
+
+    def __init__(self, backend: LabBackend) -> None:
+        self._backend = backend
+
+    def answer(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer one request."""
+        parts = [part for part in request.path.split("/") if part][2:]
+        match request.method, parts:
+            case "GET", []:
+                return _json(_group())
+            case "GET", ["v1"]:
+                return _json(_resources())
+            case "GET", ["v1", "cluster"]:
+                return _json(_head("Cluster") | self._backend.cluster())
+            case "GET", ["v1", "denials"]:
+                return self._denials(request)
+            case "POST", ["v1", "probes"]:
+                return self._probe(_body(request))
+            case "POST", ["v1", "nodes", name, "commands"]:
+                return self._command(name, _body(request))
+        raise ApiStatusError(
+            "the server could not find the requested resource", code=404, reason="NotFound"
+        )
+
+    async def _probe(self, body: Object) -> Response:
+        flows = body.get("flows")
+        if not isinstance(flows, list) or not all(isinstance(flow, dict) for flow in flows):
+            raise statuses.bad_request("flows must be a list of objects")
+        if len(flows) > MAX_FLOWS:
+            raise statuses.bad_request(f"at most {MAX_FLOWS} flows in one request")
+        deadline = _seconds(body, 1.0)
+        for number, flow in enumerate(flows):
+            _check_flow(flow, f"flows[{number}]")
+        results = await self._backend.probe(flows, deadline=deadline)
+        return _json(_head("Probe") | {"results": results})
+
+    async def _command(self, node: str, body: Object) -> Response:
+        argv = body.get("argv")
+        if not (isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv)):
+            raise statuses.bad_request("argv must be a list of words, the program first")
+        deadline = _seconds(body, 30.0)
+        answer = await self._backend.run_on_node(node, argv, deadline=deadline)
+        return _json(_head("Command") | answer)
+
+    def _denials(self, request: Request) -> Response:
+        since = request.parameter("since") or "0"
+        if not since.isdecimal():
+            raise statuses.bad_request(f"since: {since!r} is not a number")
+        if request.flag("watch"):
+            return Response(pieces=self._watch(int(since)))
+        return _json(_head("DenialList") | {"items": self._backend.denials(int(since))})
+
+    async def _watch(self, since: int) -> AsyncIterator[bytes]:
+        while True:
+            found = self._backend.denials(since)
+            if found:
+                since = found[-1]["number"]
+                yield b"".join(orjson.dumps(denial) + b"\n" for denial in found)
+            await self._backend.wait_denials(since)
+
+
+def _json(value: Any) -> Response:
+    return Response(body=orjson.dumps(value))
+
+
+def _head(kind: str) -> Object:
+    return {"kind": kind, "apiVersion": API_VERSION}
+
+
+def _body(request: Request) -> Object:
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise statuses.bad_request(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise statuses.bad_request("the body must be an object")
+    return body
+
+
+def _seconds(body: Object, default: float) -> float:
+    value = body.get("deadlineSeconds", default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise statuses.bad_request("deadlineSeconds must be a number above 0")
+    return min(float(value), MAX_DEADLINE)
+
+
+def _check_flow(flow: Object, where: str) -> None:
+    source = flow.get("from")
+    if not isinstance(source, dict) or not ({"pod", "node", "world"} & source.keys()):
+        raise statuses.bad_request(f"{where}.from must name a pod, a node or a part of the world")
+    if not isinstance(flow.get("to"), str) or not flow["to"]:
+        raise statuses.bad_request(f"{where}.to must be an address or a name")
+    port = flow.get("port")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise statuses.bad_request(f"{where}.port must be 1 to 65535")
+    if flow.get("protocol", "TCP") not in ("TCP", "UDP"):
+        raise statuses.bad_request(f"{where}.protocol must be TCP or UDP")
+
+
+def _group() -> Object:
+    version = {"groupVersion": API_VERSION, "version": VERSION}
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": GROUP,
+        "versions": [version],
+        "preferredVersion": version,
+    }
+
+
+def _resources() -> Object:
+    rows = [
+        {
+            "name": name,
+            "singularName": singular,
+            "namespaced": False,
+            "kind": kind,
+            "verbs": verbs,
+        }
+        for name, singular, kind, verbs in _RESOURCES
+    ]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": API_VERSION,
+        "resources": rows,
+    }
