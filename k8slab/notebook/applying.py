@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0) -> View:
     """Apply every object of a text; `seconds` is how long to wait for pods (0: not at all)."""
     objects = manifests.load(text, "cell")
+    if not objects:
+        return View("nothing to apply yet", "<p>nothing to apply yet</p>")
     before = {_identity(obj, namespace): _revision(cluster, obj, namespace) for obj in objects}
     applied = cluster.apply(objects, namespace=namespace)
     note = _wait(cluster, applied, seconds) if seconds else ""

@@ -8,10 +8,9 @@ what a test says about real behaviour is said on the real cluster.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8slab import policy
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, UsageError
@@ -19,7 +18,11 @@ from k8slab.objects import meta, selectors
 from k8slab.policy import Flow, Party
 from k8slab.programs import Completed
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 Object = dict[str, Any]
+Objects = list[Object]
 
 PLURALS = {
     "Namespace": "namespaces",
@@ -71,7 +74,7 @@ class FakeCluster:
         space = "" if plural in GLOBAL else namespace or "default"
         return self._objects.get(plural, {}).get((space, name))
 
-    def list(self, resource: str, namespace: str = "", *, selector: str = "") -> list[Object]:
+    def list(self, resource: str, namespace: str = "", *, selector: str = "") -> Objects:
         """Return the objects of a namespace, or all."""
         wanted = selectors.from_text(selector)
         found = self._objects.get(resource, {}).values()
@@ -82,7 +85,7 @@ class FakeCluster:
             and wanted.matches(meta.labels_of(obj))
         ]
 
-    def apply(self, objects: Sequence[Object], *, namespace: str = "") -> list[Object]:
+    def apply(self, objects: Sequence[Object], *, namespace: str = "") -> Objects:
         """Put objects; pods run at once, Deployments get their pods."""
         return [self._apply(copy.deepcopy(obj), namespace) for obj in objects]
 
@@ -101,7 +104,7 @@ class FakeCluster:
     def wait(
         self, resource: str, name: str = "", namespace: str = "", *, until: str = "ready",
         deadline: float = 60.0,
-    ) -> list[Object]:  # fmt: skip
+    ) -> Objects:  # fmt: skip
         """Return at once: what is there is ready."""
         found = self.get(resource, name, namespace)
         if until == "delete":

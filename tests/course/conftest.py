@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import Journal, Session, load
+from k8slab.testing.fake import FakeCluster
+
+DATA = Path(__file__).parents[1] / "data" / "solutions"
+
+
+@pytest.fixture
+def session(tmp_path):
+    lab = load(DATA / "90-example")
+    return Session(lab, FakeCluster(), Journal(tmp_path / "home" / "progress.sqlite"))

@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from k8slab.course import load
+from k8slab.errors import K8slabError
+
+MINIMAL = {
+    "lab": "91-x",
+    "title": "X",
+    "exercises": [
+        {
+            "id": "a",
+            "title": "A",
+            "task": "do",
+            "flows": [{"from": "a", "to": "b", "port": 80, "want": "open"}],
+        }
+    ],
+    "predictions": [
+        {"id": "p", "question": "?", "choices": {"open": "yes", "silent": "no"}, "key": "open"}
+    ],
+}
+
+
+def write(tmp_path, change):
+    data = yaml.safe_load(yaml.safe_dump(MINIMAL))
+    change(data)
+    (tmp_path / "exercises.yaml").write_text(yaml.safe_dump(data))
+    return tmp_path
+
+
+def test_a_minimal_lab_is_read(tmp_path):
+    lab = load(write(tmp_path, lambda data: None))
+    exercise = lab.exercise("a")
+    assert exercise.namespace == "lab91-a"
+    assert str(exercise.wishes.wants[0].flow) == "lab91-a/a -> lab91-a/b port 80/TCP"
+
+
+def first(data):
+    return data["exercises"][0]
+
+
+FAULTS = {
+    "an unknown field": (
+        lambda d: first(d).update(flow=[]),
+        "exercise a: unknown field 'flow'\n  allowed are checks, claims, flows",
+    ),
+    "a missing field": (lambda d: first(d).pop("task"), "exercise a: field 'task' is missing"),
+    "a wrong type": (
+        lambda d: first(d).update(points="two"),
+        "exercise a: field 'points' must be a whole number or a number, not text",
+    ),
+    "a wish that does not exist": (
+        lambda d: first(d)["flows"][0].update(want="closed"),
+        "exercise a, flow 1: field 'want' is 'closed'; allowed are open, refused, silent",
+    ),
+    "a port out of range": (
+        lambda d: first(d)["flows"][0].update(port=0),
+        "exercise a, flow 1: port 0 is not between 1 and 65535",
+    ),
+    "a party that cannot be read": (
+        lambda d: first(d)["flows"][0].update({"from": "a/b/c/d"}),
+        "exercise a, flow 1: cannot read 'a/b/c/d'",
+    ),
+    "a check that does not exist": (
+        lambda d: first(d).update(checks=[{"check": "magic"}]),
+        "exercise a, check 1: field 'check' is 'magic'\n  allowed are field, answer, dns, http",
+    ),
+    "a check without its fields": (
+        lambda d: first(d).update(checks=[{"check": "http", "from": "a"}]),
+        "exercise a, check 1: field 'url' is missing",
+    ),
+    "a field check that compares nothing": (
+        lambda d: first(d).update(checks=[{"check": "field", "object": "pods/a", "path": "x"}]),
+        "exercise a, check 1: needs one of equals",
+    ),
+    "an id with capitals": (
+        lambda d: first(d).update(id="A"),
+        "exercise A: field 'id' may hold lower-case letters",
+    ),
+    "an id twice": (lambda d: d["exercises"].append(first(d)), "the id 'a' stands twice"),
+    "nothing wanted": (lambda d: first(d).pop("flows"), "exercise a: wants nothing"),
+    "a manifest that is not there": (
+        lambda d: first(d).update(setup=["no.yaml"]),
+        "exercise a: field 'setup': there is no file",
+    ),
+    "a key that is no choice": (
+        lambda d: d["predictions"][0].update(key="maybe"),
+        "prediction p: field 'key' is 'maybe'\n  allowed are open, silent",
+    ),
+    "a reason that is not there": (
+        lambda d: d["predictions"][0].update(reasons={"a": "b"}),
+        "prediction p: field 'reason' is None",
+    ),
+    "an exercise that is not there": (
+        lambda d: d["predictions"][0].update(exercise="z"),
+        "prediction p: field 'exercise': there is no exercise 'z'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_said_with_file_exercise_and_field(name, tmp_path):
+    change, message = FAULTS[name]
+    with pytest.raises(K8slabError) as error:
+        load(write(tmp_path, change))
+    assert message in str(error.value)
+    assert "exercises.yaml" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(K8slabError, match=r"exercises\.yaml: cannot read it"):
+        load(Path(tmp_path))
