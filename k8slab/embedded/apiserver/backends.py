@@ -72,8 +72,8 @@ class PodBackend(Protocol):
     async def attach(self, pod: Object, container: str, *, tty: bool, stdin: bool) -> Process:
         """Hold the streams of a container's first process."""
 
-    def logs(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
-        """Return the wanted part of a log, in pieces; raise before the first piece."""
+    async def logs(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Return the wanted part of a log, in pieces; what is wrong is raised here."""
 
     async def connect(
         self, pod: Object, port: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.http import Response
@@ -10,7 +9,6 @@ from k8slab.embedded.apiserver.lab import LabGroup
 from k8slab.embedded.apiserver.streams import handlers
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable
 
     from k8slab.embedded.apiserver.backends import LabBackend, PodBackend
@@ -41,15 +39,8 @@ class Streaming:
             "attach": handlers.handle_attach,
             "portforward": handlers.handle_portforward,
         }[target.subresource]
-        taken: list[bool] = []
-
-        def take_over() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            taken.append(True)
-            return request.take_over()
-
-        await handler(replace(request, take_over=take_over), pod, self._pods)
-        assert taken, "a handler takes the connection over, or raises"
-        return Response(taken_over=True)
+        await handler(request, pod, self._pods)
+        return Response()  # not written: the handler has taken the connection over
 
     async def _log(self, request: Request, pod: Object) -> Response:
         container, options = handlers.log_request(request, pod)

@@ -1,0 +1,311 @@
+"""`LabBackend`: probes, denials, commands on nodes, and what this cluster is.
+
+Probes run on worker threads (see `exchanges`); here flows become exchanges and results
+become outcomes. Every packet that a policy dropped passes through `denied`: it is kept
+under a number for who watches denials, and shown to the probes that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.config import KUBERNETES_MINOR, WORLD_HOSTS
+from k8slab.embedded.daemon.exchanges import Exchange, Ports, Result, Run
+from k8slab.embedded.daemon.names import Answer, Lookup, ResolvConf, resolve
+from k8slab.errors import ClusterError, ProbeError
+from k8slab.objects.meta import name_of, namespace_of, uid_of
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.network.model import Denial
+    from k8slab.embedded.network.network import Network
+    from k8slab.embedded.runtime.runtime import Runtime
+    from k8slab.objects.meta import Object
+
+CAPABILITIES = ("probe", "nodes", "denials", "world")
+KEPT_DENIALS = 10_000
+NAME_SECONDS = 2.0
+"""How long one DNS question may take, when the probe's own deadline is shorter."""
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where flows come from; `netns` is a copy that belongs to the probe."""
+
+    key: str
+    netns: int
+    resolv_conf: str
+
+
+class Lab:
+    """What only this provider can do."""
+
+    def __init__(self, api: Api, network: Network, runtime: Runtime, config: ClusterConfig) -> None:
+        self.kubelets: Kubelets | None = None
+        """Set once there are any; before, no pod can be a source."""
+        self._api = api
+        self._network = network
+        self._runtime = runtime
+        self._config = config
+        self._denials: deque[Object] = deque(maxlen=KEPT_DENIALS)
+        self._number = 0
+        self._more = asyncio.Event()
+        self._runs: set[Run] = set()
+        self._ports = Ports()
+        self._workers = ThreadPoolExecutor(_THREADS, thread_name_prefix="probe")
+
+    def close(self) -> None:
+        """Let the worker threads go."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    # denials
+
+    def denied(self, denial: Denial) -> None:
+        """Learn that a policy dropped a packet."""
+        for run in self._runs:
+            run.deny(denial)
+        self._number += 1
+        self._denials.append({"number": self._number, **self._shown(denial)})
+        self._more.set()
+        self._more = asyncio.Event()
+
+    def _shown(self, denial: Denial) -> Object:
+        pod = self._pod_by_uid(denial.pod_uid)
+        shown: Object = asdict(denial)
+        shown["pod"] = {"namespace": namespace_of(pod), "name": name_of(pod)} if pod else None
+        return shown
+
+    def _pod_by_uid(self, uid: str) -> Object | None:
+        return next((pod for pod in self._api.list("pods") if uid_of(pod) == uid), None)
+
+    def denials(self, since: int) -> list[Object]:
+        """Return the packets that policies dropped after the one numbered `since`."""
+        return [denial for denial in self._denials if denial["number"] > since]
+
+    async def wait_denials(self, since: int) -> None:
+        """Return when there is a denial after the one numbered `since`."""
+        while self._number <= since:
+            await self._more.wait()
+
+    # commands
+
+    async def run_on_node(self, node: str, argv: list[str], *, deadline: float) -> Object:
+        """Run a command in a node's network namespace."""
+        try:
+            netns = self._network.node_netns(node)
+        except ClusterError as error:
+            raise statuses.not_found("nodes", node) from error
+        try:
+            done = await self._runtime.run_in_netns(netns, argv, hostname=node, deadline=deadline)
+        except ClusterError as error:
+            raise statuses.bad_request(error.message) from error
+        return {
+            "code": done.code,
+            "stdout": done.stdout.decode(errors="replace"),
+            "stderr": done.stderr.decode(errors="replace"),
+        }
+
+    # about
+
+    def cluster(self) -> Object:
+        """Return what this cluster is and what it can do."""
+        return {
+            "name": self._config.name,
+            "config": asdict(self._config),
+            "capabilities": list(CAPABILITIES),
+            "versions": {
+                "k8slab": __version__,
+                "kubernetes": f"v1.{KUBERNETES_MINOR}.0",
+                "kernel": platform.release(),
+                "python": platform.python_version(),
+            },
+            "world": [asdict(host) for host in WORLD_HOSTS],
+            "lostDenials": self._network.lost_denials,
+        }
+
+    # probes
+
+    async def probe(self, flows: list[Object], *, deadline: float) -> list[Object]:
+        """Observe flows; one result for each, in their order."""
+        with ExitStack() as stack:
+            sources, problems = self._sources(flows, stack)
+            addresses, unresolved = await self._addresses(flows, sources, deadline)
+            chosen = [index for index in range(len(flows)) if index in addresses]
+            exchanges = [
+                _exchange(flows[index], sources[_key(flows[index])], addresses[index])
+                for index in chosen
+            ]
+            found = await self._run(exchanges, deadline)
+        results: dict[int, Object] = {
+            index: self._result(result, addresses[index])
+            for index, result in zip(chosen, found, strict=True)
+        }
+        for index, flow in enumerate(flows):
+            if problem := problems.get(_key(flow)):
+                results[index] = _told("failed", problem)
+            elif answer := unresolved.get(index):
+                results[index] = self._unresolved(answer)
+        return [results[index] for index in range(len(flows))]
+
+    async def _run(self, exchanges: list[Exchange], deadline: float) -> list[Result]:
+        if not exchanges:
+            return []
+        run = Run(exchanges, deadline, self._ports)
+        self._runs.add(run)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._workers, run.run)
+        finally:
+            self._runs.discard(run)
+            run.close()
+
+    def _sources(
+        self, flows: Sequence[Object], stack: ExitStack
+    ) -> tuple[dict[str, Source], dict[str, str]]:
+        """Open each source's namespace once; say what is wrong with those that have none."""
+        sources: dict[str, Source] = {}
+        problems: dict[str, str] = {}
+        for flow in flows:
+            key = _key(flow)
+            if key in sources or key in problems:
+                continue
+            try:
+                netns, conf = self._source(flow["from"])
+            except (ProbeError, ClusterError) as error:
+                problems[key] = error.message
+                continue
+            copy = os.dup(netns)  # a pod that goes meanwhile closes its own
+            stack.callback(os.close, copy)
+            sources[key] = Source(key, copy, conf)
+        return sources, problems
+
+    def _source(self, where: Object) -> tuple[int, str]:
+        if pod_name := where.get("pod"):
+            namespace = where.get("namespace") or "default"
+            pod = self._api.get("pods", pod_name, namespace)
+            if pod is None:
+                raise ProbeError(f"there is no pod {namespace}/{pod_name}")
+            netns = self.kubelets.pod_netns(pod) if self.kubelets else None
+            if netns is None:
+                raise ProbeError(f"the pod {namespace}/{pod_name} is not running")
+            return netns, self._resolv_conf(pod)
+        if node := where.get("node"):
+            return self._network.node_netns(node), _conf([_router(self._config)])
+        world = str(where.get("world"))
+        if world not in self._network.world:
+            known = ", ".join(self._network.world)
+            raise ProbeError(f"there is no part of the world {world!r}, only {known}")
+        servers = [
+            host.address for host in WORLD_HOSTS if (host.network, host.role) == (world, "dns")
+        ]
+        return self._network.world[world], _conf(servers or [_router(self._config)])
+
+    def _resolv_conf(self, pod: Object) -> str:
+        """Return the pod's resolv.conf as its first running container sees it now."""
+        for container in pod["spec"]["containers"]:
+            info = self.kubelets.container(pod, container["name"]) if self.kubelets else None
+            if info and info.running:
+                with suppress(ClusterError, OSError):
+                    pid = self._runtime.container(info.id).pid
+                    return Path(f"/proc/{pid}/root/etc/resolv.conf").read_text(encoding="utf-8")
+        return ""
+
+    async def _addresses(
+        self, flows: Sequence[Object], sources: dict[str, Source], deadline: float
+    ) -> tuple[dict[int, str], dict[int, Answer]]:
+        """Return the address of each flow's destination, or why it has none."""
+        addresses: dict[int, str] = {}
+        asked: dict[tuple[str, str], list[int]] = {}
+        for index, flow in enumerate(flows):
+            if _key(flow) not in sources:
+                continue
+            try:
+                addresses[index] = str(ip_address(flow["to"]))
+            except ValueError:
+                asked.setdefault((_key(flow), flow["to"]), []).append(index)
+        unresolved: dict[int, Answer] = {}
+        if not asked:
+            return addresses, unresolved
+        lookups = [
+            Lookup(sources[key].netns, key, ResolvConf.parse(sources[key].resolv_conf), name)
+            for key, name in asked
+        ]
+        for answer, indexes in zip(
+            await self.resolve(lookups, max(deadline, NAME_SECONDS)), asked.values(), strict=True
+        ):
+            for index in indexes:
+                if answer.addresses:
+                    addresses[index] = answer.addresses[0]
+                else:
+                    unresolved[index] = answer
+        return addresses, unresolved
+
+    async def resolve(self, lookups: list[Lookup], deadline: float) -> list[Answer]:
+        """Look names up; each question may take `deadline` seconds."""
+        loop = asyncio.get_running_loop()
+
+        def exchange(exchanges: list[Exchange]) -> list[Result]:
+            running = self._run(exchanges, deadline)
+            return asyncio.run_coroutine_threadsafe(running, loop).result()
+
+        return await asyncio.to_thread(resolve, lookups, exchange)
+
+    def _result(self, result: Result, address: str) -> Object:
+        denial = self._shown(result.denial) if result.denial else None
+        return _told(
+            result.outcome,
+            result.detail,
+            seconds=round(result.seconds, 6),
+            address=address,
+            denial=denial,
+        )
+
+    def _unresolved(self, answer: Answer) -> Object:
+        denial = answer.result.denial if answer.result else None
+        return _told("unresolved", answer.problem, denial=self._shown(denial) if denial else None)
+
+
+def _told(outcome: str, detail: str, **more: Any) -> Object:
+    empty: Object = {"seconds": 0.0, "address": "", "denial": None}
+    return {"outcome": outcome, "detail": detail, **empty, **more}
+
+
+def _key(flow: Object) -> str:
+    """Name a flow's source."""
+    where = flow["from"]
+    if where.get("pod"):
+        return f"pod {where.get('namespace') or 'default'}/{where['pod']}"
+    return f"node {where['node']}" if where.get("node") else f"world {where.get('world')}"
+
+
+def _exchange(flow: Object, source: Source, address: str) -> Exchange:
+    return Exchange(
+        netns=source.netns,
+        source=source.key,
+        address=address,
+        port=flow["port"],
+        protocol=flow.get("protocol") or "TCP",
+    )
+
+
+def _router(config: ClusterConfig) -> str:
+    """Return the address of the router, which is the nodes' name server."""
+    return str(ip_network(config.node_cidrs[0])[1])
+
+
+def _conf(servers: Sequence[str]) -> str:
+    return "".join(f"nameserver {server}\n" for server in servers)

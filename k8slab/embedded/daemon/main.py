@@ -1,0 +1,247 @@
+"""Put the rooms together, say how the start goes, serve until told to stop.
+
+    keys, store  ->  network, runtime, world  ->  controllers, API  ->  names  ->  ready
+
+What does not depend on each other runs side by side. The start is over when every node is
+Ready and the cluster's DNS address has answered a question from a node. The end is short:
+the API stops answering and the store is closed; everything else (pods, namespaces,
+rules) goes with PID 1, which ends when this process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from contextlib import contextmanager, suppress
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from k8slab.embedded import linux
+from k8slab.embedded.apiserver import pki
+from k8slab.embedded.apiserver.api import Api
+from k8slab.embedded.apiserver.server import Server, serve
+from k8slab.embedded.apiserver.store import Store
+from k8slab.embedded.config import CLUSTER_DOMAIN, INSIDE
+from k8slab.embedded.controllers import bootstrap
+from k8slab.embedded.controllers.start import Controllers, start
+from k8slab.embedded.daemon.lab import Lab
+from k8slab.embedded.daemon.names import Lookup, ResolvConf
+from k8slab.embedded.daemon.pods import RuntimePods
+from k8slab.embedded.network.network import Network
+from k8slab.embedded.runtime.images import WORLD
+from k8slab.embedded.runtime.runtime import Runtime
+from k8slab.errors import K8slabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from k8slab.embedded.config import ClusterConfig
+
+log = logging.getLogger(__name__)
+
+DNS_SECONDS = 10.0
+"""How long cluster DNS may take to answer before the start goes on without it."""
+DNS_ATTEMPT_SECONDS = 0.25
+API_PORT = 6443
+
+
+def run(
+    config: ClusterConfig,
+    *,
+    api_sockets: list[socket.socket],
+    zygote: socket.socket,
+    progress: int,
+    stop: int,
+) -> int:
+    """Be the daemon until `stop` is closed or SIGTERM comes; return the exit code.
+
+    Everything of the cluster is below `INSIDE`. `progress` gets JSON lines: steps, then
+    ``{"ready": true, ...}`` or ``{"error": ...}``.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    loop = asyncio.new_event_loop()
+    daemon = Daemon(config, zygote, Progress(progress))
+    # The loop is not closed afterwards: what still runs on it ends with the process.
+    return loop.run_until_complete(daemon.run(api_sockets, stop))
+
+
+class Progress:
+    """JSON lines about the start."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._began = time.monotonic()
+
+    def tell(self, **line: object) -> None:
+        """Write one line; fine when nobody reads any more."""
+        with suppress(BrokenPipeError):
+            os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Tell how long the body took."""
+        began = time.monotonic()
+        yield
+        self.tell(step=name, done=True, seconds=round(time.monotonic() - began, 4))
+
+    def ready(self, **more: object) -> None:
+        """Say that the cluster is ready, and close."""
+        self.tell(ready=True, seconds=round(time.monotonic() - self._began, 4), **more)
+        os.close(self._descriptor)
+
+
+class Daemon:
+    """The rooms of one running cluster."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        zygote: socket.socket,
+        progress: Progress,
+        inside: Path = INSIDE,
+    ) -> None:
+        self.config = config
+        self.progress = progress
+        self.inside = inside
+        self.network = Network(config)
+        self.runtime = Runtime(zygote, inside)
+        self.server: Server | None = None
+        self.store: Store | None = None
+
+    async def run(self, api_sockets: list[socket.socket], stop: int) -> int:
+        """Start, wait for the end, stop."""
+        ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        loop.add_reader(stop, ending.set)
+        starting = asyncio.create_task(self.start(api_sockets))
+        waiting = asyncio.create_task(ending.wait())
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and (error := starting.exception()):
+            log.error("the cluster did not start", exc_info=error)
+            self.progress.tell(error=str(error) if isinstance(error, K8slabError) else repr(error))
+            return 1
+        await waiting
+        loop.remove_reader(stop)
+        starting.cancel()
+        await self.close()
+        return 0
+
+    async def close(self) -> None:
+        """Stop answering and close the store."""
+        if self.server:
+            await self.server.close()
+        if self.store:
+            self.store.close()
+
+    async def start(self, api_sockets: list[socket.socket]) -> None:
+        """Bring everything up and say that it is ready."""
+        step = self.progress.step
+        keys = self.inside / "pki"
+        await asyncio.to_thread(pki.ensure_pki, keys, self.config)
+        self._write_kubeconfig(keys)
+        with step("store"):
+            self.store = Store(self.inside / "store.sqlite")
+            api = Api(self.store, self.config)
+        with step("network"):
+            await asyncio.gather(self.network.start(), self.runtime.start())
+        world = asyncio.create_task(self._start_world())
+        lab = Lab(api, self.network, self.runtime, self.config)
+        self.network.on_denial = lab.denied
+        with step("controllers"):
+            controllers = await start(
+                api,
+                self.network,
+                self.runtime,
+                self.config,
+                inside=self.inside,
+                node_dns=self._routers(),
+            )
+        lab.kubelets = controllers.kubelets
+        with step("api"):
+            self.server = await serve(
+                api,
+                config=self.config,
+                pki_directory=keys,
+                sockets=[*api_sockets, self._inner_socket()],
+                pods=RuntimePods(self.runtime, controllers.kubelets),
+                lab=lab,
+            )
+        with step("world"):
+            await world
+        with step("dns"):
+            answered = await self._names_resolve(controllers, lab)
+        gc.collect()
+        gc.freeze()  # what is here now stays: later collections need not look at it
+        self.progress.ready(nodes=self.config.node_names, dns=answered)
+
+    def _write_kubeconfig(self, keys: Path) -> None:
+        server = f"https://127.0.0.1:{self.config.api_port}"
+        path = self.inside / "kubeconfig"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(pki.kubeconfig_text(keys, f"k8slab-{self.config.name}", server))
+
+    def _routers(self) -> list[str]:
+        """Return the router's addresses: it is the nodes' name server."""
+        return [str(ip_network(cidr)[1]) for cidr in self.config.node_cidrs]
+
+    def _inner_socket(self) -> socket.socket:
+        """Listen on the control plane, where the Service default/kubernetes leads to."""
+        with linux.in_netns(self.network.node_netns(self.config.node_names[0])):
+            return socket.create_server(
+                ("::", API_PORT), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512
+            )
+
+    async def _start_world(self) -> None:
+        """Start the internet and the corporate network; pods trust its certificates."""
+        from k8slab.embedded.apps import world_certificates as certificates  # noqa: PLC0415
+
+        files = await asyncio.to_thread(certificates.make_world_certificates, self.inside / "world")
+        self.runtime.trust_certificates(files[certificates.CA])
+        places = {"--cert": certificates.CERTIFICATE, "--key": certificates.KEY}
+        argv = [word for option, name in places.items() for word in (option, f"/etc/world/{name}")]
+        argv += [word for router in self._routers() for word in ("--resolver", router)]
+        router = linux.open_netns()
+        try:
+            await self.runtime.start_app(
+                WORLD,
+                argv,
+                netns={**self.network.world, "router": router},
+                files={f"/etc/world/{name}": files[name] for name in places.values()},
+            )
+        finally:
+            os.close(router)
+
+    async def _names_resolve(self, controllers: Controllers, lab: Lab) -> bool:
+        """Return once cluster DNS answers a node; False when it does not in time."""
+        netns = self.network.node_netns(self.config.node_names[0])
+        servers = tuple(bootstrap.dns_addresses(self.config))
+        name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}."
+        lookup = Lookup(netns, "daemon", ResolvConf(servers), name)
+        end = time.monotonic() + DNS_SECONDS
+        if not await controllers.pods_ready(
+            "kube-system", bootstrap.DNS_LABELS, deadline=DNS_SECONDS
+        ):
+            return False
+        while time.monotonic() < end:
+            [answer] = await lab.resolve([lookup], DNS_ATTEMPT_SECONDS)
+            if answer.addresses:
+                return True
+        return False
