@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -81,8 +82,7 @@ def enter_namespaces():
         ("uid_map", f"0 {uid} 1"),
         ("gid_map", f"0 {gid} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(text)
+        Path("/proc/self", name).write_text(text)
 
 
 class Fabric:
@@ -95,8 +95,13 @@ class Fabric:
         self.netns = {}
         self.address = {}
         self.denials = []
-        self.network.on_denial = self.denials.append
+        self.network.on_denial = self._on_denial
+        self._news = asyncio.Event()
         self._servers = []
+
+    def _on_denial(self, denial):
+        self.denials.append(denial)
+        self._news.set()
 
     async def pod(self, name, node=1, *, serve=(8080,), udp=(), **more):
         """Attach a pod on the n-th node; it answers with its name and the client's address."""
@@ -191,9 +196,8 @@ class Fabric:
                 for denial in self.denials:
                     if all(getattr(denial, k) == v for k, v in wanted.items()):
                         return denial
-                seen = len(self.denials)
-                while len(self.denials) == seen:
-                    await asyncio.sleep(0.001)
+                self._news.clear()
+                await self._news.wait()
 
     def rules(self, node, table):
         """Return what the kernel of a node says it has."""
