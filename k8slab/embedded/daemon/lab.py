@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.controllers.kubelet.kubelets import Kubelets
     from k8slab.embedded.network.model import Denial
     from k8slab.embedded.network.network import Network
     from k8slab.embedded.runtime.runtime import Runtime
