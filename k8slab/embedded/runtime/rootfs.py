@@ -8,11 +8,14 @@ from, so what is read-only there can never be made writable here (mount_namespac
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
+from k8slab.embedded.runtime import capture
 
 if TYPE_CHECKING:
     from k8slab.embedded.runtime.messages import Bind, RootPlan
@@ -24,12 +27,20 @@ RUN = Path("/run/k8slab")
 CERTIFICATES = RUN / "certificates"
 """Bound to /etc/ssl/certs: the machine's trusted certificates and the world's."""
 
+PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAM_DIRECTORIES = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+SHIM = RUN / "tcpdump"
+"""Stands in for tcpdump where the cluster has a single id; see `capture`."""
+PYTHON = "/opt/k8slab/python"
+"""The Python that runs k8slab, for the shim, where it is not among the programs."""
+
 _ETC_BINDS = ("alternatives", "iproute2", "ld.so.cache", "terminfo")
 _ETC_COPIES = ("protocols", "services", "ethertypes", "inputrc", "ld.so.conf", "ssl/openssl.cnf")
 _ETC = {
-    "passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    "group": b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+    "passwd": b"root:x:0:0:root:/root:/bin/sh\n"
+    b"tcpdump:x:100:100:tcpdump drops to this user:/:/usr/sbin/nologin\n"
+    b"nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+    "group": b"root:x:0:\ntty:x:5:\ntcpdump:x:100:\nnogroup:x:65534:\n",
     "nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n"
     b"protocols: files\nservices: files\n",
     "hosts": b"127.0.0.1\tlocalhost\n",
@@ -65,7 +76,7 @@ def build(plan: RootPlan, hostname: str) -> None:
         os.mkdir(name, 0o755)
     for name in ("tmp", "var/tmp"):
         os.chmod(name, _OPEN)
-    os.symlink("/run", "var/run")
+    os.symlink("../run", "var/run")  # relative: it is followed before this is the root
     _programs(tools=plan.tools)
     _etc(plan, hostname)
     _devices()
@@ -93,6 +104,27 @@ def _programs(*, tools: bool) -> None:
         elif os.path.isdir(f"/{name}"):
             os.mkdir(name)
             linux.mount(f"/{name}", name, flags=linux.MS_BIND | linux.MS_REC)
+
+    if SHIM.exists() and (tcpdump := shutil.which("tcpdump", path=PROGRAM_PATH)):
+        os.mkdir("opt/k8slab")
+        _bind(tcpdump, capture.REAL.lstrip("/"))
+        if not sys.base_prefix.startswith("/usr"):
+            _bind(sys.base_prefix, PYTHON.lstrip("/"))
+        linux.mount(str(SHIM), tcpdump.lstrip("/"), flags=linux.MS_BIND)
+
+
+def install_shim() -> None:
+    """Put the stand-in for tcpdump where containers bind it from, if one is needed here."""
+    with open("/proc/self/gid_map", encoding="ascii") as file:
+        single = sum(int(line.split()[2]) for line in file) == 1
+    if not single:
+        return
+    interpreter = os.path.realpath(sys.executable)
+    if not sys.base_prefix.startswith("/usr"):
+        interpreter = f"{PYTHON}/{os.path.relpath(interpreter, os.path.realpath(sys.base_prefix))}"
+    source = Path(capture.__file__).read_text(encoding="utf-8")
+    SHIM.write_text(f"#!{interpreter} -ISE\n{source}", encoding="utf-8")
+    SHIM.chmod(0o755)
 
 
 def _etc(plan: RootPlan, hostname: str) -> None:
