@@ -33,6 +33,10 @@ class K8slabError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone in a notebook: IPython asks an exception for its traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(K8slabError):
     """The caller asked for something that cannot be."""

@@ -1,11 +1,11 @@
-"""``%%apply`` and ``%kubectl``, and errors of ours as a message instead of a traceback."""
+"""``%%apply`` and ``%kubectl``."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from k8slab.errors import K8slabError, UsageError
+from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
     from k8slab.notebook.face import Face
@@ -34,7 +34,6 @@ def register(face: Face) -> None:
 
     shell.register_magic_function(apply, "cell", "apply")
     shell.register_magic_function(kubectl, "line_cell", "kubectl")
-    shell.set_custom_exc((K8slabError,), _show_error)
 
 
 def read_apply_line(line: str) -> tuple[str, float]:
@@ -56,11 +55,3 @@ def _display(view: Any) -> None:
     from IPython.display import display  # noqa: PLC0415
 
     display(view)  # type: ignore[no-untyped-call]
-
-
-def _show_error(
-    _shell: Any, _kind: type, error: K8slabError, _traceback: Any, tb_offset: Any = None
-) -> list[str]:
-    """Return what stands instead of a traceback (IPython's ``set_custom_exc``)."""
-    del tb_offset  # part of IPython's signature
-    return [f"{type(error).__name__}: {error}"]

@@ -1,0 +1,157 @@
+"""The face on a cluster of plain Python: every view has text and HTML that say the same."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from k8slab import programs
+from k8slab.course import load
+from k8slab.errors import UsageError
+from k8slab.grading import NotSolvedError
+from k8slab.notebook import Face
+from k8slab.programs import Completed
+from k8slab.testing.fake import FakeCluster
+
+DATA = Path(__file__).parents[1] / "data" / "solutions"
+
+
+@pytest.fixture
+def face(tmp_path, monkeypatch):
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KUBECONFIG", "/mine")
+    face = Face()
+    face.use(load(DATA / "90-example"), FakeCluster(on_exec=_exec))
+    return face
+
+
+def _exec(namespace, pod, argv):
+    return Completed(tuple(argv), 0, f"{namespace}/{pod}: {' '.join(argv)}\n")
+
+
+def test_before_the_start_it_says_what_to_do():
+    with pytest.raises(UsageError, match=r"lab\.start\(\)"):
+        Face().check("protect")
+
+
+def test_an_untouched_lab_runs_through_and_says_not_yet(face):
+    assert "not started yet" in repr(face.check("protect"))
+    face.begin("protect")
+    view = face.check("protect")
+    assert "not yet" in repr(view)
+    assert not view.passed
+    html = view._repr_html_()
+    assert "for example" in repr(view)
+    assert "lab90-protect/batch -&gt; lab90-protect/db" in html
+
+
+def test_raise_on_fail_raises_for_solution_notebooks(face):
+    face.begin("protect")
+    with pytest.raises(NotSolvedError, match="not yet"):
+        face.check("protect", raise_on_fail=True)
+    face.apply(face.session.solution("protect", force=True))
+    assert face.check("protect", raise_on_fail=True).passed
+
+
+def test_the_whole_cycle_works_without_a_browser(face):
+    face.begin("protect")
+    assert "Noted: Nothing answers." in repr(face.predict("open-by-default", "silent", 5))
+    assert "it came out differently" in repr(face.observe("open-by-default"))
+    assert "+ The reason is" in repr(face.explain("open-by-default", "luck"))
+    assert "Hint 1 of 2" in repr(face.hint("protect"))
+    assert "surprised by" in repr(face.progress())
+
+
+def test_a_form_is_a_widget_with_text_for_whoever_sees_none(face):
+    form = face.predict("open-by-default")
+    assert 'answer with lab.predict("open-by-default", "open", confidence=3)' in repr(form)
+    bundle = form._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == repr(form)
+    radio, button = form.widget.children[1], form.widget.children[3]
+    radio.value = "open"
+    button.click()
+    event = face.session.journal.last("90-example", "prediction", "open-by-default")
+    assert event.data == {"choice": "open", "confidence": 3}
+
+
+def test_a_form_without_a_choice_saves_nothing(face):
+    form = face.explain("open-by-default")
+    form.widget.children[2].click()
+    assert "Choose one first" in form.widget.children[-1].value
+    assert face.session.journal.events(kind="reason") == []
+
+
+def test_apply_shows_what_came_of_each_object(face):
+    face.begin("protect")
+    text = face.session.solution("protect", force=True)
+    assert repr(face.apply(text)) == "NetworkPolicy only-web lab90-protect created"
+    assert repr(face.apply(text)) == "NetworkPolicy only-web lab90-protect unchanged"
+    assert repr(face.apply("# your answer")) == "nothing to apply yet"
+
+
+def test_the_matrix_is_a_table_and_a_picture_with_alt_text(face):
+    face.begin("protect")
+    view = face.matrix()
+    assert "lab90-protect/batch" in repr(view)
+    html = view._repr_html_()
+    assert 'alt="Connectivity matrix, 6 flows: 6 open.' in html
+    assert html.count("<td>+ open</td>") == 6
+
+
+def test_the_topology_is_a_picture_with_alt_text_and_a_table(face):
+    face.begin("protect")
+    view = face.topology()
+    assert "node fake-worker" in repr(view)
+    assert 'alt="Topology. node fake-control-plane: no pods;' in view._repr_html_()
+
+
+class Kubectl:
+    """A door through which kubectl only says what it was asked."""
+
+    def find(self, program):
+        return program
+
+    def run(self, argv, *, deadline, stdin, env):
+        return Completed(tuple(argv), 1 if "fail" in argv else 0, f"{' '.join(argv)} {env}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "run"),
+    [
+        ("get pods", "kubectl -n lab90-protect get pods"),
+        ("kubectl get pods", "kubectl -n lab90-protect get pods"),
+        ("get pods -A", "kubectl get pods -A"),
+        ("get pods -nother", "kubectl get pods -nother"),
+        ("get pods --namespace=other", "kubectl get pods --namespace=other"),
+        ("exec web -- nc -n 1.2.3.4", "kubectl -n lab90-protect exec web -- nc -n 1.2.3.4"),
+    ],
+)
+def test_kubectl_works_in_the_exercises_namespace(face, command, run):
+    face.begin("protect")
+    with programs.replaced(Kubectl()):
+        output = face.kubectl(command)
+    assert output.text.startswith(f"{run} {{'KUBECONFIG': '/nonexistent/kubeconfig'}}")
+
+
+def test_a_failing_kubectl_is_shown_and_not_raised(face):
+    with programs.replaced(Kubectl()):
+        assert repr(face.kubectl("fail")).endswith("(exit code 1)")
+
+
+def test_commands_run_in_pods_and_on_nodes(face):
+    face.begin("protect")
+    assert face.pod("web").run("ip route").text == "lab90-protect/web: ip route\n"
+    assert face.pod("web").run("ip route | head").text.endswith("web: sh -c ip route | head\n")
+    assert face.node("worker2").run("ip route").text == "fake-worker2: ip route\n"
+    with pytest.raises(UsageError, match="there is no node 'x'"):
+        face.node("x")
+
+
+def test_one_flow_can_be_tried(face):
+    face.begin("protect")
+    assert repr(face.reach("web", "db", 8080)).startswith("+ lab90-protect/web -> ")
+
+
+def test_kubeconfig_is_set_for_this_notebook(face):
+    assert os.environ["KUBECONFIG"] == "/nonexistent/kubeconfig"
