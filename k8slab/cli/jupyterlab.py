@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ def serve(
             file.write(line)
             file.flush()
             last = line.strip() or last
-            if not told and "is running at" in line:
+            if not told and "is running at" in line and _listens(port, server):
                 told = True
                 place = f"/tree/{notebook}" if notebook else ""
                 ready(f"http://127.0.0.1:{port}/lab{place}?token={token}")
@@ -100,6 +100,19 @@ def serve(
             raise EnvironmentLacksError(
                 f"JupyterLab ended before it listened: {last}", hint=f"its log: {log}"
             )
+
+
+def _listens(port: int, server: subprocess.Popen[str]) -> bool:
+    """Wait until the server listens, which it does just after it has said so; false if it ends."""
+    while server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(0.02)
+        else:
+            return True
+    return False
 
 
 def _environment() -> dict[str, str]:
