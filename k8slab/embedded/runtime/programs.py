@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.runtime import capabilities
 from k8slab.embedded.runtime.messages import Program
+from k8slab.embedded.runtime.rootfs import PROGRAM_PATH
 
 if TYPE_CHECKING:
     from k8slab.embedded.runtime.containers import Container
     from k8slab.embedded.runtime.images import Image
     from k8slab.embedded.runtime.spec import ContainerSpec, ExecSpec
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def environment(hostname: str, *, tty: bool = False) -> dict[str, str]:
     """Return the variables that every container has."""
-    base = {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    base = {"PATH": PROGRAM_PATH, "HOSTNAME": hostname, "HOME": "/root"}
     return {**base, "TERM": "xterm"} if tty else base
 
 

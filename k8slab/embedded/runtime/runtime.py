@@ -18,7 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.runtime import capabilities, containers, images, programs, streams, volumes
+from k8slab.embedded.runtime import (
+    capabilities,
+    containers,
+    images,
+    programs,
+    rootfs,
+    streams,
+    volumes,
+)
 from k8slab.embedded.runtime.containers import Attachment, Container, Output
 from k8slab.embedded.runtime.logs import LogFile
 from k8slab.embedded.runtime.messages import (
@@ -86,6 +94,7 @@ class Runtime:
     async def start(self) -> None:
         """Begin to serve: listen to the zygote, prepare the certificates that pods trust."""
         volumes.trust(b"")
+        rootfs.install_shim()
         self._zygote.start()
 
     async def close(self) -> None:

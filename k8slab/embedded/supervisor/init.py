@@ -165,14 +165,16 @@ def _watch(children: dict[int, str], alive: int, stop: int) -> int:
 
 
 def _reap(children: dict[int, str]) -> bool:
-    """Reap what has ended; tells whether one of `children` was among it."""
+    """Reap what has ended; tells whether everything must end with it."""
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return False
-        if pid in children:
-            code = os.waitstatus_to_exitcode(status)
-            if code:
-                sys.stderr.write(f"init: the {children[pid]} ended with {code}\n")
-                sys.stderr.flush()
+        name = children.pop(pid, "")
+        code = os.waitstatus_to_exitcode(status)
+        if name and code:
+            sys.stderr.write(f"init: the {name} ended with {code}\n")
+            sys.stderr.flush()
+        # The zygote ends in good order when the daemon has let go of it: the daemon's end counts.
+        if name == "daemon" or (name and code):
             return True

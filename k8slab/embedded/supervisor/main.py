@@ -37,9 +37,10 @@ KUBECONFIG_LIMIT = 65_536
 
 
 def main(order: str) -> int:
-    """Be the supervisor. `order` is JSON: ``root``, ``config``, ``daemon``, ``report``, ``starting``.
+    """Be the supervisor, as the JSON `order` says.
 
-    The last two are descriptors: a pipe to the caller and the starting lock.
+    It has ``root``, ``config`` and ``daemon``, and the numbers of two descriptors:
+    ``report``, a pipe to the caller, and ``starting``, the lock of a start.
     """
     wanted = json.loads(order)
     init.name_process("k8slab-super")
