@@ -188,7 +188,7 @@ class Runtime:
 
     def live_log(self, log_path: str) -> LogFile | None:
         """Return the log that is being written at this path, for `logs.read_log`."""
-        return self._logs.get(log_path)
+        return self._logs.get(str(self.log_file(log_path)))
 
     def log_file(self, log_path: str) -> Path:
         """Return where the log of this `ContainerSpec.log_path` lies."""
@@ -347,7 +347,8 @@ class Runtime:
     def _open_log(self, log_path: str) -> LogFile | None:
         if not log_path:
             return None
-        log = self._logs[log_path] = LogFile(self.log_file(log_path))
+        path = self.log_file(log_path)
+        log = self._logs[str(path)] = LogFile(path)
         return log
 
     async def _report(self, container: Container) -> None:
@@ -356,7 +357,8 @@ class Runtime:
         await container.output.finish()
         container.close()
         self._containers.pop(container.id, None)
-        self._logs.pop(container.spec.log_path, None)
+        if container.output.log:
+            self._logs.pop(str(container.output.log.path), None)
         container.finished.set()
         self.on_exit(
             ContainerExit(

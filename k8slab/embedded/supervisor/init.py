@@ -65,14 +65,14 @@ def run_daemon(name: str, inheritance: Inheritance, zygote: socket.socket, stop:
     """Be the daemon: import ``module:function`` here, in the child, and call it."""
     module, _, function = name.partition(":")
     run = getattr(importlib.import_module(module), function)
-    run(
+    code: int = run(
         inheritance.config,
         api_sockets=inheritance.api_sockets,
         zygote=zygote,
         progress=inheritance.progress,
         stop=stop,
     )
-    return 0
+    return code
 
 
 def tell(progress: int, line: dict[str, object]) -> None:
