@@ -14,6 +14,7 @@ import os
 import signal
 import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ class DnsServer:
         self._default_port = default_port
         self._pages: dict[str, asyncio.Server] = {}
         self._watcher: Watcher | None = None
-        self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._stopping = False
         self._text = ""
         self._starting: set[asyncio.Future[None]] = set()
 
@@ -80,6 +82,7 @@ class DnsServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._wake.set)  # look at the Corefile now
         await self.load()
         self._greet()
         await self._serve_until_stopped()
@@ -91,7 +94,8 @@ class DnsServer:
 
     def stop(self) -> None:
         """Leave; after the lameduck time, if the Corefile has one."""
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
 
     async def load(self) -> None:
         """Read the Corefile and serve it; a `CorefileError` leaves everything as it was."""
@@ -155,11 +159,12 @@ class DnsServer:
 
     async def _serve_until_stopped(self) -> None:
         """Wait for `stop`; meanwhile look at the Corefile as often as it asks for."""
-        while not self._stop.is_set():
-            try:
+        while not self._stopping:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self.plan.reload_seconds or None):
-                    await self._stop.wait()
-            except TimeoutError:
+                    await self._wake.wait()
+            self._wake.clear()
+            if not self._stopping:
                 await self._reload_if_changed()
 
     async def _reload_if_changed(self) -> None:
