@@ -129,9 +129,11 @@ CASES = {
     "a named port has a protocol": (
         DB + "ingress: [{ports: [{port: dns}]}]", "shop/web shop/db 53/UDP", "deny", "api"),
     "a named port for egress is the peer's": (
-        WEB + "policyTypes: [Egress], egress: [{ports: [{port: http}]}]", "shop/web shop/db 8080", "allow", "api"),
+        WEB + "policyTypes: [Egress], egress: [{ports: [{port: http}]}]",
+        "shop/web shop/db 8080", "allow", "api"),
     "an outside address has no named ports": (
-        WEB + "policyTypes: [Egress], egress: [{ports: [{port: http}]}]", "shop/web ip:203.0.113.9 80", "deny", "api"),
+        WEB + "policyTypes: [Egress], egress: [{ports: [{port: http}]}]",
+        "shop/web ip:203.0.113.9 80", "deny", "api"),
     "endPort includes its end": (
         DB + "ingress: [{ports: [{port: 8000, endPort: 8080}]}]",
         "shop/web shop/db 8080", "allow", "api"),
