@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -142,6 +142,26 @@ def watch_file(path: str) -> int:
     watch = _libc.inotify_add_watch(descriptor, os.fsencode(path), mask)
     _call(f"inotify_add_watch({path!r})", 0 if watch >= 0 else -1)
     return int(descriptor)
+
+
+def set_command_line(argv: Sequence[str]) -> None:
+    """Make ps(1) show `argv` as this process' command line, as far as there is room.
+
+    It is written over the arguments that the kernel keeps for /proc/PID/cmdline, whose
+    place proc_pid_stat(5) tells (fields 48 and 49).
+    """
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        fields = file.read().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    text = "\0".join(argv).encode()[: end - start - 1]
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, text, len(text))
+
+
+def set_process_name(name: str) -> None:
+    """Set what top(1) and ``ps -e`` show: at most 15 bytes (PR_SET_NAME)."""
+    with open("/proc/self/comm", "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(name)
 
 
 def close_all_but(keep: set[int]) -> None:

@@ -230,6 +230,8 @@ def _run_app(program: Program, environment: dict[str, str], status: socket.socke
         signal.signal(number, signal.SIG_DFL)
     sys.argv = list(program.argv)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    linux.set_process_name(os.path.basename(program.argv[0]))
+    linux.set_command_line(program.argv)
     status.close()
     try:
         code = int(main(list(program.argv[1:]), environment))

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 def serve(channel: socket.socket, apps: Iterable[str]) -> None:
     """Serve requests on `channel` (unix, SOCK_SEQPACKET) until the daemon closes it."""
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    gc.disable()  # nothing that an import makes is garbage
     _preload(apps)
+    gc.enable()
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(wake_write)

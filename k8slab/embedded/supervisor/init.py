@@ -7,6 +7,7 @@ supervisor goes, in order or not, the daemon is asked to stop, and then everythi
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -17,7 +18,6 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from k8slab.embedded import linux
@@ -50,7 +50,7 @@ def run(
     """Be PID 1; `daemon` is the main function of the daemon process."""
     code = 1
     try:
-        name_process("k8slab-init")
+        name_process("k8slab-init", inheritance.config.name)
         prepare()
         code = _supervise(inheritance, daemon)
     except (K8slabError, OSError) as error:
@@ -64,7 +64,9 @@ def run(
 def run_daemon(name: str, inheritance: Inheritance, zygote: socket.socket, stop: int) -> int:
     """Be the daemon: import ``module:function`` here, in the child, and call it."""
     module, _, function = name.partition(":")
+    gc.disable()  # nothing that an import makes is garbage
     run = getattr(importlib.import_module(module), function)
+    gc.enable()
     code: int = run(
         inheritance.config,
         api_sockets=inheritance.api_sockets,
@@ -80,9 +82,10 @@ def tell(progress: int, line: dict[str, object]) -> None:
     os.write(progress, json.dumps(line).encode() + b"\n")
 
 
-def name_process(name: str) -> None:
-    """Set what ps(1) and top(1) show; at most 15 characters."""
-    Path("/proc/self/comm").write_text(name, encoding="ascii")
+def name_process(name: str, cluster: str) -> None:
+    """Say in ps(1) and top(1) who this process is."""
+    linux.set_process_name(name)
+    linux.set_command_line([f"{name}: cluster {cluster}"])
 
 
 def prepare() -> None:
@@ -98,15 +101,17 @@ def prepare() -> None:
 def _supervise(
     inheritance: Inheritance, daemon: Callable[[Inheritance, socket.socket, int], int]
 ) -> int:
+    cluster = inheritance.config.name
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stop_read, stop_write = os.pipe2(os.O_CLOEXEC)
     api = [sock.fileno() for sock in inheritance.api_sockets]
-    zygote_pid = _child("k8slab-zygote", {theirs.fileno()}, lambda: _zygote(theirs))
+    zygote_pid = _child("k8slab-zygote", cluster, {theirs.fileno()}, lambda: _zygote(theirs))
     daemon_pid = _child(
         "k8slab-daemon",
+        cluster,
         {ours.fileno(), stop_read, inheritance.progress, *api},
         lambda: daemon(inheritance, ours, stop_read),
-        inheritance.progress,
+        progress=inheritance.progress,
     )
     for descriptor in (ours.detach(), theirs.detach(), stop_read, inheritance.progress):
         os.close(descriptor)
@@ -122,12 +127,14 @@ def _zygote(channel: socket.socket) -> int:
     return 0
 
 
-def _child(name: str, keep: set[int], main: Callable[[], int], progress: int = -1) -> int:
+def _child(
+    name: str, cluster: str, keep: set[int], main: Callable[[], int], *, progress: int = -1
+) -> int:
     if pid := os.fork():
         return pid
     code = 1
     try:
-        name_process(name)
+        name_process(name, cluster)
         linux.close_all_but({0, 1, 2, *keep})
         code = main()
     except BaseException as error:  # noqa: BLE001 - the end of a process: told, then it ends

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
-from k8slab.embedded.supervisor import birth, init, lock
+from k8slab.embedded.supervisor import birth, bytecode, init, lock
 from k8slab.embedded.supervisor.identity import Identifiers, choose_identifiers
 from k8slab.errors import K8slabError
 
@@ -43,7 +43,6 @@ def main(order: str) -> int:
     ``report``, a pipe to the caller, and ``starting``, the lock of a start.
     """
     wanted = json.loads(order)
-    init.name_process("k8slab-super")
     os.chdir("/")
     os.umask(0o077)
     paths = ClusterPaths(Path(wanted["root"]))
@@ -115,6 +114,7 @@ class Supervisor:
         self._lock = lock.open_lock(self.paths.lock)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         lock.write_record(self._lock)
+        bytecode.refresh()
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         identifiers = choose_identifiers()
         listener = self._listen()
