@@ -9,42 +9,45 @@ from __future__ import annotations
 import importlib.util
 import os
 import py_compile
-import struct
+import sys
 from pathlib import Path
 
+ROOMS = ("embedded", "objects", "policy", "programs")
+"""The rooms that the daemon imports from."""
 THIRD_PARTY = ("cryptography", "httptools", "websockets")
 """Packages that the daemon imports and that installers may leave without bytecode."""
-_HEADER = struct.Struct("<4sIII")  # PEP 552: magic, flags, modification time, size
 
 
 def refresh() -> None:
-    """Compile what is not compiled, where this user may write."""
+    """Compile what has no bytecode or an older one, where this user may write."""
     package = Path(__file__).resolve().parents[2]
-    directories = [package / room for room in ("embedded", "objects", "policy", "programs")]
+    for room in ROOMS:
+        _refresh(str(package / room))
     for name in THIRD_PARTY:
         spec = importlib.util.find_spec(name)
         for place in (spec.submodule_search_locations or []) if spec else []:
             # One look is enough: an installed package does not change.
-            if not _is_fresh(Path(place, "__init__.py")):
-                directories.append(Path(place))
-    for directory in directories:
-        for source in directory.rglob("*.py"):
-            if os.access(source.parent, os.W_OK) and not _is_fresh(source):
-                py_compile.compile(str(source), quiet=1)
+            if not os.path.isdir(f"{place}/__pycache__"):
+                _refresh(place)
 
 
-def _is_fresh(source: Path) -> bool:
-    """Tell whether the bytecode beside `source` is the one that import would take."""
+def _refresh(directory: str) -> None:
+    if not os.access(directory, os.W_OK):
+        return
+    compiled = _modification_times(f"{directory}/__pycache__")
+    for name, modified in _modification_times(directory).items():
+        if name.endswith(".py"):
+            cached = f"{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+            # Import itself compares exactly; being older is what edits and clones look like.
+            if compiled.get(cached, 0.0) < modified:
+                py_compile.compile(f"{directory}/{name}", quiet=1)
+        elif "." not in name and name != "__pycache__" and os.path.isdir(f"{directory}/{name}"):
+            _refresh(f"{directory}/{name}")
+
+
+def _modification_times(directory: str) -> dict[str, float]:
     try:
-        with Path(importlib.util.cache_from_source(str(source))).open("rb") as file:
-            magic, flags, modified, size = _HEADER.unpack(file.read(_HEADER.size))
-    except (FileNotFoundError, struct.error):
-        return False
-    status = source.stat()
-    seconds = int(status.st_mtime) & 0xFFFFFFFF
-    return (
-        magic == importlib.util.MAGIC_NUMBER
-        and flags == 0
-        and modified == seconds
-        and size == status.st_size & 0xFFFFFFFF
-    )
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.stat().st_mtime for entry in entries}
+    except FileNotFoundError:
+        return {}
