@@ -1,0 +1,230 @@
+"""What a fresh cluster has: system namespaces, the API's own Service, and cluster DNS.
+
+These are the objects that kubeadm and the API server make. What this cluster imitates
+instead of running it (etcd, scheduler, kube-proxy) is not shown as pods that do not exist.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.config import CLUSTER_DOMAIN
+from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
+from k8slab.embedded.controllers.slice_values import SERVICE_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.config import ClusterConfig
+    from k8slab.objects.meta import Object
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+API_PORT = 6443
+COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
+DNS_LABELS = {"k8s-app": "kube-dns"}
+
+
+def nth_address(cidr: str, number: int) -> str:
+    """Return the address that is `number` after the first of a range."""
+    return str(ip_network(cidr)[number])
+
+
+def dns_addresses(config: ClusterConfig) -> list[str]:
+    """Return the addresses of the Service kube-dns: the tenth of each range, as kubeadm has it."""
+    return [nth_address(cidr, 10) for cidr in config.service_cidrs]
+
+
+def furnish(api: Api, config: ClusterConfig) -> None:
+    """Create what is missing; what is there, changed or not, stays as it is."""
+    for name in NAMESPACES:
+        _ensure(api, "namespaces", {"metadata": {"name": name}})
+    _ensure(api, "services", _kubernetes_service(config))
+    for resource, obj in _dns(config):
+        _ensure(api, resource, obj)
+
+
+def publish_api(api: Api, addresses: Sequence[str]) -> None:
+    """Have default/kubernetes lead to the control plane's address."""
+    made: Object = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {SERVICE_NAME: "kubernetes"},
+        },
+        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
+        "endpoints": [{"addresses": [addresses[0]], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "protocol": "TCP", "port": API_PORT}],
+    }
+    present = api.get(SLICES, "kubernetes", "default")
+    if present is None:
+        api.create(SLICES, made)
+    elif present["endpoints"] != made["endpoints"]:
+        api.update(SLICES, {**present, "endpoints": made["endpoints"]})
+
+
+def _ensure(api: Api, resource: str, obj: Object) -> None:
+    metadata = obj["metadata"]
+    if api.get(resource, metadata["name"], metadata.get("namespace", "")) is None:
+        api.create(resource, obj)
+
+
+def _kubernetes_service(config: ClusterConfig) -> Object:
+    addresses = [nth_address(cidr, 1) for cidr in config.service_cidrs]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": addresses[0],
+            "clusterIPs": addresses,
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": API_PORT}],
+        },
+    }
+
+
+COREFILE = f""".:53 {{
+    errors
+    health {{
+       lameduck 5s
+    }}
+    ready
+    kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }}
+    prometheus :9153
+    forward . /etc/resolv.conf {{
+       max_concurrent 1000
+    }}
+    cache 30 {{
+       disable success {CLUSTER_DOMAIN}
+       disable denial {CLUSTER_DOMAIN}
+    }}
+    loop
+    reload
+    loadbalance
+}}
+"""
+"""The configuration that kubeadm gives CoreDNS."""
+
+
+def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:
+    namespace = "kube-system"
+    addresses = dns_addresses(config)
+    return [
+        ("serviceaccounts", {"metadata": {"name": "coredns", "namespace": namespace}}),
+        (
+            "configmaps",
+            {
+                "metadata": {"name": "coredns", "namespace": namespace},
+                "data": {"Corefile": COREFILE},
+            },
+        ),
+        (
+            "services",
+            {
+                "metadata": {
+                    "name": "kube-dns",
+                    "namespace": namespace,
+                    "labels": {
+                        **DNS_LABELS,
+                        "kubernetes.io/cluster-service": "true",
+                        "kubernetes.io/name": "CoreDNS",
+                    },
+                    "annotations": {"prometheus.io/port": "9153", "prometheus.io/scrape": "true"},
+                },
+                "spec": {
+                    "clusterIP": addresses[0],
+                    "clusterIPs": addresses,
+                    "selector": DNS_LABELS,
+                    "ports": [
+                        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                        {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
+                    ],
+                },
+            },
+        ),
+        ("deployments.apps", _dns_deployment(namespace)),
+    ]
+
+
+def _dns_deployment(namespace: str) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "coredns", "namespace": namespace, "labels": DNS_LABELS},
+        "spec": {
+            "replicas": 2,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "selector": {"matchLabels": DNS_LABELS},
+            "template": {"metadata": {"labels": DNS_LABELS}, "spec": _dns_pod()},
+        },
+    }
+
+
+def _dns_pod() -> Object:
+    return {
+        "priorityClassName": "system-cluster-critical",
+        "serviceAccountName": "coredns",
+        "dnsPolicy": "Default",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [
+            {"key": "CriticalAddonsOnly", "operator": "Exists"},
+            {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+        ],
+        "containers": [
+            {
+                "name": "coredns",
+                "image": COREDNS_IMAGE,
+                "args": ["-conf", "/etc/coredns/Corefile"],
+                "resources": {
+                    "limits": {"memory": "170Mi"},
+                    "requests": {"cpu": "100m", "memory": "70Mi"},
+                },
+                "ports": [
+                    {"containerPort": 53, "name": "dns", "protocol": "UDP"},
+                    {"containerPort": 53, "name": "dns-tcp", "protocol": "TCP"},
+                    {"containerPort": 9153, "name": "metrics", "protocol": "TCP"},
+                    {"containerPort": 8080, "name": "liveness-probe", "protocol": "TCP"},
+                    {"containerPort": 8181, "name": "readiness-probe", "protocol": "TCP"},
+                ],
+                "livenessProbe": {
+                    "httpGet": {"path": "/health", "port": "liveness-probe", "scheme": "HTTP"},
+                    "initialDelaySeconds": 60,
+                    "timeoutSeconds": 5,
+                    "successThreshold": 1,
+                    "failureThreshold": 5,
+                },
+                "readinessProbe": {
+                    "httpGet": {"path": "/ready", "port": "readiness-probe", "scheme": "HTTP"}
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                },
+                "volumeMounts": [
+                    {"name": "config-volume", "mountPath": "/etc/coredns", "readOnly": True}
+                ],
+            }
+        ],
+        "volumes": [
+            {
+                "name": "config-volume",
+                "configMap": {
+                    "name": "coredns",
+                    "items": [{"key": "Corefile", "path": "Corefile"}],
+                },
+            }
+        ],
+    }

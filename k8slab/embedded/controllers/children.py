@@ -1,0 +1,105 @@
+"""Owners and what they control: finding it, adopting it, letting it go.
+
+Source: ``pkg/controller`` ControllerRefManager: an owner claims what matches its selector
+and has no controller, and releases what it controls but no longer matches. It claims
+nothing while it is being deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import index, pods
+from k8slab.embedded.controllers.index import Index
+from k8slab.objects import selectors
+from k8slab.objects.meta import (
+    Object,
+    controller_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    namespace_of,
+    uid_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.embedded.apiserver.api import Api
+    from k8slab.embedded.apiserver.store import Event
+    from k8slab.embedded.controllers.loop import Loop
+
+
+class Children:
+    """The objects of `resource` that owners of `owner_resource` control.
+
+    Every change of an owner, of what it controls, or of an orphan that it could adopt adds
+    the owner's key to `loop`.
+    """
+
+    def __init__(self, api: Api, owner_resource: str, resource: str, loop: Loop) -> None:
+        self._api = api
+        self._owner_resource = owner_resource
+        self._resource = resource
+        self._loop = loop
+        self._kind = api.kinds.of(owner_resource).kind
+        self._index = Index(api, resource, index.controllers)
+        self._orphans = Index(api, resource, _orphan_namespace)
+        self._unsubscribe: list[Callable[[], None]] = [
+            self._index.close,
+            self._orphans.close,
+            api.subscribe(owner_resource, lambda event: loop.add(key_of(event.object))),
+            api.subscribe(resource, self._changed),
+        ]
+        for owner in api.list(owner_resource):
+            loop.add(key_of(owner))
+
+    def close(self) -> None:
+        """Stop following changes."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+
+    def of(self, owner: Object) -> list[Object]:
+        """Return what `owner` controls."""
+        return self._index.get(uid_of(owner))
+
+    def claim(self, owner: Object) -> list[Object]:
+        """Adopt and release, then return what `owner` controls and its selector matches."""
+        selector = selectors.from_object(owner["spec"].get("selector"))
+        if selector is None or is_deleting(owner):
+            return self.of(owner)
+        for child in self._orphans.get(namespace_of(owner)):
+            wanted = selector.matches(labels_of(child)) and not is_deleting(child)
+            if wanted and not (self._resource == "pods" and pods.is_finished(child)):
+                self._adopt(owner, child)
+        for child in self.of(owner):
+            if not selector.matches(labels_of(child)) and not is_deleting(child):
+                self._release(owner, child)
+        return self.of(owner)
+
+    def _adopt(self, owner: Object, child: Object) -> None:
+        others = child["metadata"].get("ownerReferences") or []
+        self._write(child, [*others, pods.owner_reference(owner)])
+
+    def _release(self, owner: Object, child: Object) -> None:
+        references = child["metadata"].get("ownerReferences") or []
+        self._write(child, [r for r in references if r["uid"] != uid_of(owner)])
+
+    def _write(self, child: Object, references: list[Object]) -> None:
+        metadata = {**child["metadata"], "ownerReferences": references}
+        self._api.update(self._resource, {**child, "metadata": metadata})
+
+    def _changed(self, event: Event) -> None:
+        for child in (event.object, event.old):
+            owner = controller_of(child) if child is not None else None
+            if owner is not None and owner["kind"] == self._kind:
+                self._loop.add(f"{namespace_of(event.object)}/{owner['name']}")
+        if controller_of(event.object) is None and event.type != "DELETED":
+            for owner in self._api.list(self._owner_resource, namespace_of(event.object)):
+                selector = selectors.from_object(owner["spec"].get("selector"))
+                if selector is not None and selector.matches(labels_of(event.object)):
+                    self._loop.add(key_of(owner))
+
+
+def _orphan_namespace(obj: Object) -> list[str]:
+    return [] if controller_of(obj) else [namespace_of(obj)]

@@ -1,0 +1,194 @@
+"""DaemonSets: one pod on every node that the template's rules allow.
+
+The pod is bound by the scheduler, through an affinity for its node's name; it tolerates
+what befalls nodes. Source: ``pkg/controller/daemon``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import pods, scheduler
+from k8slab.embedded.controllers.affinity import REQUIRED, matches_node, required_node_terms
+from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.deployments import template_hash
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.rollout import amount
+from k8slab.objects import selectors
+from k8slab.objects.meta import Object, is_deleting, key_of, labels_of, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from k8slab.embedded.controllers.context import Context
+
+RESOURCE = "daemonsets.apps"
+COMPONENT = "daemonset-controller"
+HASH_LABEL = "controller-revision-hash"
+TOLERATED = (
+    ("node.kubernetes.io/not-ready", "NoExecute"),
+    ("node.kubernetes.io/unreachable", "NoExecute"),
+    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
+    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+)
+
+
+class DaemonSets:
+    """The loop over DaemonSets."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.loop = Loop("daemonsets", self._reconcile)
+        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+        self._unsubscribe: Callable[[], None] = context.api.subscribe("nodes", self._node_event)
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        self._unsubscribe()
+        self._pods.close()
+        await self.loop.close()
+
+    def _node_event(self, _: object) -> None:
+        for owner in self._context.api.list(RESOURCE):
+            self.loop.add(key_of(owner))
+
+    def _reconcile(self, key: str) -> float | None:
+        namespace, name = key.split("/", 1)
+        owner = self._context.api.get(RESOURCE, name, namespace)
+        if owner is None:
+            return None
+        owned = self._pods.claim(owner)
+        nodes = {name_of(node): node for node in self._context.api.list("nodes")}
+        if not is_deleting(owner):
+            self._place(owner, owned, nodes)
+            self._roll(owner, nodes)
+        return self._write_status(owner, nodes)
+
+    def _place(self, owner: Object, owned: Sequence[Object], nodes: Mapping[str, Object]) -> None:
+        """Have one pod on each eligible node, and none elsewhere."""
+        present: dict[str, list[Object]] = {}
+        for pod in owned:
+            if pods.is_finished(pod):
+                pods.delete(self._context, pod)  # a daemon never ends: it is made again
+            elif not is_deleting(pod):
+                present.setdefault(target_node(pod), []).append(pod)
+        waiting = {target_node(pod) for pod in owned if is_deleting(pod)}
+        for name, node in sorted(nodes.items()):
+            here = present.pop(name, [])
+            if not eligible(owner, node):
+                present[name] = here
+            elif not here and name not in waiting:
+                self._create(owner, name)
+            for spare in here[1:] if eligible(owner, node) else ():
+                pods.delete(self._context, spare)
+        for misplaced in present.values():
+            for pod in misplaced:
+                pods.delete(self._context, pod)
+
+    def _roll(self, owner: Object, nodes: Mapping[str, Object]) -> None:
+        """Replace pods of an older template, at most ``maxUnavailable`` at a time."""
+        strategy = owner["spec"].get("updateStrategy") or {}
+        if strategy.get("type") == "OnDelete":
+            return
+        current = template_hash(owner["spec"]["template"])
+        living = [p for p in self._pods.of(owner) if not is_deleting(p)]
+        old = [p for p in living if labels_of(p).get(HASH_LABEL) != current]
+        wanted = sum(1 for node in nodes.values() if eligible(owner, node))
+        rolling = strategy.get("rollingUpdate") or {}
+        allowed = max(1, amount(rolling.get("maxUnavailable", 1), wanted, up=True))
+        minimum = owner["spec"].get("minReadySeconds") or 0
+        available = sum(1 for p in living if pods.is_available(p, minimum))
+        spare = allowed - (wanted - available)
+        for pod in old:
+            # A pod that serves nobody may go without counting.
+            if not pods.is_available(pod, minimum):
+                pods.delete(self._context, pod)
+            elif spare > 0:
+                spare -= 1
+                pods.delete(self._context, pod)
+
+    def _create(self, owner: Object, node: str) -> None:
+        template = owner["spec"]["template"]
+        pod = pods.from_template(owner, template)
+        pod["metadata"]["generateName"] = f"{name_of(owner)}-"
+        pod["metadata"]["labels"][HASH_LABEL] = template_hash(template)
+        pod["spec"] = _bound_to(template["spec"], node)
+        made = pods.create(self._context, owner, pod, component=COMPONENT)
+        text = f"Created pod: {name_of(made)}"
+        self._context.events.record(owner, "SuccessfulCreate", text, component=COMPONENT)
+
+    def _write_status(self, owner: Object, nodes: Mapping[str, Object]) -> float | None:
+        current = template_hash(owner["spec"]["template"])
+        minimum = owner["spec"].get("minReadySeconds") or 0
+        right = {name for name, node in nodes.items() if eligible(owner, node)}
+        living = [p for p in self._pods.of(owner) if pods.is_active(p)]
+        placed = {target_node(p): p for p in living}
+        here = [pod for node, pod in placed.items() if node in right]
+        ready = [p for p in here if pods.is_ready(p)]
+        waits = [pods.available_in(p, minimum) for p in ready]
+        available = sum(1 for wait in waits if wait <= 0)
+        status: Object = {
+            "currentNumberScheduled": len(here),
+            "numberMisscheduled": len(placed) - len(here),
+            "desiredNumberScheduled": len(right),
+            "numberReady": len(ready),
+            "observedGeneration": owner["metadata"].get("generation", 1),
+        }
+        updated = sum(1 for p in here if labels_of(p).get(HASH_LABEL) == current)
+        for field, count in (
+            ("updatedNumberScheduled", updated),
+            ("numberAvailable", available),
+            ("numberUnavailable", len(right) - available),
+        ):
+            if count:
+                status[field] = count
+        api = self._context.api
+        latest = api.get(RESOURCE, name_of(owner), namespace_of(owner))
+        if latest is not None and latest.get("status") != status:
+            api.update_status(RESOURCE, {**latest, "status": status})
+        return min((wait for wait in waits if wait > 0), default=None)
+
+
+def eligible(owner: Object, node: Object) -> bool:
+    """Say whether a DaemonSet's pod belongs on a node."""
+    spec = owner["spec"]["template"]["spec"]
+    pod = {"metadata": {}, "spec": spec}
+    tolerations = [*(spec.get("tolerations") or ()), *_tolerations()]
+    for taint in node["spec"].get("taints") or ():
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not any(
+            scheduler.tolerates(t, taint) for t in tolerations
+        ):
+            return False
+    if not selectors.from_labels(spec.get("nodeSelector") or {}).matches(labels_of(node)):
+        return False
+    terms = required_node_terms(pod)
+    return terms is None or matches_node(terms, node)
+
+
+def target_node(pod: Object) -> str:
+    """Return the node that a daemon's pod is for, bound or not."""
+    if pod["spec"].get("nodeName"):
+        return str(pod["spec"]["nodeName"])
+    for term in required_node_terms(pod) or ():
+        for field in term.get("matchFields") or ():
+            if field["key"] == "metadata.name":
+                return str(field["values"][0])
+    return ""
+
+
+def _bound_to(spec: Object, node: str) -> Object:
+    """Return the pod's spec with the affinity for its node and the daemon's tolerations."""
+    affinity = dict(spec.get("affinity") or {})
+    here = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    affinity["nodeAffinity"] = {
+        **(affinity.get("nodeAffinity") or {}),
+        REQUIRED: {"nodeSelectorTerms": [here]},
+    }
+    tolerations = [*(spec.get("tolerations") or ()), *_tolerations()]
+    return {**spec, "affinity": affinity, "tolerations": tolerations}
+
+
+def _tolerations() -> list[Object]:
+    return [{"key": key, "operator": "Exists", "effect": effect} for key, effect in TOLERATED]

@@ -1,0 +1,160 @@
+"""EndpointSlices: for each Service with a selector, where its pods are.
+
+A slice that is right stays as it is; others are changed in place, so that a pod that
+becomes ready costs one write of one slice. Source: ``pkg/controller/endpointslice``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import pods, slice_values
+from k8slab.embedded.controllers.index import Index
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from k8slab.embedded.apiserver.store import Event
+    from k8slab.embedded.controllers.context import Context
+
+RESOURCE = "endpointslices.discovery.k8s.io"
+PLACEHOLDER_PORTS: slice_values.Ports = ()
+
+
+def of_service(slice_object: Object) -> list[str]:
+    """Return the Service of a slice as ``namespace/name``: an index key."""
+    service = labels_of(slice_object).get(slice_values.SERVICE_NAME)
+    return [f"{namespace_of(slice_object)}/{service}"] if service else []
+
+
+class EndpointSlices:
+    """The loop over Services that selects their pods."""
+
+    def __init__(self, context: Context) -> None:
+        self._api = context.api
+        self.loop = Loop("endpointslices", self._reconcile)
+        self._slices = Index(self._api, RESOURCE, of_service)
+        self._unsubscribe: list[Callable[[], None]] = [
+            self._slices.close,
+            self._api.subscribe("services", lambda event: self.loop.add(key_of(event.object))),
+            self._api.subscribe("pods", self._pod_event),
+            self._api.subscribe(RESOURCE, self._slice_event),
+        ]
+        for service in self._api.list("services"):
+            self.loop.add(key_of(service))
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        await self.loop.close()
+
+    def _pod_event(self, event: Event) -> None:
+        pod, old = event.object, event.old
+        if old is not None and event.type == "MODIFIED" and _face(old) == _face(pod):
+            return
+        forms = [labels_of(form) for form in (pod, old) if form is not None]
+        for service in self._api.list("services", namespace_of(pod)):
+            selector = service["spec"].get("selector")
+            if selector and any(selector.items() <= form.items() for form in forms):
+                self.loop.add(key_of(service))
+
+    def _slice_event(self, event: Event) -> None:
+        if event.type != "ADDED" and _is_ours(event.object):
+            for key in of_service(event.object):
+                self.loop.add(key)
+
+    def _reconcile(self, key: str) -> None:
+        namespace, name = key.split("/", 1)
+        service = self._api.get("services", name, namespace)
+        present = [s for s in self._slices.get(key) if _is_ours(s)]
+        if service is None or not service["spec"].get("selector"):
+            # A Service that is gone takes its slices along: they are owned by it.
+            return
+        if service["spec"].get("type") == "ExternalName":
+            self._delete(present)
+            return
+        selector = service["spec"]["selector"].items()
+        selected = [
+            pod for pod in self._api.list("pods", namespace) if selector <= labels_of(pod).items()
+        ]
+        self._write(service, selected, present)
+
+    def _write(
+        self, service: Object, selected: Sequence[Object], present: Sequence[Object]
+    ) -> None:
+        groups = slice_values.wanted(service, selected)
+        for family in service["spec"].get("ipFamilies") or ["IPv4"]:
+            # A Service without endpoints keeps one empty slice.
+            if not any(kind == family for kind, _ in groups):
+                groups[family, PLACEHOLDER_PORTS] = []
+        rest = list(present)
+        missing = []
+        for (family, ports), endpoints in groups.items():
+            for chunk in slice_values.chunks(endpoints) or [[]]:
+                made = _slice(service, family, ports, chunk)
+                reused = _best(rest, family)
+                if reused is None:
+                    missing.append(made)
+                else:
+                    rest.remove(reused)
+                    self._update(reused, made)
+        for made in missing:
+            self._api.create(RESOURCE, made)
+        self._delete(rest)
+
+    def _update(self, old: Object, made: Object) -> None:
+        metadata = {**old["metadata"], "labels": made["metadata"]["labels"]}
+        changed = {
+            **old,
+            "metadata": metadata,
+            "ports": made["ports"],
+            "endpoints": made["endpoints"],
+        }
+        if changed != old:
+            self._api.update(RESOURCE, changed)
+
+    def _delete(self, spare: Sequence[Object]) -> None:
+        for one in spare:
+            self._api.delete(RESOURCE, name_of(one), namespace_of(one))
+
+
+def _slice(
+    service: Object, family: str, ports: slice_values.Ports, endpoints: list[Object]
+) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "generateName": f"{name_of(service)}-",
+            "namespace": namespace_of(service),
+            "labels": slice_values.labels(service),
+            "ownerReferences": [pods.owner_reference(service)],
+        },
+        "addressType": family,
+        "endpoints": endpoints,
+        "ports": slice_values.port_objects(ports),
+    }
+
+
+def _best(slices: Sequence[Object], family: str) -> Object | None:
+    return next((s for s in slices if s["addressType"] == family), None)
+
+
+def _is_ours(slice_object: Object) -> bool:
+    return labels_of(slice_object).get(slice_values.MANAGED_BY) == slice_values.CONTROLLER
+
+
+def _face(pod: Object) -> tuple:
+    """Return what of a pod can change a slice."""
+    status = pod.get("status") or {}
+    return (
+        status.get("podIPs"),
+        pods.is_ready(pod),
+        pods.is_finished(pod),
+        pod["metadata"].get("deletionTimestamp") is not None,
+        labels_of(pod),
+        pod["spec"].get("nodeName"),
+    )

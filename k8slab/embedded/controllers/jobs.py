@@ -1,0 +1,200 @@
+"""Jobs: pods that run to completion, so many at a time, so many in all.
+
+Source: batch/v1 ``JobSpec``; ``pkg/controller/job``. A pod that failed counts against
+``backoffLimit``; the next one comes after 10 s, doubled by each failure, at most 10 min.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import conditions, pods, times
+from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.embedded.controllers.context import Context
+
+RESOURCE = "jobs.batch"
+COMPONENT = "job-controller"
+FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
+DEFAULT_LIMIT = 6
+
+
+class Jobs:
+    """The loop over Jobs."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.loop = Loop("jobs", self._reconcile)
+        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        self._pods.close()
+        await self.loop.close()
+
+    def _reconcile(self, key: str) -> float | None:
+        namespace, name = key.split("/", 1)
+        job = self._context.api.get(RESOURCE, name, namespace)
+        if job is None or is_deleting(job):
+            return None
+        if ended := _end(job):
+            return self._expire(job, ended)
+        owned = self._pods.claim(job)
+        failed = [p for p in owned if _phase(p) == "Failed"]
+        verdict = _verdict(job, owned, failed)
+        wait = None
+        if verdict is None:
+            wait = self._run(job, owned, failed)
+        else:
+            for pod in owned:
+                if pods.is_active(pod):
+                    pods.delete(self._context, pod)
+        self._write_status(job, self._pods.of(job), verdict)
+        return wait
+
+    def _run(self, job: Object, owned: Sequence[Object], failed: Sequence[Object]) -> float | None:
+        """Have as many active pods as ``parallelism`` and the rest to do allow."""
+        spec = job["spec"]
+        active = [p for p in owned if pods.is_active(p)]
+        succeeded = sum(1 for p in owned if _phase(p) == "Succeeded")
+        completions = spec.get("completions")
+        wanted = spec.get("parallelism", 1)
+        if completions is not None:
+            wanted = min(wanted, completions - succeeded)
+        elif succeeded:
+            wanted = min(wanted, len(active))  # a work queue is done when one pod says so
+        if spec.get("suspend"):
+            wanted = 0
+        for pod in pods.first_to_go(active)[: max(0, len(active) - wanted)]:
+            pods.delete(self._context, pod)
+        if len(active) >= wanted:
+            return _deadline_in(job)
+        if (wait := _back_off(failed)) > 0:
+            return wait
+        for _ in range(wanted - len(active)):
+            self._create(job)
+        return _deadline_in(job)
+
+    def _create(self, job: Object) -> None:
+        pod = pods.from_template(job, job["spec"]["template"])
+        pod["metadata"]["generateName"] = f"{name_of(job)}-"
+        made = pods.create(self._context, job, pod, component=COMPONENT)
+        text = f"Created pod: {name_of(made)}"
+        self._context.events.record(job, "SuccessfulCreate", text, component=COMPONENT)
+
+    def _write_status(self, job: Object, owned: Sequence[Object], verdict: Object | None) -> None:
+        api = self._context.api
+        latest = api.get(RESOURCE, name_of(job), namespace_of(job))
+        if latest is None:
+            return
+        before = latest.get("status") or {}
+        active = [p for p in owned if pods.is_active(p)]
+        status: Object = {
+            "startTime": before.get("startTime") or times.text(),
+            "ready": sum(1 for p in active if pods.is_ready(p)),
+            "terminating": sum(1 for p in owned if is_deleting(p)),
+        }
+        for field, count in (
+            ("active", len(active)),
+            ("succeeded", sum(1 for p in owned if _phase(p) == "Succeeded")),
+            ("failed", sum(1 for p in owned if _phase(p) == "Failed")),
+        ):
+            if count:
+                status[field] = count
+        found = before.get("conditions") or []
+        if verdict is not None:
+            found = conditions.put(found, verdict)
+            if verdict["type"] == "Complete":
+                status["completionTime"] = times.text()
+        if found:
+            status["conditions"] = found
+        if status != before:
+            api.update_status(RESOURCE, {**latest, "status": status})
+        if verdict is not None:
+            reason = "Completed" if verdict["type"] == "Complete" else verdict["reason"]
+            text = "Job completed" if verdict["type"] == "Complete" else verdict["message"]
+            warning = verdict["type"] == "Failed"
+            record = self._context.events.record
+            record(job, reason, text, component=COMPONENT, warning=warning)
+
+    def _expire(self, job: Object, ended: float) -> float | None:
+        """Delete a finished Job after ``ttlSecondsAfterFinished``."""
+        keep = job["spec"].get("ttlSecondsAfterFinished")
+        if keep is None:
+            return None
+        left = ended + float(keep) - time.time()
+        if left > 0:
+            return left
+        self._context.api.delete(RESOURCE, name_of(job), namespace_of(job))
+        return None
+
+
+def _verdict(job: Object, owned: Sequence[Object], failed: Sequence[Object]) -> Object | None:
+    """Return the condition that ends the Job, if it has ended."""
+    spec = job["spec"]
+    succeeded = sum(1 for p in owned if _phase(p) == "Succeeded")
+    active = sum(1 for p in owned if pods.is_active(p))
+    completions = spec.get("completions")
+    enough = succeeded >= completions if completions is not None else bool(succeeded) and not active
+    if enough:
+        text = "Reached expected number of succeeded pods"
+        return _condition("Complete", "CompletionsReached", text)
+    if (left := _deadline_in(job)) is not None and left <= 0:
+        text = "Job was active longer than specified deadline"
+        return _condition("Failed", "DeadlineExceeded", text)
+    if len(failed) > spec.get("backoffLimit", DEFAULT_LIMIT):
+        text = "Job has reached the specified backoff limit"
+        return _condition("Failed", "BackoffLimitExceeded", text)
+    return None
+
+
+def _condition(kind: str, reason: str, message: str) -> Object:
+    return {
+        "type": kind,
+        "status": "True",
+        "reason": reason,
+        "message": message,
+        "lastProbeTime": times.text(),
+    }
+
+
+def _end(job: Object) -> float:
+    """Return when the Job ended; 0.0 while it has not."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return times.seconds(condition["lastTransitionTime"])
+    return 0.0
+
+
+def _deadline_in(job: Object) -> float | None:
+    seconds = job["spec"].get("activeDeadlineSeconds")
+    begun = (job.get("status") or {}).get("startTime")
+    if seconds is None or begun is None:
+        return None
+    return times.seconds(begun) + float(seconds) - time.time()
+
+
+def _back_off(failed: Sequence[Object]) -> float:
+    if not failed:
+        return 0.0
+    last = max(_ended_at(pod) for pod in failed)
+    delay = min(FIRST_DELAY * 2 ** (len(failed) - 1), LONGEST_DELAY)
+    return float(last + delay - time.time())
+
+
+def _ended_at(pod: Object) -> float:
+    ends = [
+        times.seconds(((c.get("state") or {}).get("terminated") or {}).get("finishedAt"))
+        for c in (pod.get("status") or {}).get("containerStatuses") or ()
+    ]
+    return max(ends, default=times.seconds(pod["metadata"].get("creationTimestamp")))
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase", ""))

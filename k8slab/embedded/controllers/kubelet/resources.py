@@ -1,0 +1,75 @@
+"""Amounts of CPU and memory: reading quantities, the downward API's fields, the QoS class.
+
+Source: apimachinery ``resource.Quantity``; core/v1 ``ResourceFieldSelector``; the concept
+page "Pod Quality of Service Classes".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k8slab.objects.meta import Object
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal("1e3"), "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"),
+    "P": Decimal("1e15"), "E": Decimal("1e18"),
+    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)},
+}  # fmt: skip
+
+
+def quantity(text: str | float) -> Decimal:
+    """Return the number that a quantity such as ``100m``, ``64Mi`` or ``1e3`` means."""
+    word = str(text)
+    digits = word.rstrip("numkMGTPEiK")
+    suffix = word[len(digits) :]
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{word!r} is no quantity")
+    return Decimal(digits) * _SUFFIXES[suffix]
+
+
+def field(reference: Object, container: Object, pod: Object) -> str:
+    """Return what a ``resourceFieldRef`` names, in units of its divisor, rounded up."""
+    name = reference.get("containerName")
+    if name:
+        container = next((c for c in pod["spec"]["containers"] if c["name"] == name), container)
+    group, _, resource = reference["resource"].partition(".")
+    amounts = (container.get("resources") or {}).get(group) or {}
+    if resource in amounts:
+        amount = quantity(amounts[resource])
+    elif group == "limits":
+        amount = _machine(resource)
+    else:
+        amount = Decimal(0)
+    divisor = quantity(reference.get("divisor") or "1") or Decimal(1)
+    return str(math.ceil(amount / divisor))
+
+
+def _machine(resource: str) -> Decimal:
+    """Return what the node has: the meaning of a limit that is not set."""
+    if resource == "cpu":
+        return Decimal(os.cpu_count() or 1)
+    if resource == "memory":
+        return Decimal(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return Decimal(0)
+
+
+def qos_class(pod: Object) -> str:
+    """Return ``Guaranteed``, ``Burstable`` or ``BestEffort``."""
+    guaranteed, anything = True, False
+    spec = pod["spec"]
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        amounts = container.get("resources") or {}
+        limits = amounts.get("limits") or {}
+        requests = {**limits, **(amounts.get("requests") or {})}
+        for name in ("cpu", "memory"):
+            anything = anything or name in requests
+            same = name in limits and quantity(requests[name]) == quantity(limits[name])
+            guaranteed = guaranteed and same
+    if not anything:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"

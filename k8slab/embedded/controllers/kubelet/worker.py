@@ -1,0 +1,401 @@
+"""One pod on its node, from binding to removal: an actor that nobody else steps on.
+
+Everything that can happen to the pod (the object changed, a container ended, a probe
+decided, a source of a volume changed, time passed) only wakes the actor. Awake, it takes
+the next step towards what the object wants: sandbox, network, init containers one after
+the other, containers; or, when the pod is being deleted, the way down. After each step it
+publishes the status that follows from its records.
+
+The pod's isolation is in the kernel before its address is, and peers' rules know the
+address before the first container runs: see `PolicyGate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import times
+from k8slab.embedded.controllers.kubelet import containers, files, volumes
+from k8slab.embedded.controllers.kubelet.environment import ConfigError, Sources
+from k8slab.embedded.controllers.kubelet.lifecycle import Starter, run_hook
+from k8slab.embedded.controllers.kubelet.monitor import Monitor
+from k8slab.embedded.controllers.kubelet.records import Record
+from k8slab.embedded.controllers.kubelet.recovery import recover
+from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, pod_status
+from k8slab.embedded.runtime.spec import ContainerExit, SandboxSpec
+from k8slab.errors import ApiStatusError, KernelError
+from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k8slab.embedded.controllers.context import Sandbox
+    from k8slab.embedded.controllers.kubelet.node import NodeAgent
+
+log = logging.getLogger(__name__)
+
+SANDBOX_RETRY = 1.0
+"""Seconds until a sandbox that could not be made is tried again."""
+
+SHOW_CREATING_AFTER = 0.05
+"""A start that takes longer than this is shown as ContainerCreating meanwhile."""
+
+SHORTEST_GRACE = 2.0
+"""Seconds that are left for TERM when the preStop hook used them up (kubelet)."""
+
+
+class PodWorker:
+    """The actor of one pod."""
+
+    def __init__(self, pod: Object, agent: NodeAgent) -> None:
+        self.pod = pod
+        self.uid = uid_of(pod)
+        self.agent = agent
+        self.records: dict[str, Record] = {}
+        self.sandbox: Sandbox | None = None
+        self.addresses: list[str] = []
+        self._volumes: dict[str, volumes.Files | None] = {}
+        self._stale = False
+        self._gone = False
+        self._finished = False
+        self._attached = False
+        self._wake = asyncio.Event()
+        self._started_at = (pod.get("status") or {}).get("startTime") or times.text()
+        self._monitor = Monitor(self)
+        self._starter = Starter(self)
+        self._stops: set[asyncio.Task[None]] = set()
+        self._adopt_containers()
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"pod {key_of(pod)}")
+
+    # --- what others tell the actor
+
+    def changed(self, pod: Object) -> None:
+        """Take over a newer form of the pod."""
+        old, self.pod = self.pod, pod
+        self._adopt_containers()
+        if is_deleting(old) and _grace(pod) < _grace(old):
+            self._hasten(_grace(pod))
+        if old["metadata"].get("labels") != pod["metadata"].get("labels") or old["metadata"].get(
+            "annotations"
+        ) != pod["metadata"].get("annotations"):
+            self._stale = True
+        self._wake.set()
+
+    def removed(self) -> None:
+        """Learn that the object is gone: end everything at once."""
+        self._gone = True
+        self._hasten(0)
+        self._wake.set()
+
+    def exited(self, ended: ContainerExit) -> None:
+        """Learn that a container ended."""
+        for record in self.records.values():
+            if record.id == ended.container_id and record.running:
+                self._monitor.stop(record)
+                record.end(ended)
+                self._wake.set()
+
+    def source_changed(self, resource: str, name: str) -> None:
+        """Learn that a ConfigMap or Secret of the namespace changed."""
+        if (resource, name) in volumes.references(self.pod):
+            self._stale = True
+            self._wake.set()
+        elif any(r.reason == "CreateContainerConfigError" for r in self.records.values()):
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Have the actor look at its records."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop the actor without touching the pod's processes."""
+        self._monitor.close()
+        for task in (self.task, *self._stops):
+            task.cancel()
+        await asyncio.gather(self.task, *self._stops, return_exceptions=True)
+
+    # --- the actor
+
+    async def _run(self) -> None:
+        recover(self.pod, self.records)
+        self._finished = (self.pod.get("status") or {}).get("phase") in FINISHED
+        if not self._finished and any(r.restarts or r.exit for r in self.records.values()):
+            self.publish()
+        slow = asyncio.get_running_loop().call_later(SHOW_CREATING_AFTER, self.publish)
+        while True:
+            self._wake.clear()
+            try:
+                delay = await self._step()
+            except Exception:
+                log.exception("pod %s: a step failed; will be retried", key_of(self.pod))
+                delay = SANDBOX_RETRY
+            slow.cancel()
+            if self._gone:
+                return
+            self.publish()
+            if delay is not None:
+                timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+            else:
+                await self._wake.wait()
+
+    async def _step(self) -> float | None:
+        """Take the steps that are possible now; return when to look again."""
+        if self._gone or is_deleting(self.pod):
+            await self._take_down()
+            return None
+        if self._finished:
+            return None
+        if self._over():
+            self._finished = True
+            return None
+        if self.sandbox is None and (delay := await self._make_sandbox()) is not None:
+            return delay
+        if self._stale:
+            self._stale = False
+            await self._refresh_volumes()
+        return await self._starter.advance()
+
+    def _over(self) -> bool:
+        """Say whether nothing runs and nothing may be started again."""
+        if any(record.running for record in self.records.values()):
+            return False
+        return self._facts_phase() in FINISHED
+
+    def _facts_phase(self) -> str:
+        return str(pod_status(self.pod, list(self.records.values()), self._facts())["phase"])
+
+    # --- sandbox, network, volumes
+
+    async def _make_sandbox(self) -> float | None:
+        try:
+            self._volumes = self._read_volumes()
+        except ConfigError as error:
+            self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
+            return None  # a change of the source wakes the actor
+        spec = self.pod["spec"]
+        on_host = bool(spec.get("hostNetwork"))
+        wanted = SandboxSpec(
+            uid=self.uid,
+            hostname=self.agent.name if on_host else files.hostname(self.pod),
+            network=self.agent.netns() if on_host else None,
+            share_processes=bool(spec.get("shareProcessNamespace")),
+            sysctls={
+                s["name"]: str(s["value"])
+                for s in (spec.get("securityContext") or {}).get("sysctls") or ()
+            },
+        )
+        try:
+            sandbox = await self.agent.context.runtime.create_sandbox(wanted)
+            self.addresses = await self._attach(sandbox, on_host=on_host)
+        except KernelError as error:
+            message = f"Failed to create pod sandbox: {error}"
+            self.event("FailedCreatePodSandBox", message, warning=True)
+            await self.agent.context.runtime.remove_sandbox(self.uid)
+            return SANDBOX_RETRY
+        self.sandbox = sandbox
+        return None
+
+    async def _attach(self, sandbox: Sandbox, *, on_host: bool) -> list[str]:
+        if on_host:
+            return list(self.agent.addresses)
+        await self.agent.gate.admit(self.pod)
+        addresses = await self.agent.context.network.attach_pod(
+            node=self.agent.name,
+            uid=self.uid,
+            netns=sandbox.netns,
+            host_ports=containers.host_ports(self.pod),
+        )
+        self._attached = True
+        await self.agent.gate.attached(self.pod, addresses)
+        return addresses
+
+    def _read_volumes(self) -> dict[str, volumes.Files | None]:
+        sources = self.sources()
+        credentials = self.agent.context.credentials
+        return {
+            volume["name"]: volumes.contents(volume, sources, credentials)
+            for volume in self.pod["spec"].get("volumes") or ()
+        }
+
+    async def _refresh_volumes(self) -> None:
+        try:
+            now = self._read_volumes()
+        except ConfigError as error:
+            self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
+            return
+        for name, content in now.items():
+            if content is not None and content != self._volumes.get(name):
+                await self.agent.context.runtime.update_volume(self.uid, name, content)
+        self._volumes = now
+
+    # --- the way down
+
+    async def _take_down(self) -> None:
+        """Stop the containers, free the sandbox, remove the object."""
+        context = self.agent.context
+        self._monitor.close()
+        grace = 0.0 if self._gone else _grace(self.pod)
+        running = [r for r in self.records.values() if r.running]
+        for record in running:
+            self.container_event(record, "Killing", f"Stopping container {record.name}")
+        await asyncio.gather(*(self._stop(r, grace) for r in running if not r.sidecar))
+        for record in reversed([r for r in running if r.sidecar]):
+            await self._stop(record, grace)
+        if running and not self._gone:
+            self.publish()
+        if self._attached:
+            await context.network.detach_pod(self.uid)
+            self._attached = False
+        if self.sandbox is not None:
+            await context.runtime.remove_sandbox(self.uid)
+            self.sandbox = None
+        self.agent.gate.detached(self.uid)
+        if not self._gone:
+            self._delete_object()
+        self._gone = True
+        self.agent.forget(self)
+
+    def _delete_object(self) -> None:
+        try:
+            self.agent.context.api.delete(
+                "pods", name_of(self.pod), namespace_of(self.pod), grace=0, uid=self.uid
+            )
+        except ApiStatusError as error:
+            # 404: somebody was faster; 409: another pod has the name by now.
+            if error.code not in (404, 409):
+                raise
+
+    async def _stop(self, record: Record, grace: float) -> None:
+        begun = time.monotonic()
+        hook = (record.spec.get("lifecycle") or {}).get("preStop")
+        if hook and grace > 0:
+            try:
+                async with asyncio.timeout(grace):
+                    problem = await run_hook(self, record, hook)
+            except TimeoutError:
+                problem = f"did not end within {grace:g} s"
+            if problem:
+                self.container_event(record, "FailedPreStopHook", problem, warning=True)
+            grace = max(grace - (time.monotonic() - begun), SHORTEST_GRACE)
+        await self.agent.context.runtime.stop_container(record.id, grace)
+
+    def _hasten(self, grace: float) -> None:
+        """Shorten the grace of a way down that has begun."""
+        for record in self.records.values():
+            if record.running:
+                self.stop_soon(record, grace)
+
+    def stop_soon(self, record: Record, grace: float) -> None:
+        """Stop a container while the actor goes on; its end wakes the actor."""
+        stop = self.agent.context.runtime.stop_container(record.id, grace)
+        task = asyncio.get_running_loop().create_task(_logged(stop, key_of(self.pod)))
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+    # --- what the parts of the actor share
+
+    def sources(self) -> Sources:
+        """Return where environment and volumes take their values from."""
+        api, namespace = self.agent.context.api, namespace_of(self.pod)
+        addresses = [{"ip": a} for a in self.addresses]
+        hosts = [{"ip": a} for a in self.agent.addresses]
+        status = {**(self.pod.get("status") or {}), "podIPs": addresses, "hostIPs": hosts}
+        services = api.list("services", namespace)
+        if namespace != "default":
+            kubernetes = api.get("services", "kubernetes", "default")
+            services = [*services, *([kubernetes] if kubernetes else ())]
+        return Sources(
+            pod={**self.pod, "status": status},
+            find=lambda resource, name: api.get(resource, name, namespace),
+            services=tuple(services),
+        )
+
+    def pod_facts(self) -> containers.PodFacts:
+        """Return what all containers of the pod share."""
+        return containers.PodFacts(
+            sources=self.sources(),
+            addresses=self.addresses,
+            cluster_dns=self.agent.cluster_dns,
+            node_dns=self.agent.node_dns,
+            volumes=self._volumes,
+        )
+
+    def publish(self) -> None:
+        """Write the status that follows from the records, if it changed."""
+        if self._gone:
+            return
+        api = self.agent.context.api
+        pod = api.get("pods", name_of(self.pod), namespace_of(self.pod))
+        if pod is None or uid_of(pod) != self.uid:
+            return
+        if self._finished and (pod.get("status") or {}).get("phase") in FINISHED:
+            return
+        status = pod_status(pod, list(self.records.values()), self._facts())
+        if status != pod.get("status"):
+            api.update_status("pods", {**pod, "status": status})
+
+    def event(self, reason: str, message: str, *, warning: bool = False, field: str = "") -> None:
+        """Record an Event about the pod."""
+        self.agent.context.events.record(
+            self.pod,
+            reason,
+            message,
+            component="kubelet",
+            host=self.agent.name,
+            warning=warning,
+            field=field,
+        )
+
+    def container_event(
+        self, record: Record, reason: str, message: str, *, warning: bool = False
+    ) -> None:
+        """Record an Event about one container."""
+        group = {"init": "initContainers", "app": "containers", "ephemeral": "ephemeralContainers"}
+        field = f"spec.{group[record.kind]}{{{record.name}}}"
+        self.event(reason, message, warning=warning, field=field)
+
+    def begin_monitoring(self, record: Record) -> None:
+        """Start the probes of a container that has just started."""
+        self._monitor.start(record)
+
+    def _facts(self) -> Facts:
+        return Facts(
+            started_at=self._started_at,
+            addresses=self.addresses,
+            host_addresses=self.agent.addresses,
+            sandbox=self.sandbox is not None,
+        )
+
+    def _adopt_containers(self) -> None:
+        """Have a record for each container of the pod; ephemeral ones come later."""
+        spec = self.pod["spec"]
+        for kind, entries in _groups(spec):
+            for entry in entries:
+                known = self.records.get(entry["name"])
+                if known is None:
+                    self.records[entry["name"]] = Record(entry, kind)
+                else:
+                    known.spec = entry
+
+
+def _groups(spec: Object) -> Iterable[tuple]:
+    yield "init", spec.get("initContainers") or ()
+    yield "app", spec["containers"]
+    yield "ephemeral", spec.get("ephemeralContainers") or ()
+
+
+def _grace(pod: Object) -> float:
+    seconds = pod["metadata"].get("deletionGracePeriodSeconds")
+    return float("inf") if seconds is None else float(seconds)
+
+
+async def _logged(work: object, key: str) -> None:
+    try:
+        await work  # type: ignore[misc]
+    except KernelError:
+        log.exception("pod %s: stopping a container failed", key)

@@ -1,0 +1,130 @@
+"""Load-balancer addresses: each Service of type LoadBalancer gets one from the pool.
+
+One node answers for an address (ARP), as a layer-2 load balancer does. With
+``externalTrafficPolicy: Local`` it must be a node that runs a ready endpoint; otherwise any
+worker will do.
+"""
+
+from __future__ import annotations
+
+import zlib
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
+from k8slab.embedded.controllers.endpoint_slices import of_service
+from k8slab.embedded.controllers.index import Index
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import Object, is_deleting, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from k8slab.embedded.controllers.context import Context
+
+COMPONENT = "service-controller"
+
+
+class LoadBalancers:
+    """The loop over Services that gives out and announces addresses."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        api = context.api
+        self._announced: dict[str, tuple[str, str]] = {}
+        self._slices = Index(api, SLICES, of_service)
+        self.loop = Loop("load balancers", self._reconcile)
+        self._unsubscribe: list[Callable[[], None]] = [
+            self._slices.close,
+            api.subscribe("services", lambda event: self.loop.add(key_of(event.object))),
+            api.subscribe(SLICES, lambda event: self._add(of_service(event.object))),
+        ]
+        self._add([key_of(service) for service in api.list("services")])
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        await self.loop.close()
+
+    def _add(self, keys: list[str]) -> None:
+        for key in keys:
+            self.loop.add(key)
+
+    async def _reconcile(self, key: str) -> None:
+        namespace, name = key.split("/", 1)
+        service = self._context.api.get("services", name, namespace)
+        if service is None or service["spec"].get("type") != "LoadBalancer" or is_deleting(service):
+            await self._withdraw(key, service)
+            return
+        if not self._context.config.load_balancer:
+            return
+        address = self._address(service)
+        if not address:
+            text = "Error syncing load balancer: no address is left in the pool"
+            record = self._context.events.record
+            record(service, "SyncLoadBalancerFailed", text, component=COMPONENT, warning=True)
+            return
+        self._show(service, address)
+        await self._announce(key, address, self._node(service))
+
+    def _address(self, service: Object) -> str:
+        """Return the Service's address: the one it has, the one it asks for, or a free one."""
+        shown = _shown(service)
+        if shown:
+            return shown
+        taken = {_shown(other) for other in self._context.api.list("services")}
+        wanted = service["spec"].get("loadBalancerIP")
+        if wanted and wanted not in taken and self._in_pool(wanted):
+            return str(wanted)
+        return next((a for a in self._pool() if a not in taken), "")
+
+    def _pool(self) -> Iterator[str]:
+        for cidr in self._context.config.load_balancer_cidrs:
+            for address in ip_network(cidr).hosts():
+                yield str(address)
+
+    def _in_pool(self, address: str) -> bool:
+        cidrs = self._context.config.load_balancer_cidrs
+        return any(ip_address(address) in ip_network(cidr) for cidr in cidrs)
+
+    def _show(self, service: Object, address: str) -> None:
+        if _shown(service) == address:
+            return
+        status = {**(service.get("status") or {})}
+        status["loadBalancer"] = {"ingress": [{"ip": address, "ipMode": "VIP"}]}
+        self._context.api.update_status("services", {**service, "status": status})
+        text = "Ensured load balancer"
+        self._context.events.record(service, "EnsuredLoadBalancer", text, component=COMPONENT)
+
+    def _node(self, service: Object) -> str:
+        """Return the node that answers for a Service's address."""
+        workers = self._context.config.node_names[1:] or self._context.config.node_names
+        if service["spec"].get("externalTrafficPolicy") != "Local":
+            return workers[zlib.crc32(key_of(service).encode()) % len(workers)]
+        ready = {
+            endpoint["nodeName"]
+            for one in self._slices.get(key_of(service))
+            for endpoint in one.get("endpoints") or ()
+            if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready")
+        }
+        return min(ready, default=workers[0])
+
+    async def _announce(self, key: str, address: str, node: str) -> None:
+        if self._announced.get(key) != (address, node):
+            await self._context.network.announce_load_balancer(address, node)
+            self._announced[key] = (address, node)
+
+    async def _withdraw(self, key: str, service: Object | None) -> None:
+        announced = self._announced.get(key)
+        if announced is not None:
+            await self._context.network.announce_load_balancer(announced[0], None)
+            del self._announced[key]
+        if service is not None and _shown(service):
+            status = {**service["status"], "loadBalancer": {}}
+            self._context.api.update_status("services", {**service, "status": status})
+
+
+def _shown(service: Object) -> str:
+    entries = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return next((entry["ip"] for entry in entries if entry.get("ip")), "")

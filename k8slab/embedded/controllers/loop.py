@@ -1,0 +1,164 @@
+"""The engine under every controller: a queue of keys and a function that makes one key right.
+
+A controller is level-triggered. Events say only *that* something about a key changed;
+`reconcile` reads the present state, compares it with what is wanted, and takes the
+steps that are missing. Therefore keys can be merged: a key that is waiting is not
+added twice, and one that changes while it is worked on is worked on once more.
+
+A failure is logged with its key and retried with growing delay, for this key only.
+A worker gives the event loop back after `SLICE` seconds, so that no burst of keys
+holds up the API. Workers exist only while there is work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from k8slab.errors import ApiStatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+SLICE = 0.003
+"""Seconds of work after which a worker lets others run; the limit of the house is 5 ms."""
+
+FIRST_DELAY = 0.005
+"""Delay before the first retry, doubled by each failure: client-go's default rate limiter."""
+
+LONGEST_DELAY = 30.0
+
+
+class Loop:
+    """Call ``reconcile(key)`` for every key added, one run of a key at a time.
+
+    `reconcile` may be a coroutine function. It returns the seconds after which it wants
+    to see the key again, or ``None``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconcile: Callable[[str], float | Awaitable[float | None] | None],
+        *,
+        workers: int = 1,
+    ) -> None:
+        self.name = name
+        self._reconcile = reconcile
+        self._limit = workers
+        self._queue: dict[str, None] = {}
+        self._running: set[str] = set()
+        self._again: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def add(self, key: str) -> None:
+        """Have `key` looked at as soon as possible."""
+        if self._closed:
+            return
+        if key in self._running:
+            self._again.add(key)
+            return
+        self._queue[key] = None
+        if len(self._workers) < self._limit:
+            worker = asyncio.get_running_loop().create_task(self._work(), name=self.name)
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Have `key` looked at after `seconds`, or earlier if that was asked before."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self._due, key)
+
+    async def settle(self, key: str) -> None:
+        """Return when a run of `key` that began after this call is over; raise its error."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(waiter)
+        self.add(key)
+        await waiter
+
+    async def idle(self) -> None:
+        """Return when no key is queued or running (timers may be)."""
+        while self._workers:
+            await asyncio.wait(set(self._workers))
+
+    async def close(self) -> None:
+        """Stop: forget all keys, cancel what runs and wait until it has ended."""
+        self._closed = True
+        self._queue.clear()
+        self._again.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        workers = set(self._workers)
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.cancel()
+
+    def _due(self, key: str) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    async def _work(self) -> None:
+        begun = time.perf_counter()
+        while self._queue:
+            key = next(iter(self._queue))
+            del self._queue[key]
+            self._running.add(key)
+            waiters = self._waiting.pop(key, ())
+            try:
+                error = await self._run(key)
+            finally:
+                self._running.discard(key)
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(error) if error else waiter.set_result(None)
+            if key in self._again:
+                self._again.discard(key)
+                self._queue[key] = None
+            if time.perf_counter() - begun > SLICE:
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+
+    async def _run(self, key: str) -> Exception | None:
+        """Make one key right; log and book an error, and return it."""
+        try:
+            result = self._reconcile(key)
+            wait = await result if inspect.isawaitable(result) else result
+        except ApiStatusError as error:
+            if error.reason != "Conflict":
+                log.exception("%s: %s failed; will be retried", self.name, key)
+            self._retry(key)
+            return error
+        except Exception as error:
+            log.exception("%s: %s failed; will be retried", self.name, key)
+            self._retry(key)
+            return error
+        self._failures.pop(key, None)
+        if wait is not None:
+            self.add_after(key, wait)
+        return None
+
+    def _retry(self, key: str) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_after(key, min(FIRST_DELAY * 2**failures, LONGEST_DELAY))

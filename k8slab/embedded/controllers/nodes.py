@@ -1,0 +1,195 @@
+"""Nodes: their network namespaces, their objects, and the lease that says they live.
+
+A node's object is written by its kubelet; here one process is the kubelet of all nodes.
+The control plane carries the label and the taint that kubeadm gives it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_DNS, uuid5
+
+from k8slab.embedded.config import KUBERNETES_MINOR
+from k8slab.embedded.controllers import conditions, times
+from k8slab.embedded.controllers.kubelet.records import RUNTIME_NAME
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.embedded.controllers.context import Context
+    from k8slab.objects.meta import Object
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+RENEW_SECONDS = 10
+"""kubelet's ``nodeLeaseDurationSeconds`` and the quarter of it after which it renews."""
+
+KUBELET_VERSION = f"v1.{KUBERNETES_MINOR}.0"
+
+
+class Nodes:
+    """Make the nodes of the configuration, keep their leases."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.addresses: dict[str, list[str]] = {}
+        self.loop = Loop("nodes", self._renew)
+
+    async def start(self) -> None:
+        """Make every node; return when all are Ready."""
+        config = self._context.config
+        for name in config.node_names:
+            self.addresses[name] = await self._context.network.add_node(name)
+            self._register(name, control_plane=name == config.node_names[0])
+            self.loop.add(name)
+
+    async def close(self) -> None:
+        """Stop renewing the leases."""
+        await self.loop.close()
+
+    def _register(self, name: str, *, control_plane: bool) -> None:
+        api = self._context.api
+        old = api.get("nodes", name)
+        if old is None:
+            made = node_object(
+                name, self._context.network.pod_cidrs(name), control_plane=control_plane
+            )
+            old = api.create("nodes", made)
+        limit = self._context.config.max_pods
+        status = node_status(old, self.addresses[name], max_pods=limit)
+        api.update_status("nodes", {**old, "status": status})
+
+    def _renew(self, name: str) -> float:
+        api = self._context.api
+        now = times.micro()
+        lease = api.get("leases.coordination.k8s.io", name, LEASE_NAMESPACE)
+        node = api.get("nodes", name)
+        if node is None:
+            return RENEW_SECONDS
+        if lease is None:
+            api.create("leases.coordination.k8s.io", _lease(node, now))
+        else:
+            spec = {**lease["spec"], "renewTime": now}
+            api.update("leases.coordination.k8s.io", {**lease, "spec": spec})
+        return RENEW_SECONDS
+
+
+def node_object(name: str, pod_cidrs: Sequence[str], *, control_plane: bool) -> Object:
+    """Return a new Node."""
+    machine = _architecture()
+    labels = {
+        "beta.kubernetes.io/arch": machine,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine,
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+    }
+    spec: Object = {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs)} if pod_cidrs else {}
+    if control_plane:
+        labels[CONTROL_PLANE] = ""
+        labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+        spec["taints"] = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": {
+            "node.alpha.kubernetes.io/ttl": "0",
+            "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+        }},
+        "spec": spec,
+    }  # fmt: skip
+
+
+def node_status(node: Object, addresses: Sequence[str], *, max_pods: int) -> Object:
+    """Return the status of a healthy node."""
+    name = node["metadata"]["name"]
+    found: list[Object] = (node.get("status") or {}).get("conditions") or []
+    now = times.text()
+    for kind, value, reason, message in (
+        ("MemoryPressure", "False", "HasSufficientMemory", "has sufficient memory available"),
+        ("DiskPressure", "False", "HasNoDiskPressure", "has no disk pressure"),
+        ("PIDPressure", "False", "HasSufficientPID", "has sufficient PID available"),
+        ("Ready", "True", "Ready", "is posting ready status"),
+    ):
+        words = {"reason": f"Kubelet{reason}", "message": f"kubelet {message}"}
+        condition = {"type": kind, "status": value, **words}
+        found = conditions.put(found, {**condition, "lastHeartbeatTime": now})
+    amounts = _capacity(max_pods)
+    return {
+        "addresses": [
+            *({"type": "InternalIP", "address": address} for address in addresses),
+            {"type": "Hostname", "address": name},
+        ],
+        "allocatable": amounts,
+        "capacity": amounts,
+        "conditions": found,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "nodeInfo": _info(name),
+    }
+
+
+def _architecture() -> str:
+    """Return the machine's architecture by Go's name."""
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _capacity(max_pods: int) -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
+    disk = os.statvfs("/")
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "hugepages-2Mi": "0",
+        "memory": f"{memory}Ki",
+        "pods": str(max_pods),
+    }
+
+
+def _info(name: str) -> Object:
+    identity = uuid5(NAMESPACE_DNS, name)
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    release = Path("/etc/os-release")
+    system = ""
+    if release.exists():
+        for line in release.read_text(encoding="utf-8").splitlines():
+            if line.startswith("PRETTY_NAME="):
+                system = line.partition("=")[2].strip('"')
+    return {
+        "architecture": _architecture(),
+        "bootID": boot.read_text(encoding="ascii").strip() if boot.exists() else "",
+        "containerRuntimeVersion": f"{RUNTIME_NAME}://{__version__}",
+        "kernelVersion": platform.release(),
+        "kubeProxyVersion": "",
+        "kubeletVersion": KUBELET_VERSION,
+        "machineID": identity.hex,
+        "operatingSystem": "linux",
+        "osImage": system or "Linux",
+        "systemUUID": str(identity),
+    }  # fmt: skip
+
+
+def _lease(node: Object, now: str) -> Object:
+    name = node["metadata"]["name"]
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name,
+            "namespace": LEASE_NAMESPACE,
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+            ],
+        },
+        "spec": {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": now,
+        },
+    }

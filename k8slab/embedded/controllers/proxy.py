@@ -1,0 +1,106 @@
+"""The Service proxy: tell the network what each Service port leads to.
+
+Only the Services that changed are computed again. A change of a Service or of its slices
+is answered after the kernel has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
+from k8slab.embedded.controllers.endpoint_slices import of_service
+from k8slab.embedded.controllers.index import Index
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.service_values import service_ports
+from k8slab.objects.meta import Object, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.embedded.controllers.context import Context
+    from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
+    from k8slab.embedded.network.model import ServicePort
+
+ALL = "all services"
+
+
+class Proxy:
+    """The loop that feeds `Network.sync_services`."""
+
+    def __init__(self, context: Context, slices: EndpointSlices) -> None:
+        self._context = context
+        self._endpoint_slices = slices
+        api = context.api
+        self._slices = Index(api, SLICES, of_service)
+        self._ports: dict[tuple[str, str, str, str], ServicePort] = {}
+        self._by_service: dict[str, tuple[ServicePort, ...]] = {}
+        self._dirty = {key_of(service) for service in api.list("services")}
+        self._wanted = 1
+        self._applied = 0
+        self.loop = Loop("proxy", self._sync)
+        self._unsubscribe: list[Callable[[], None]] = [
+            self._slices.close,
+            api.subscribe("services", lambda event: self._mark(key_of(event.object))),
+            api.subscribe(SLICES, lambda event: self._mark(*of_service(event.object))),
+        ]
+        api.before_answer("services", self._answer_service)
+        api.before_answer(SLICES, self._answer)
+
+    async def start(self) -> None:
+        """Return when the Services that are there work."""
+        await self.loop.settle(ALL)
+
+    async def settle(self) -> None:
+        """Return when every change made before this call is in the kernel."""
+        if self._applied < self._wanted:
+            await self.loop.settle(ALL)
+
+    async def close(self) -> None:
+        """Stop following changes; the kernel keeps what it has."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        await self.loop.close()
+
+    async def _answer(self, _: Object) -> None:
+        await self.settle()
+
+    async def _answer_service(self, service: Object) -> None:
+        await self._endpoint_slices.loop.settle(key_of(service))
+        await self.settle()
+
+    def _mark(self, *keys: str) -> None:
+        self._dirty.update(keys)
+        self._wanted += 1
+        self.loop.add(ALL)
+
+    async def _sync(self, _: str) -> None:
+        goal = self._wanted
+        if self._applied == goal:
+            return
+        changed = False
+        for key in self._dirty:
+            changed = self._compute(key) or changed
+        self._dirty.clear()
+        if changed or not self._applied:
+            self._applied = 0  # until the kernel has it, a failure must not look like success
+            await self._context.network.sync_services(self._ports)
+        self._applied = goal
+
+    def _compute(self, key: str) -> bool:
+        """Compute the ports of one Service again; say whether they changed."""
+        namespace, name = key.split("/", 1)
+        service = self._context.api.get("services", name, namespace)
+        before = self._by_service.get(key, ())
+        now = tuple(service_ports(service, self._slices.get(key))) if service else ()
+        if now == before:
+            return False
+        for port in before:
+            self._ports.pop(port.key, None)
+        for port in now:
+            self._ports[port.key] = port
+        if now:
+            self._by_service[key] = now
+        else:
+            self._by_service.pop(key, None)
+        return True

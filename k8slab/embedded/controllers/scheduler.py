@@ -1,0 +1,266 @@
+"""The scheduler: give each new pod a node.
+
+Two steps, as upstream's: filters leave the nodes on which the pod can run, scores choose
+among them. The filters are pure functions that answer with the reason for which a node does
+not do; their sum is the message of ``FailedScheduling``, in upstream's words. The score
+spreads: the node with the fewest pods of the same owner (or namespace and labels) comes
+first, then the one with the fewest pods.
+Sources: the plugins NodeName, NodeUnschedulable, TaintToleration, NodeAffinity, NodePorts,
+NodeResourcesFit, InterPodAffinity of kube-scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import affinity, conditions, pods
+from k8slab.embedded.controllers.index import Index, node_name
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects import selectors
+from k8slab.objects.meta import (
+    Object,
+    controller_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    name_of,
+    namespace_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from k8slab.embedded.apiserver.store import Event
+    from k8slab.embedded.controllers.context import Context
+
+NAME = "default-scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node with the pods that are on it."""
+
+    node: Object
+    pods: Sequence[Object] = field(default=())
+
+
+def why_not(pod: Object, candidate: Candidate) -> str:
+    """Return the first reason for which the pod cannot run on a node; empty when it can."""
+    for check in (_unschedulable, _taints, _affinity, _ports, _room):
+        if reason := check(pod, candidate):
+            return reason
+    return ""
+
+
+def choose(pod: Object, candidates: Sequence[Candidate]) -> tuple[str, dict[str, str]]:
+    """Return the best node's name (or ``""``) and, by node, why the others cannot be.
+
+    Equal nodes are taken in order of their names, so that the same cluster spreads the
+    same pods the same way.
+    """
+    reasons: dict[str, str] = {}
+    fitting = []
+    for candidate in candidates:
+        reason = why_not(pod, candidate)
+        if reason:
+            reasons[name_of(candidate.node)] = reason
+        else:
+            fitting.append(candidate)
+    if fitting:
+        spread = affinity.between_pods(pod, fitting, candidates)
+        reasons.update({name_of(c.node): why for c, why in spread if why})
+        fitting = [c for c, why in spread if not why]
+    if not fitting:
+        return "", reasons
+    return name_of(min(fitting, key=lambda c: _cost(pod, c)).node), reasons
+
+
+def message(total: int, reasons: Iterable[str]) -> str:
+    """Return the text of ``FailedScheduling`` for the reasons of all nodes."""
+    counted = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
+    if not total:
+        return "no nodes available to schedule pods"
+    return (
+        f"0/{total} nodes are available: {', '.join(counted)}. no new claims to deallocate, "
+        f"preemption: 0/{total} nodes are available: "
+        f"{total} Preemption is not helpful for scheduling."
+    )
+
+
+def _unschedulable(pod: Object, candidate: Candidate) -> str:
+    key = "node.kubernetes.io/unschedulable"
+    if not candidate.node["spec"].get("unschedulable"):
+        return ""
+    taint = {"key": key, "effect": "NoSchedule"}
+    return "" if _tolerated(taint, pod) else "node(s) were unschedulable"
+
+
+def _taints(pod: Object, candidate: Candidate) -> str:
+    for taint in candidate.node["spec"].get("taints") or ():
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerated(taint, pod):
+            shown = f"{taint['key']}: {taint.get('value', '')}"
+            return f"node(s) had untolerated taint(s) {{{shown}}}"
+    return ""
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    """Say whether one toleration matches a taint (core/v1 ``Toleration.ToleratesTaint``)."""
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    operator = toleration.get("operator") or "Equal"
+    if operator == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
+
+
+def _tolerated(taint: Object, pod: Object) -> bool:
+    return any(tolerates(t, taint) for t in pod["spec"].get("tolerations") or ())
+
+
+def _affinity(pod: Object, candidate: Candidate) -> str:
+    wanted = pod["spec"].get("nodeSelector") or {}
+    terms = affinity.required_node_terms(pod)
+    labels = labels_of(candidate.node)
+    matched = selectors.from_labels(wanted).matches(labels) and (
+        terms is None or affinity.matches_node(terms, candidate.node)
+    )
+    return "" if matched else "node(s) didn't match Pod's node affinity/selector"
+
+
+def _ports(pod: Object, candidate: Candidate) -> str:
+    wanted = host_ports(pod)
+    if wanted and any(wanted & host_ports(other) for other in candidate.pods):
+        return "node(s) didn't have free ports for the requested pod ports"
+    return ""
+
+
+def host_ports(pod: Object) -> set[tuple[str, int]]:
+    """Return protocol and number of each port that the pod takes on its node."""
+    return {
+        (port.get("protocol", "TCP"), port["hostPort"])
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    }
+
+
+def _room(_: Object, candidate: Candidate) -> str:
+    limit = int((candidate.node.get("status") or {}).get("allocatable", {}).get("pods", 110))
+    return "Too many pods" if len(candidate.pods) >= limit else ""
+
+
+def _cost(pod: Object, candidate: Candidate) -> tuple[int, int, int, str]:
+    owner = controller_of(pod)
+    like = [other for other in candidate.pods if _alike(pod, other, owner)]
+    discouraged = sum(
+        1
+        for taint in candidate.node["spec"].get("taints") or ()
+        if taint["effect"] == "PreferNoSchedule" and not _tolerated(taint, pod)
+    )
+    preferred = affinity.preference(pod, candidate.node)
+    return (discouraged - preferred, len(like), len(candidate.pods), name_of(candidate.node))
+
+
+def _alike(pod: Object, other: Object, owner: Object | None) -> bool:
+    if owner is not None:
+        theirs = controller_of(other)
+        return theirs is not None and theirs["uid"] == owner["uid"]
+    return namespace_of(pod) == namespace_of(other)
+
+
+class Scheduler:
+    """Bind pods that have no node; try again when nodes or pods change."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        api = context.api
+        self._on_node = Index(api, "pods", lambda p: () if pods.is_finished(p) else node_name(p))
+        self.loop = Loop("scheduler", self._schedule)
+        self._unsubscribe: list[Callable[[], None]] = [
+            api.subscribe("pods", self._pod_event),
+            api.subscribe("nodes", lambda _: self._retry_all()),
+            self._on_node.close,
+        ]
+        self._waiting: set[str] = set()
+        for pod in api.list("pods"):
+            if _needs_node(pod):
+                self.loop.add(key_of(pod))
+
+    async def close(self) -> None:
+        """Stop scheduling."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        await self.loop.close()
+
+    def _pod_event(self, event: Event) -> None:
+        pod = event.object
+        if event.type == "DELETED":
+            self._waiting.discard(key_of(pod))
+            self._retry_all()
+        elif _needs_node(pod):
+            # An Event of our own condition must not start another attempt.
+            if event.old is None or event.old.get("spec") != pod.get("spec"):
+                self.loop.add(key_of(pod))
+        elif pods.is_finished(pod):
+            self._retry_all()
+
+    def _retry_all(self) -> None:
+        for key in self._waiting:
+            self.loop.add(key)
+
+    def _schedule(self, key: str) -> None:
+        api = self._context.api
+        namespace, name = key.split("/", 1)
+        pod = api.get("pods", name, namespace)
+        self._waiting.discard(key)
+        if pod is None or not _needs_node(pod):
+            return
+        nodes = sorted(api.list("nodes"), key=name_of)
+        candidates = [Candidate(node, self._on_node.get(name_of(node))) for node in nodes]
+        node, reasons = choose(pod, candidates)
+        if node:
+            self._bind(pod, node)
+        else:
+            self._waiting.add(key)
+            self._refuse(pod, message(len(nodes), reasons.values()))
+
+    def _bind(self, pod: Object, node: str) -> None:
+        bound = bind(self._context, pod, node)
+        text = f"Successfully assigned {key_of(pod)} to {node}"
+        self._context.events.record(bound, "Scheduled", text, component=NAME)
+
+    def _refuse(self, pod: Object, text: str) -> None:
+        context = self._context
+        context.events.record(pod, "FailedScheduling", text, component=NAME, warning=True)
+        status = pod.get("status") or {}
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": text,
+            "lastProbeTime": None,
+        }
+        put = conditions.put(status.get("conditions"), condition)
+        if put != status.get("conditions"):
+            context.api.update_status("pods", {**pod, "status": {**status, "conditions": put}})
+
+
+def bind(context: Context, pod: Object, node: str) -> Object:
+    """Write the pod's node, as the binding subresource does."""
+    patch = {"spec": {"nodeName": node}}
+    api = context.api
+    return api.patch("pods", name_of(pod), namespace_of(pod), patch, subresource="binding")
+
+
+def _needs_node(pod: Object) -> bool:
+    return (
+        not pod["spec"].get("nodeName")
+        and not is_deleting(pod)
+        and not pods.is_finished(pod)
+        and pod["spec"].get("schedulerName", NAME) == NAME
+        and not pod["spec"].get("schedulingGates")
+    )

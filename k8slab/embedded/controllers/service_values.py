@@ -1,0 +1,103 @@
+"""From Services and EndpointSlices to what kube-proxy makes true; pure.
+
+Source: ``pkg/proxy`` (serviceChangeTracker, endpointsChangeTracker): ExternalName and
+headless Services have nothing to proxy; an endpoint takes part when it is ready, or while
+it is serving and terminating, which the network room uses only when none is ready.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.network.model import Endpoint, ServicePort
+from k8slab.objects.meta import name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from k8slab.objects.meta import Object
+
+DEFAULT_AFFINITY = 10800
+"""Seconds: core/v1 ``DefaultClientIPServiceAffinitySeconds``."""
+
+
+def service_ports(service: Object, slices: Sequence[Object]) -> list[ServicePort]:
+    """Return one value for each port of a Service."""
+    spec = service["spec"]
+    addresses = tuple(
+        spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    )
+    if spec.get("type") == "ExternalName" or not addresses or addresses[0] == "None":
+        return []
+    balanced = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    is_balancer = spec.get("type") == "LoadBalancer"
+    return [
+        ServicePort(
+            namespace=namespace_of(service),
+            service=name_of(service),
+            port_name=port.get("name") or "",
+            protocol=port.get("protocol") or "TCP",
+            cluster_ips=addresses,
+            port=port["port"],
+            node_port=port.get("nodePort") or 0,
+            load_balancer_ips=tuple(e["ip"] for e in balanced if e.get("ip"))
+            if is_balancer
+            else (),
+            external_ips=tuple(spec.get("externalIPs") or ()),
+            source_ranges=tuple(spec.get("loadBalancerSourceRanges") or ()) if is_balancer else (),
+            affinity_seconds=_affinity(spec),
+            internal_local=spec.get("internalTrafficPolicy") == "Local",
+            external_local=spec.get("externalTrafficPolicy") == "Local",
+            endpoints=tuple(endpoints(port, slices)),
+        )
+        for port in spec.get("ports") or ()
+    ]
+
+
+def endpoints(port: Object, slices: Iterable[Object]) -> list[Endpoint]:
+    """Return the endpoints of one Service port, in order of their addresses."""
+    found = set()
+    for one in slices:
+        if one["addressType"] == "FQDN":
+            continue
+        number = _number(port, one)
+        if not number:
+            continue
+        for entry in one.get("endpoints") or ():
+            endpoint = _endpoint(entry, number)
+            if endpoint is not None:
+                found.add(endpoint)
+    return sorted(found, key=lambda e: (e.address, e.port))
+
+
+def _endpoint(entry: Object, number: int) -> Endpoint | None:
+    state = entry.get("conditions") or {}
+    ready = state.get("ready")
+    ready = True if ready is None else ready
+    serving = state.get("serving")
+    serving = ready if serving is None else serving
+    terminating = bool(state.get("terminating"))
+    if not ready and not (serving and terminating):
+        return None
+    return Endpoint(
+        address=entry["addresses"][0],
+        port=number,
+        node=entry.get("nodeName") or "",
+        serving=serving,
+        terminating=terminating and not ready,
+    )
+
+
+def _number(port: Object, one: Object) -> int:
+    for entry in one.get("ports") or ():
+        same_name = (entry.get("name") or "") == (port.get("name") or "")
+        if same_name and (entry.get("protocol") or "TCP") == (port.get("protocol") or "TCP"):
+            return int(entry.get("port") or 0)
+    return 0
+
+
+def _affinity(spec: Object) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY)

@@ -1,0 +1,173 @@
+"""StatefulSets: pods with names that stay, made and removed in order.
+
+``OrderedReady`` makes pod N+1 when all before it are available, removes from the end, and
+does one thing at a time; ``Parallel`` waits for nothing. An update goes from the last pod to the
+first, down to ``partition``. Source: ``pkg/controller/statefulset``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers import pods
+from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.deployments import template_hash
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import Object, is_deleting, labels_of, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k8slab.embedded.controllers.context import Context
+
+RESOURCE = "statefulsets.apps"
+COMPONENT = "statefulset-controller"
+HASH_LABEL = "controller-revision-hash"
+NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+INDEX_LABEL = "apps.kubernetes.io/pod-index"
+
+
+class StatefulSets:
+    """The loop over StatefulSets."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.loop = Loop("statefulsets", self._reconcile)
+        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        self._pods.close()
+        await self.loop.close()
+
+    def _reconcile(self, key: str) -> float | None:
+        namespace, name = key.split("/", 1)
+        owner = self._context.api.get(RESOURCE, name, namespace)
+        if owner is None:
+            return None
+        self._pods.claim(owner)
+        if not is_deleting(owner):
+            self._advance(owner)
+        return self._write_status(owner)
+
+    def _advance(self, owner: Object) -> None:
+        """Take the next step; with ``OrderedReady`` it is one at most."""
+        spec = owner["spec"]
+        ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        first = (spec.get("ordinals") or {}).get("start") or 0
+        wanted = range(first, first + spec.get("replicas", 1))
+        present = self._by_ordinal(owner)
+        for ordinal in wanted:
+            pod = present.get(ordinal)
+            if pod is None:
+                self._create(owner, ordinal)
+            elif pods.is_finished(pod) and not is_deleting(pod):
+                self._delete(owner, pod)
+            elif self._is_up(owner, pod):
+                continue
+            if ordered:
+                return
+        spare = sorted((n for n in present if n not in wanted), reverse=True)
+        for ordinal in spare:
+            if not is_deleting(present[ordinal]):
+                self._delete(owner, present[ordinal])
+            if ordered:
+                return
+        self._update(owner, present, wanted)
+
+    def _update(self, owner: Object, present: Mapping[int, Object], wanted: range) -> None:
+        """Replace the last pod that has an old template, once all above it are up."""
+        strategy = owner["spec"].get("updateStrategy") or {}
+        if strategy.get("type") == "OnDelete":
+            return
+        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+        current = revision_name(owner)
+        for ordinal in reversed(wanted):
+            pod = present.get(ordinal)
+            if pod is None or is_deleting(pod):
+                return
+            if ordinal >= partition and labels_of(pod).get(HASH_LABEL) != current:
+                self._delete(owner, pod)
+                return
+            if not self._is_up(owner, pod):
+                return
+
+    def _is_up(self, owner: Object, pod: Object) -> bool:
+        minimum = owner["spec"].get("minReadySeconds") or 0
+        return not is_deleting(pod) and pods.is_available(pod, minimum)
+
+    def _by_ordinal(self, owner: Object) -> dict[int, Object]:
+        found = {}
+        for pod in self._pods.of(owner):
+            number = name_of(pod).removeprefix(f"{name_of(owner)}-")
+            if number.isdigit():
+                found[int(number)] = pod
+        return found
+
+    def _create(self, owner: Object, ordinal: int) -> None:
+        template = owner["spec"]["template"]
+        pod = pods.from_template(owner, template)
+        name = f"{name_of(owner)}-{ordinal}"
+        pod["metadata"]["name"] = name
+        pod["metadata"]["labels"].update(
+            {
+                HASH_LABEL: revision_name(owner),
+                NAME_LABEL: name,
+                INDEX_LABEL: str(ordinal),
+            }
+        )
+        service = owner["spec"].get("serviceName")
+        pod["spec"] = {**template["spec"], "hostname": name}
+        if service:
+            pod["spec"]["subdomain"] = service
+        pods.create(self._context, owner, pod, component=COMPONENT)
+        self._tell(
+            owner,
+            "SuccessfulCreate",
+            f"create Pod {name} in StatefulSet {name_of(owner)} successful",
+        )
+
+    def _delete(self, owner: Object, pod: Object) -> None:
+        pods.delete(self._context, pod)
+        text = f"delete Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful"
+        self._tell(owner, "SuccessfulDelete", text)
+
+    def _tell(self, owner: Object, reason: str, text: str) -> None:
+        self._context.events.record(owner, reason, text, component=COMPONENT)
+
+    def _write_status(self, owner: Object) -> float | None:
+        api = self._context.api
+        latest = api.get(RESOURCE, name_of(owner), namespace_of(owner))
+        if latest is None:
+            return None
+        minimum = latest["spec"].get("minReadySeconds") or 0
+        living = [p for p in self._pods.of(latest) if pods.is_active(p)]
+        ready = [p for p in living if pods.is_ready(p)]
+        waits = [pods.available_in(p, minimum) for p in ready]
+        update = revision_name(latest)
+        updated = sum(1 for p in living if labels_of(p).get(HASH_LABEL) == update)
+        before = latest.get("status") or {}
+        done = updated == len(living) == latest["spec"].get("replicas", 1)
+        current = update if done else before.get("currentRevision", update)
+        counts = {
+            "readyReplicas": len(ready),
+            "currentReplicas": sum(1 for p in living if labels_of(p).get(HASH_LABEL) == current),
+            "updatedReplicas": updated,
+        }
+        status: Object = {
+            "observedGeneration": latest["metadata"].get("generation", 1),
+            "replicas": len(living),
+            **{field: count for field, count in counts.items() if count},
+            "currentRevision": current,
+            "updateRevision": update,
+            "availableReplicas": sum(1 for wait in waits if wait <= 0),
+            "collisionCount": 0,
+        }
+        if status != before:
+            api.update_status(RESOURCE, {**latest, "status": status})
+        return min((wait for wait in waits if wait > 0), default=None)
+
+
+def revision_name(owner: Object) -> str:
+    """Return the name of the revision that the present template is."""
+    return f"{name_of(owner)}-{template_hash(owner['spec']['template'])}"

@@ -1,0 +1,259 @@
+"""A network and a runtime that only remember; the API and its store are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from k8slab.embedded.apiserver.api import Api
+from k8slab.embedded.apiserver.store import Store
+from k8slab.embedded.config import ClusterConfig
+from k8slab.embedded.controllers import start as assembly
+from k8slab.embedded.controllers.kubelet.probes import Attempt
+from k8slab.embedded.runtime.spec import (
+    ContainerExit,
+    ContainerSpec,
+    ExecSpec,
+    ImageNotFoundError,
+    SandboxSpec,
+)
+
+
+class FakeNetwork:
+    """Give out addresses, remember what it was told."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(2)
+        self.pod_numbers = itertools.count(5)
+        self.pods: dict[str, list[str]] = {}
+        self.services: dict[tuple, Any] = {}
+        self.policies: list[Any] = []
+        self.announced: dict[str, str | None] = {}
+        self.log: list[tuple[str, Any]] = []
+        self.attach_failures = 0
+
+    async def add_node(self, name: str) -> list[str]:
+        return [f"172.18.0.{next(self.numbers)}"]
+
+    async def remove_node(self, name: str) -> None:
+        raise NotImplementedError
+
+    def node_netns(self, name: str) -> int:
+        return 0
+
+    def pod_cidrs(self, name: str) -> list[str]:
+        return ["10.244.0.0/26"]
+
+    async def attach_pod(
+        self, *, node: str, uid: str, netns: int, host_ports: Iterable = ()
+    ) -> list[str]:
+        await asyncio.sleep(0)
+        number = next(self.pod_numbers)
+        self.pods[uid] = [f"10.244.{number // 250}.{number % 250}"]
+        self.log.append(("attach", uid))
+        return self.pods[uid]
+
+    async def detach_pod(self, uid: str) -> None:
+        self.pods.pop(uid, None)
+        self.log.append(("detach", uid))
+
+    async def sync_services(self, ports: Mapping) -> None:
+        await asyncio.sleep(0)
+        self.services = dict(ports)
+
+    async def sync_policies(self, directions: Iterable) -> None:
+        found = list(directions)
+        await asyncio.sleep(0)
+        self.policies = found
+        self.log.append(("policies", found))
+
+    async def announce_load_balancer(self, address: str, node: str | None) -> None:
+        self.announced[address] = node
+
+
+@dataclass
+class FakeContainer:
+    """One started container."""
+
+    id: str
+    spec: ContainerSpec
+    sandbox: str
+    started_at: float = field(default_factory=time.time)
+    graces: list[float] = field(default_factory=list)
+
+
+class FakeRuntime:
+    """Start nothing, but tell it as the real one does."""
+
+    def __init__(self) -> None:
+        self.on_exit: Callable[[ContainerExit], None] = lambda _: None
+        self.sandboxes: dict[str, SandboxSpec] = {}
+        self.containers: dict[str, FakeContainer] = {}
+        self.history: list[str] = []
+        self.volumes: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.numbers = itertools.count()
+        self.unknown_images = {"nowhere"}
+        self.ends_at_once: dict[str, int] = {}
+        self.ignores_term = False
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Any:
+        await asyncio.sleep(0)
+        self.sandboxes[spec.uid] = spec
+        return SimpleNamespace(uid=spec.uid, netns=0)
+
+    async def remove_sandbox(self, uid: str) -> None:
+        self.sandboxes.pop(uid, None)
+        for container in [c for c in self.containers.values() if c.sandbox == uid]:
+            self.exit(container.id, 137)
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> FakeContainer:
+        await asyncio.sleep(0)
+        if spec.image in self.unknown_images:
+            raise ImageNotFoundError(f"image {spec.image!r} is not in the catalogue")
+        container = FakeContainer(f"c{next(self.numbers)}", spec, sandbox_uid)
+        self.containers[container.id] = container
+        self.history.append(f"start {spec.name}")
+        if spec.image in self.ends_at_once:
+            self.exit(container.id, self.ends_at_once[spec.image])
+        return container
+
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        container = self.containers.get(container_id)
+        if container is None:
+            return
+        container.graces.append(grace)
+        if not self.ignores_term or grace == 0:
+            self.exit(container_id, 143)
+        while container_id in self.containers:
+            await asyncio.sleep(0.001)
+
+    async def update_volume(self, sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
+        self.volumes[sandbox_uid, volume] = files
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> Any:
+        raise NotImplementedError
+
+    def exit(self, container_id: str, code: int) -> None:
+        container = self.containers.pop(container_id)
+        self.history.append(f"end {container.spec.name}")
+        self.on_exit(ContainerExit(container_id, code, finished_at=time.time()))
+
+    def of(self, pod: dict) -> list[FakeContainer]:
+        return [c for c in self.containers.values() if c.sandbox == pod["metadata"]["uid"]]
+
+
+class FakeProber:
+    """Answer probes as told: by container name, else passed."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Attempt] = {}
+        self.count = 0
+
+    async def attempt(self, probe: dict, target: Any) -> Attempt:
+        self.count += 1
+        await asyncio.sleep(0)
+        return self.answers.get(target.container["name"], Attempt(passed=True))
+
+
+class FakeCredentials:
+    ca_certificate = "CERTIFICATE"
+
+    def pod_token(self, pod: dict, *, audience: str, seconds: int) -> str:
+        return f"token of {pod['metadata']['name']}"
+
+
+@dataclass
+class World:
+    """A cluster without processes and packets."""
+
+    api: Api
+    network: FakeNetwork
+    runtime: FakeRuntime
+    controllers: assembly.Controllers
+    prober: FakeProber
+
+    async def until(self, check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
+        """Return what `check` gives once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := check()):
+            assert time.monotonic() < deadline, f"not in {seconds} s: {check.__name__}"
+            await asyncio.sleep(0.001)
+        return found
+
+    def pods(self, namespace: str = "default", **labels: str) -> list[dict]:
+        found = self.api.list("pods", namespace)
+        return [
+            p
+            for p in found
+            if labels.items() <= (p["metadata"].get("labels") or {}).items()
+        ]
+
+    def pod(self, name: str, namespace: str = "default") -> dict | None:
+        return self.api.get("pods", name, namespace)
+
+    def ready(self, namespace: str = "default", **labels: str) -> list[dict]:
+        return [p for p in self.pods(namespace, **labels) if is_ready(p)]
+
+
+def is_ready(pod: dict) -> bool:
+    found = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in found)
+
+
+def pod_object(name: str, *, image: str = "web", labels: dict | None = None, **spec: Any) -> dict:
+    containers = spec.pop("containers", [{"name": "main", "image": image}])
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
+        "spec": {"containers": containers, **spec},
+    }
+
+
+def deployment(name: str, replicas: int, *, image: str = "web", **spec: Any) -> dict:
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template,
+            **spec,
+        },
+    }
+
+
+@asynccontextmanager
+async def world(folder: Path, *, dns: bool = False, nodes: int = 3):
+    """Run the controllers over the real API; without CoreDNS unless asked for."""
+    config = ClusterConfig(nodes=nodes)
+    store = Store(folder / "store.sqlite")
+    api = Api(store, config)
+    network, runtime, prober = FakeNetwork(), FakeRuntime(), FakeProber()
+    controllers = await assembly.start(
+        api, network, runtime, config, inside=folder, credentials=FakeCredentials()
+    )
+    for agent in controllers.kubelets.agents.values():
+        agent.prober = prober
+    made = World(api, network, runtime, controllers, prober)
+    if not dns and api.get("deployments.apps", "coredns", "kube-system"):
+        api.delete("deployments.apps", "coredns", "kube-system")
+        for owner in api.list("replicasets.apps", "kube-system"):
+            api.delete("replicasets.apps", owner["metadata"]["name"], "kube-system")
+    try:
+        yield made
+    finally:
+        await controllers.close()
+        store.close()
