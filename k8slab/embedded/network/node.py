@@ -26,6 +26,7 @@ from k8slab.embedded.network.nflog import PacketLog
 from k8slab.embedded.network.nft import Nft
 from k8slab.embedded.network.ruleset import Table, of_family
 from k8slab.embedded.network.ruleset_proxy import Place
+from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -160,21 +161,36 @@ class Node:
                 self.change(tables.nat, {("pod", pod.uid): None})
 
     def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
-        """Apply changed fragments in one transaction, all or nothing.
+        """Apply changed fragments, all in one transaction if possible.
 
-        What is too large for one is halved, in the order of `changes`; each fragment is
-        still changed as a whole.
+        What is too large for one, or is refused, is halved in the order of `changes`; each
+        fragment is still changed as a whole. So one that the kernel refuses does not keep
+        the others out; its `KernelError` is raised at the end.
         """
         plan = table.plan(changes)
-        if len(plan.text) > _TRANSACTION and len(changes) > 1:
-            items = list(changes.items())
-            middle = len(items) // 2
-            self.change(table, dict(items[:middle]))
-            self.change(table, dict(items[middle:]))
-            return
-        if plan.text:
-            self.nft.run(plan.text)
-        table.commit(plan)
+        single = len(changes) < 2
+        if single or len(plan.text) <= _TRANSACTION:
+            try:
+                if plan.text:
+                    self.nft.run(plan.text)
+            except KernelError:
+                if single:
+                    raise
+            else:
+                table.commit(plan)
+                return
+        self._halve(table, list(changes.items()))
+
+    def _halve(self, table: Table, items: list[tuple[Key, Fragment | None]]) -> None:
+        middle = len(items) // 2
+        failure: KernelError | None = None
+        for half in (items[:middle], items[middle:]):
+            try:
+                self.change(table, dict(half))
+            except KernelError as error:
+                failure = failure or error
+        if failure:
+            raise failure
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from k8slab.embedded.network.model import Direction
 from k8slab.embedded.network.ruleset_policy import pod_fragment, policy_fragment
+from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +30,8 @@ class Policies:
         self._wanted: dict[Key, PolicyDirection] = {}
         self._by_subject: dict[Subject, dict[Key, None]] = {}
         self._rendered: dict[tuple[Key, Family], Fragment] = {}
-        self._uncertain = False
-        """True after a failure: the next sync compares everything, not only what changed."""
+        self._doubtful: set[Key] = set()
+        """What the last sync changed, if it failed: some nodes may have it, some not."""
 
     def sync(self, wanted: Iterable[PolicyDirection], nodes: Iterable[Node]) -> None:
         """Make `nodes` enforce exactly `wanted`; return when the kernel does."""
@@ -40,15 +41,20 @@ class Policies:
         changed += [key for key in old if key not in new]
         subjects = {subject for key in changed for subject in _moved(old.get(key), new.get(key))}
         self._take_over(new, changed)
-        if self._uncertain:
-            changed = list({**old, **new})
-        uncertain, self._uncertain = self._uncertain, True
+        repair = bool(self._doubtful)
+        self._doubtful.update(changed)
+        failure: KernelError | None = None
         for node in nodes:
             here = [subject for subject in subjects if subject[0] in node.pods]
-            if uncertain:
+            if repair:
                 here = [(uid, direction) for uid in node.pods for direction in _DIRECTIONS]
-            self._write(node, changed, here)
-        self._uncertain = False
+            try:
+                self._write(node, sorted(self._doubtful), here)
+            except KernelError as error:
+                failure = failure or error
+        if failure:
+            raise failure
+        self._doubtful = set()
 
     def before_attach(self, node: Node, pod: Pod) -> None:
         """Put the policies of `pod` in force; it is in ``node.pods`` but not connected yet."""

@@ -188,4 +188,10 @@ def braces(items: Iterable[str]) -> str:
     return "{ " + ", ".join(items) + " }"
 
 
+def one_of(items: Iterable[str]) -> str:
+    """Return what matches any of `items`: the one, or an anonymous set (which costs more)."""
+    found = list(items)
+    return found[0] if len(found) == 1 else braces(found)
+
+
 ADDRESS_TYPE: dict[Family, str] = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}

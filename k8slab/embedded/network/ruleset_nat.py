@@ -14,8 +14,8 @@ from k8slab.embedded.network.ruleset import (
     ADDRESS_TYPE,
     Family,
     Fragment,
-    braces,
     of_family,
+    one_of,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ table {family} calico {{
 
 def base(family: Family, pod_cidrs: Iterable[str]) -> str:
     """Return the text of the table without any host port."""
-    pods = braces(of_family(family, pod_cidrs))
+    pods = one_of(of_family(family, pod_cidrs))
     return _BASE.format(family=family, address=ADDRESS_TYPE[family], pods=pods)
 
 

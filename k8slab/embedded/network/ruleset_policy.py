@@ -25,6 +25,7 @@ from k8slab.embedded.network.ruleset import (
     comment,
     hashed_name,
     of_family,
+    one_of,
 )
 from k8slab.errors import UsageError
 
@@ -171,7 +172,7 @@ def _ports(
         if any((port.first, port.last) == (1, 65535) for port in ranges):
             matches.append(f"meta l4proto {protocol.lower()}")
         elif ranges:
-            matches.append(f"{protocol.lower()} dport {braces(merged_ports(ranges))}")
+            matches.append(f"{protocol.lower()} dport {one_of(merged_ports(ranges))}")
     if rule.named is not None:
         name = hashed_name("ports", place)
         sets[name] = f"set type {ADDRESS_TYPE[family]} . inet_proto . inet_service;"

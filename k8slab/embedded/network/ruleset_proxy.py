@@ -23,6 +23,7 @@ from k8slab.embedded.network.ruleset import (
     comment,
     hashed_name,
     of_family,
+    one_of,
 )
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def base(place: Place) -> str:
         address=ADDRESS_TYPE[place.family],
         bit=_MASQUERADE_BIT,
         nodeport_ips=braces(of_family(place.family, place.addresses)),
-        service_cidrs=braces(of_family(place.family, place.service_cidrs)),
+        service_cidrs=one_of(of_family(place.family, place.service_cidrs)),
     )
 
 
@@ -241,7 +242,7 @@ class _Writer:
         targets = [self._endpoint(endpoint) for endpoint in endpoints]
         rules: list[str] = []
         if local == self.port.internal_local:
-            pods = braces(of_family(self.family, self.place.pod_cidrs))
+            pods = one_of(of_family(self.family, self.place.pod_cidrs))
             rules += [
                 f"{self.family} daddr {address} {self.protocol} dport {self.port.port}"
                 f" {self.family} saddr != {pods} jump mark-for-masquerade"
@@ -285,7 +286,7 @@ class _Writer:
         if not self.port.external_local:
             self.chains[chain] = ("jump mark-for-masquerade", f"goto {cluster}")
             return chain
-        pods = braces(of_family(self.family, self.place.pod_cidrs))
+        pods = one_of(of_family(self.family, self.place.pod_cidrs))
         rules = [
             f"{self.family} saddr {pods} goto {cluster} {comment('short-circuit pod traffic')}",
             f"fib saddr type local jump mark-for-masquerade {comment('masquerade local traffic')}",
@@ -301,6 +302,6 @@ class _Writer:
         if not ranges or not balancers:
             return
         chain = hashed_name("firewall", self.name)
-        self.chains[chain] = (f"{self.family} saddr != {braces(ranges)} drop",)
+        self.chains[chain] = (f"{self.family} saddr != {one_of(ranges)} drop",)
         for address in balancers:
             self.elements["firewall-ips", self._where(address)] = f"goto {chain}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network import conntrack, ruleset_proxy
+from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,33 +26,41 @@ class Services:
 
     def __init__(self) -> None:
         self._ports: dict[ServiceKey, ServicePort] = {}
+        self._doubtful: set[ServiceKey] = set()
+        """What the last sync changed, if it failed: some nodes may have it, some not."""
 
     def sync(self, wanted: Mapping[ServiceKey, ServicePort], nodes: Iterable[Node]) -> None:
-        """Make `nodes` serve exactly `wanted`."""
+        """Make `nodes` serve exactly `wanted`; what the kernel refuses is tried again next time."""
         old = self._ports
-        changed = {key: port for key, port in wanted.items() if old.get(key) != port}
-        gone = [key for key in old if key not in wanted]
+        touched = {key for key, port in wanted.items() if old.get(key) != port}
+        touched.update(key for key in old if key not in wanted)
+        touched |= self._doubtful
+        self._doubtful, self._ports = touched, dict(wanted)
+        failure: KernelError | None = None
         for node in nodes:
-            self._write(node, changed, gone)
-        # Only now: what failed is tried again by the next sync, and a node that already has
-        # it compares equal and is left alone.
-        self._ports = dict(wanted)
-        touched = [*changed, *gone]
-        if any(key[3] == "UDP" for key in touched):
-            for node in nodes:
-                self._forget_udp(node, [k for k in touched if k[3] == "UDP"], old)
+            try:
+                self._write(node, touched)
+            except KernelError as error:
+                failure = failure or error
+        udp = [key for key in touched if key[3] == "UDP"]
+        for node in nodes if udp else ():
+            self._forget_udp(node, udp, old)
+        if failure:
+            raise failure
+        self._doubtful = set()
 
     def bring_up(self, node: Node) -> None:
         """Write every Service to a new node."""
-        self._write(node, self._ports, [])
+        self._write(node, self._ports)
 
-    def _write(
-        self, node: Node, changed: Mapping[ServiceKey, ServicePort], gone: Iterable[ServiceKey]
-    ) -> None:
+    def _write(self, node: Node, touched: Iterable[ServiceKey]) -> None:
         for tables in node.tables.values():
-            changes: dict[Key, Fragment | None] = dict.fromkeys(gone)
-            for key, port in changed.items():
-                changes[key] = ruleset_proxy.service_port(port, tables.place)
+            changes: dict[Key, Fragment | None] = {
+                key: ruleset_proxy.service_port(port, tables.place)
+                if (port := self._ports.get(key))
+                else None
+                for key in sorted(touched)
+            }
             node.change(tables.proxy, changes)
 
     def _forget_udp(

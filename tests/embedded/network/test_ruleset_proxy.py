@@ -63,7 +63,7 @@ add rule ip kube-proxy {one} meta l4proto tcp dnat to 10.244.1.5:8080
 add rule ip kube-proxy {two} ip saddr 10.244.2.5 jump mark-for-masquerade
 add rule ip kube-proxy {two} meta l4proto tcp dnat to 10.244.2.5:8080
 add rule ip kube-proxy {service} ip daddr 10.96.3.4 tcp dport 80 \
-ip saddr != {{ 10.244.0.0/16 }} jump mark-for-masquerade
+ip saddr != 10.244.0.0/16 jump mark-for-masquerade
 add rule ip kube-proxy {service} numgen random mod 2 vmap {{ 0 : goto {one}, 1 : goto {two} }}
 """
     )
@@ -108,7 +108,7 @@ def test_source_ranges_are_a_firewall_in_front_of_the_load_balancer():
         WEB, load_balancer_ips=("172.18.255.1",), source_ranges=("10.0.0.0/8", "fd00::/8")
     )
     text = written(port)
-    assert "saddr != { 10.0.0.0/8 } drop" in text
+    assert "saddr != 10.0.0.0/8 drop" in text
     assert "firewall-ips { 172.18.255.1 . tcp . 80 : goto firewall-" in text
 
 

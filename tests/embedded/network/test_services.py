@@ -232,17 +232,19 @@ async def test_of_two_services_with_one_external_address_the_first_by_name_has_i
 
 
 @pytest.mark.kernel
-async def test_what_the_kernel_refuses_changes_nothing_and_is_tried_again(fabric):
+async def test_what_the_kernel_refuses_keeps_nothing_else_out_and_is_tried_again(fabric):
     async with fabric(nodes=2) as f:
         await f.pod("a")
         good = dataclasses.replace(BASE, endpoints=(endpoint(f, "a"),))
         await sync(f, good)
-        before = f.rules(f.nodes[1], "kube-proxy")
+        other = dataclasses.replace(good, service="other", port=82)
         bad = dataclasses.replace(BASE, service="bad", port=99_999, endpoints=good.endpoints)
         with pytest.raises(KernelError, match="nft refused"):
-            await sync(f, good, bad)
-        assert f.rules(f.nodes[1], "kube-proxy") == before
+            await sync(f, good, bad, other)
+        assert "default/bad" not in f.rules(f.nodes[1], "kube-proxy")
+        assert await f.ask("a", IP, 82) == "a 172.18.0.3"
         await sync(f, good, dataclasses.replace(bad, port=81))
+        assert await f.ask("a", IP, 82) == "refused"
         assert await f.ask("a", IP, 81) == "a 172.18.0.3"
 
 
