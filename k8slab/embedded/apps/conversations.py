@@ -24,9 +24,11 @@ class Conversation(Protocol):
     """One client's side of a protocol."""
 
     greeting: bytes
+    ended: bool
+    """Whether to hang up after the answers."""
 
-    def hear(self, buffer: bytearray) -> bytes | None:
-        """Take complete messages from `buffer`; return the answers, or ``None`` to hang up."""
+    def hear(self, buffer: bytearray) -> bytes:
+        """Take complete messages from `buffer`; return the answers."""
 
 
 class Lines:
@@ -34,16 +36,18 @@ class Lines:
 
     def __init__(self, greeting: str, answer: Callable[[str], str]) -> None:
         self.greeting = greeting.encode() + b"\n" if greeting else b""
+        self.ended = False
         self._answer = answer
 
-    def hear(self, buffer: bytearray) -> bytes | None:
+    def hear(self, buffer: bytearray) -> bytes:
         """Answer the complete lines in `buffer`."""
         answers = b""
         while (end := buffer.find(b"\n")) >= 0:
             line = buffer[:end].decode("utf-8", "replace").strip()
             del buffer[: end + 1]
             if line.lower() == "quit":
-                return None
+                self.ended = True
+                break
             answers += self._answer(line).encode() + b"\n"
         return answers
 
@@ -54,10 +58,11 @@ class Frames:
     greeting = b""
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self.ended = False
         self._answer = answer
 
-    def hear(self, buffer: bytearray) -> bytes | None:
-        """Answer the complete frames in `buffer`."""
+    def hear(self, buffer: bytearray) -> bytes:
+        """Answer the complete frames in `buffer`; what has no answer ends the conversation."""
         answers = b""
         while len(buffer) >= 2:
             (length,) = struct.unpack_from("!H", buffer)
@@ -66,7 +71,8 @@ class Frames:
             answer = self._answer(bytes(buffer[2 : length + 2]))
             del buffer[: length + 2]
             if answer is None:
-                return None
+                self.ended = True
+                break
             answers += struct.pack("!H", len(answer)) + answer
         return answers
 
@@ -94,7 +100,8 @@ class _Client:
         self._loop, self._sock, self._conversation = loop, sock, conversation
         self._buffer = bytearray()
         loop.watch(sock, READ, self._ready)
-        self._say(conversation.greeting)
+        if not self._say(conversation.greeting):
+            self._close()
 
     def _ready(self, _events: int) -> None:
         try:
@@ -104,18 +111,21 @@ class _Client:
         except OSError:
             data = b""
         self._buffer += data
-        answer = self._conversation.hear(self._buffer) if data else None
-        if answer is None or len(self._buffer) > MAX_UNREAD:
+        if (
+            not data
+            or not self._say(self._conversation.hear(self._buffer))
+            or self._conversation.ended
+            or len(self._buffer) > MAX_UNREAD
+        ):
             self._close()
-        else:
-            self._say(answer)
 
-    def _say(self, data: bytes) -> None:
-        """Send short answers; a client that reads so little that they do not fit is closed."""
+    def _say(self, data: bytes) -> bool:
+        """Send short answers; return False if the client reads so little that they do not fit."""
         try:
             self._sock.sendall(data)
         except OSError:
-            self._close()
+            return False
+        return True
 
     def _close(self) -> None:
         self._loop.unwatch(self._sock)
