@@ -11,19 +11,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Surprise:
-    """A prediction and what came of it; `seen` is empty where nothing was observed yet."""
+class Foretold:
+    """A prediction and what came of it; `decided` is empty where nothing was observed yet."""
 
     prediction: str
     question: str
     chosen: str
     confidence: int
-    key: str
-
-    @property
-    def right(self) -> bool:
-        """Say whether the prediction came true."""
-        return self.chosen == self.key
+    decided: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +33,7 @@ class LabProgress:
     hints: dict[str, int]
     predicted: int
     predictions: int
-    surprises: tuple[Surprise, ...]
+    surprises: tuple[Foretold, ...]
 
     @property
     def total(self) -> float:
@@ -73,7 +68,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
             best[event.subject] = max(best[event.subject], event.data.get("points", 0))
     tries = {name: sum(event.subject == name for event in checks) for name in names}
     taken = {name: journal.events(lab.name, "hint", name) for name in names}
-    made = [found for p in lab.predictions.values() if (found := surprise(lab, journal, p))]
+    made = [found for p in lab.predictions.values() if (found := foretold(lab, journal, p))]
     return LabProgress(
         lab.name,
         lab.title,
@@ -83,23 +78,20 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         {name: len({event.data.get("step") for event in taken[name]}) for name in names},
         len(made),
         len(lab.predictions),
-        tuple(found for found in made if not found.right and _seen(lab, journal, found)),
+        tuple(found for found in made if found.decided not in ("", found.chosen)),
     )
 
 
-def surprise(lab: Lab, journal: Journal, prediction: Prediction) -> Surprise | None:
-    """Return the newest prediction that was made before the first observation after it."""
+def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | None:
+    """Return the newest prediction beside the newest observation, or ``None`` without one."""
     event = journal.last(lab.name, "prediction", prediction.id)
     if event is None:
         return None
-    return Surprise(
+    seen = journal.last(lab.name, "observation", prediction.id)
+    return Foretold(
         prediction.id,
         prediction.question,
         event.data["choice"],
         event.data.get("confidence", 0),
-        prediction.key,
+        seen.data.get("decided", "") if seen else "",
     )
-
-
-def _seen(lab: Lab, journal: Journal, found: Surprise) -> bool:
-    return bool(journal.events(lab.name, "observation", found.prediction))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from k8slab.course import setup
 from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow
-from k8slab.course.progress import LabProgress, progress, surprise
+from k8slab.course.progress import LabProgress, foretold, progress
 from k8slab.errors import UsageError
-from k8slab.grading import Context, Result, baseline, grade, http, values
+from k8slab.grading import Context, Finding, Result, Status, baseline, grade, http, values
 from k8slab.policy import Party
-from k8slab.probes import Observation, expand, observe, one_pod
+from k8slab.probes import Observation, Outcome, expand, observe, one_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,9 +44,21 @@ class Seen:
     confidence: int = 0
 
     @property
+    def decided(self) -> str:
+        """Return the choice that the cluster made true; empty when nothing was observed.
+
+        Where the choices are outcomes, what was seen decides; else the lab's own key does.
+        """
+        outcomes = {one.outcome.value for one in self.observations}
+        if Outcome.FAILED.value in outcomes:
+            return ""
+        (only,) = outcomes if len(outcomes) == 1 else ("",)
+        return only if only in self.prediction.choices else self.prediction.key
+
+    @property
     def came_true(self) -> bool | None:
-        """Say whether the prediction came true; ``None`` without a prediction."""
-        return self.chosen == self.prediction.key if self.chosen else None
+        """Say whether the prediction came true; ``None`` without prediction or observation."""
+        return self.chosen == self.decided if self.chosen and self.decided else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,8 @@ class Session:
     def check(self, exercise: str) -> Result:
         """Grade an exercise by what the cluster does now."""
         found = self.lab.exercise(exercise)
+        if (result := self._not_begun(found)) is not None:
+            return result
         begun = self.journal.last(self.lab.name, "setup", found.id)
         context = Context(
             self.cluster,
@@ -147,12 +161,18 @@ class Session:
         lines, observations = self._look(found)
         if seen:
             lines.append(f"you saw: {seen}")
-        before = surprise(self.lab, self.journal, found)
-        self.journal.add(
-            self.lab.name, "observation", found.id, lines=lines, predicted=before is not None
-        )
+        before = foretold(self.lab, self.journal, found)
         chosen, confidence = (before.chosen, before.confidence) if before else ("", 0)
-        return Seen(found, tuple(lines), tuple(observations), chosen, confidence)
+        result = Seen(found, tuple(lines), tuple(observations), chosen, confidence)
+        self.journal.add(
+            self.lab.name,
+            "observation",
+            found.id,
+            lines=lines,
+            predicted=before is not None,
+            decided=result.decided,
+        )
+        return result
 
     def explain(self, prediction: str, reason: str) -> Explained:
         """Note the reason that the learner chose and return what is right."""
@@ -191,6 +211,14 @@ class Session:
     def progress(self) -> LabProgress:
         """Count what the journal says about this lab."""
         return progress(self.lab, self.journal)
+
+    def _not_begun(self, exercise: Exercise) -> Result | None:
+        """Return what to say about an exercise whose set-up is not there or not complete."""
+        if setup.is_marked(self.cluster, exercise):
+            return None
+        line = f"begin it first: its namespace {exercise.namespace} is not set up"
+        finding = Finding("the set-up", Status.NOT_STARTED, (line,))
+        return Result(exercise.id, exercise.title, exercise.wishes.points, (finding,))
 
     def _answers(self, exercise: Exercise) -> dict[str, str]:
         found = {

@@ -39,6 +39,12 @@ def is_set_up(cluster: Any, exercise: Exercise) -> bool:
     return space is not None and meta.annotations_of(space).get(MARK) == _mark(exercise)
 
 
+def is_marked(cluster: Any, exercise: Exercise) -> bool:
+    """Say whether some set-up of the exercise was completed, perhaps an older course's."""
+    space = cluster.get("namespaces", exercise.namespace)
+    return space is not None and MARK in meta.annotations_of(space)
+
+
 def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
     """Make the start state, wait until it is ready; return false when it was there already.
 

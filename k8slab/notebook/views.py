@@ -123,12 +123,16 @@ def begun_view(*, title: str, task: str, namespace: str, fresh: bool) -> View:
 def seen_view(seen: Seen) -> View:
     """Show what was observed beside what was predicted; neither is good or bad."""
     question = seen.prediction.question
-    if seen.came_true is None:
+    if not seen.decided:
+        told = "Nothing was observed: the probe itself did not work. Try again."
+    elif not seen.chosen:
         told = "No prediction was made before this observation; that is noted, and that is all."
     else:
         choice = seen.prediction.choices[seen.chosen]
         outcome = "it came true" if seen.came_true else "it came out differently"
         told = f"You predicted: {choice} (confidence {seen.confidence} of 5): {outcome}."
+    if seen.decided not in ("", seen.prediction.key):
+        told += " The lab expected something else: please tell its authors what you see here."
     signs = [f"{o.outcome.sign} {o.outcome.value}: {o.outcome.meaning}" for o in seen.observations]
     lines = [*seen.lines, *dict.fromkeys(signs)]
     text = "\n".join([question, *(f"  {line}" for line in lines), told])
