@@ -111,13 +111,13 @@ class _Client:
         except OSError:
             data = b""
         self._buffer += data
-        if (
-            not data
-            or not self._say(self._conversation.hear(self._buffer))
-            or self._conversation.ended
-            or len(self._buffer) > MAX_UNREAD
-        ):
+        if not data or not self._answer():
             self._close()
+
+    def _answer(self) -> bool:
+        """Answer what is complete; return whether the conversation goes on."""
+        said = self._say(self._conversation.hear(self._buffer))
+        return said and not self._conversation.ended and len(self._buffer) <= MAX_UNREAD
 
     def _say(self, data: bytes) -> bool:
         """Send short answers; return False if the client reads so little that they do not fit."""
