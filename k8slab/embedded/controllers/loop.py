@@ -71,7 +71,6 @@ class Loop:
         if len(self._workers) < self._limit:
             worker = asyncio.get_running_loop().create_task(self._work(), name=self.name)
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
 
     def add_after(self, key: str, seconds: float) -> None:
         """Have `key` looked at after `seconds`, or earlier if that was asked before."""
@@ -119,6 +118,16 @@ class Loop:
         self.add(key)
 
     async def _work(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            # At once, not in a callback of the task: a key that is added in between must
+            # find that nobody is there and start a worker.
+            worker = asyncio.current_task()
+            assert worker is not None
+            self._workers.discard(worker)
+
+    async def _drain(self) -> None:
         begun = time.perf_counter()
         while self._queue:
             key = next(iter(self._queue))

@@ -54,7 +54,7 @@ def pod_facts(pod: Object, addresses: Sequence[str] | None = None) -> PodFacts |
         addresses = [entry["ip"] for entry in status.get("podIPs") or ()]
     spec = pod["spec"]
     sidecars = (c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")
-    ports = tuple(
+    ports: tuple[tuple[Protocol, str, int], ...] = tuple(
         (port.get("protocol") or "TCP", port["name"], port["containerPort"])
         for container in (*spec["containers"], *sidecars)
         for port in container.get("ports") or ()
