@@ -77,6 +77,30 @@ def admit_update(api: Api, kind: Kind, new: Object, old: Object) -> None:
         for field in ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):
             if field in old["spec"]:
                 new["spec"].setdefault(field, old["spec"][field])
+    elif kind.resource == "services":
+        _drop_type_dependent(new["spec"], old["spec"])
+
+
+def _drop_type_dependent(spec: dict, before: dict) -> None:
+    """Drop what the old type had and the new one cannot have, unless the client changed it.
+
+    Source: ``dropTypeDependentFields`` in kube-apiserver's Service strategy.
+    """
+    if spec["type"] not in ("NodePort", "LoadBalancer"):
+        old_ports = {(p["protocol"], p["port"]): p.get("nodePort") for p in before.get("ports", ())}
+        for port in spec.get("ports") or ():
+            if port.get("nodePort") == old_ports.get((port["protocol"], port["port"])):
+                port.pop("nodePort", None)
+        for field in ("externalTrafficPolicy", "healthCheckNodePort"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
+    if spec["type"] != "LoadBalancer":
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
+    if spec["type"] == "ExternalName" and spec.get("clusterIPs") == before.get("clusterIPs"):
+        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            spec.pop(field, None)
 
 
 def _service_account(api: Api, pod: Object) -> None:
@@ -89,7 +113,10 @@ def _service_account(api: Api, pod: Object) -> None:
             "serviceaccounts", {"metadata": {"name": name, "namespace": namespace}}
         )
     if account is None:
-        why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+        why = (
+            f"error looking up service account {namespace}/{name}: "
+            f'serviceaccount "{name}" not found'
+        )
         raise statuses.forbidden_request("pods", name_of(pod), why)
     spec["serviceAccountName"] = spec["serviceAccount"] = name
     if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):

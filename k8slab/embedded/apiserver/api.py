@@ -158,7 +158,7 @@ class Api:
         writer: Writer = INTERNAL,
         owned: bool = False,
     ) -> Object:
-        """Replace an object; 409 when `obj` carries a resourceVersion that is not the current one."""
+        """Replace an object; 409 when `obj` carries another resourceVersion than the current."""
         kind = self.kinds.of(resource)
         name, namespace = name_of(obj), namespace_of(obj) if kind.namespaced else ""
         old = self.require(resource, name, namespace)
@@ -260,7 +260,8 @@ class Api:
         defaults.apply(kind, new)
         if not subresource:
             admission.admit_update(self, kind, new, old)
-        validation.check(kind, new, old, subresource=subresource)
+        internal = not writer.manager
+        validation.check(kind, new, old, subresource=subresource, internal=internal)
         if not subresource:
             self._allocator.assign(kind, new, old)
         if kind.resource in WITH_GENERATION and _wanted(new) != _wanted(old):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
+LAB_PATHS = "/apis/lab.k8slab.dev/"
+"""Commands on nodes, probes from anywhere: for the administrator alone."""
+
 READ_VERBS = frozenset({"get", "list", "watch"})
 SELF_REVIEWS = frozenset(
     {
@@ -112,7 +115,7 @@ def is_allowed(user: User, action: Action) -> bool:
     if user.is_master:
         return True
     if not action.resource:
-        return action.verb == "get"
+        return action.verb == "get" and not action.path.startswith(LAB_PATHS)
     if action.resource in SELF_REVIEWS:
         return action.verb == "create"
     in_system = "system:serviceaccounts:kube-system" in user.groups

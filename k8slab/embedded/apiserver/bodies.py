@@ -34,7 +34,7 @@ class Body:
     complaints: list[str] = field(default_factory=list)
 
 
-class _Repeating(dict):  # noqa: FURB189 - only dicts pass for JSON objects
+class _Repeating(dict):
     """A JSON object in which a key stood twice."""
 
     repeated: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def _paths(value: Any, path: str) -> list[str]:
 
 def parse_yaml(data: bytes) -> Body:
     """Parse YAML by way of JSON types (libyaml; anchors are refused, they can explode)."""
-    import yaml
+    import yaml  # noqa: PLC0415  rarely needed
 
     loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:

@@ -6,6 +6,7 @@ Every function changes the given (fresh) object in place.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -302,8 +303,6 @@ def _namespace(obj: dict) -> None:
 def _secret(obj: dict) -> None:
     _fill(obj, type="Opaque")
     if plain := obj.pop("stringData", None):
-        from base64 import b64encode
-
         data = _section(obj, "data")
         data.update({key: b64encode(value.encode()).decode() for key, value in plain.items()})
 

@@ -111,7 +111,10 @@ def check_owner(resource: str, name: str, obj: Object, *, uid: str, version: str
     """Refuse with 409 when a delete's preconditions do not hold."""
     metadata = obj["metadata"]
     if uid and uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+        why = (
+            f"Precondition failed: UID in precondition: {uid}, "
+            f"UID in object meta: {metadata['uid']}"
+        )
         raise statuses.conflict(resource, name, why)
     if version and version != metadata["resourceVersion"]:
         why = (

@@ -8,7 +8,7 @@ from k8slab.embedded.apiserver import statuses
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """Return `target` changed by a merge patch: objects merge, ``null`` removes, the rest replaces."""
+    """Return `target` changed by a merge patch: objects merge, ``null`` removes."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}

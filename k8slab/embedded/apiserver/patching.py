@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import apply, bodies, eventsview, patches, statuses, strategic
 from k8slab.embedded.apiserver.objectmeta import copy
+from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.schema import type_of_kind
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ def patch(api: Api, request: Request, target: Target) -> tuple[Object, int, list
     patched, complaints = patched_object(shown, body.value, media, target, request)
     if target.kind.stored_as:
         patched = eventsview.to_core(patched)
-    from k8slab.embedded.apiserver.rest import writer_of
-
     made = api.update(
         target.kind.resource,
         patched,
@@ -72,7 +71,7 @@ def patched_object(
         bodies.Body(patched),
         patched,
         (kind.group, kind.version, kind.kind),
-        validation=request.parameter("fieldValidation") or "Warn",
+        validation=validation_of(request),
     )
     for field, was in (("name", target.name), ("namespace", target.namespace)):
         if was and patched["metadata"].get(field) not in (None, was):

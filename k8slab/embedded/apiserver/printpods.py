@@ -58,11 +58,7 @@ def status_word(pod: Object, sidecars: set[str]) -> str:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
             word = "SchedulingGated"
-    initial = _initial_word(pod, sidecars)
-    if initial:
-        word = initial
-    else:
-        word = _container_word(status, word)
+    word = _initial_word(pod, sidecars) or _container_word(status, word)
     if pod["metadata"].get("deletionTimestamp"):
         if status.get("reason") == "NodeLost":
             return "Unknown"

@@ -1,6 +1,6 @@
-"""Read a request in the API's protobuf form (``application/vnd.kubernetes.protobuf``).
+r"""Read a request in the API's protobuf form (``application/vnd.kubernetes.protobuf``).
 
-The envelope is ``k8s\\0`` and a ``runtime.Unknown``: type (1), raw object (2). Field numbers come
+The envelope is ``k8s\0`` and a ``runtime.Unknown``: type (1), raw object (2). Field numbers come
 from ``wire_table.json`` (see `wire_build`), the kinds of values from the schemas. The result is
 the object as JSON would give it. Answers are never given in this form.
 """

@@ -19,9 +19,9 @@ from k8slab.embedded.apiserver import (
     statuses,
     subresources,
 )
-from k8slab.embedded.apiserver.api import Writer
 from k8slab.embedded.apiserver.auth import authenticate
 from k8slab.embedded.apiserver.http import Response
+from k8slab.embedded.apiserver.options import validation_of, warnings_of, writer_of
 from k8slab.embedded.apiserver.routes import verb_of
 from k8slab.embedded.apiserver.selection import selection_of
 from k8slab.embedded.apiserver.store import Entry
@@ -41,36 +41,6 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
     Answer = Response | Awaitable[Response]
-
-MANAGER_LIMIT = 128
-
-
-def writer_of(request: Request, operation: str = "Update") -> Writer:
-    """Return who writes, from ``fieldManager`` or the program's name in ``User-Agent``."""
-    dry_run = request.query.get("dryRun") or []
-    if dry_run and dry_run != ["All"]:
-        error = statuses.not_supported("dryRun", dry_run, ["All"])
-        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
-    manager = request.parameter("fieldManager")
-    if len(manager) > MANAGER_LIMIT:
-        error = statuses.too_long("fieldManager", MANAGER_LIMIT)
-        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
-    if not manager:
-        manager = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
-    return Writer(manager or "unknown", dry_run=bool(dry_run), operation=operation)
-
-
-def validation_of(request: Request) -> str:
-    """Return ``Strict``, ``Warn`` (the default) or ``Ignore``."""
-    return request.parameter("fieldValidation") or "Warn"
-
-
-def warnings_of(complaints: list[str]) -> list[tuple[str, str]]:
-    """Return the ``Warning`` headers for what the strict decoder complained about."""
-    return [
-        ("Warning", '299 - "{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"')))
-        for text in complaints
-    ]
 
 
 class Rest:
@@ -99,8 +69,6 @@ class Rest:
         if target.subresource:
             sub = kind.subresource(target.subresource)
             allowed = sub.verbs if sub else ()
-        if verb == "watch" and target.name:
-            verb = "watch"
         if verb not in allowed or verb not in self._verbs:
             raise statuses.method_not_supported(kind.resource, verb)
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
@@ -284,7 +252,8 @@ def _placed(obj: Object, target: Target) -> Object:
     if target.kind.namespaced:
         if metadata.get("namespace") not in (None, "", target.namespace):
             raise statuses.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
+                "the namespace of the provided object does not match "
+                "the namespace sent on the request"
             )
         if not target.namespace:
             raise statuses.bad_request("an empty namespace may not be set during creation")
@@ -328,7 +297,7 @@ def _integer(text: str, name: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        why = f'unable to decode query parameter {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
+        why = f'query parameter {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
         raise statuses.bad_request(why) from error
 
 
@@ -356,7 +325,7 @@ def _position(request: Request, current: int) -> tuple[int, str]:
             raise statuses.bad_request(f"continue key is not valid: {error}") from error
     version = _revision(request) or 0
     if version > current:
-        error = ApiStatusError(
+        raise ApiStatusError(
             f"Too large resource version: {version}, current: {current}",
             code=504,
             reason="Timeout",
@@ -367,7 +336,6 @@ def _position(request: Request, current: int) -> tuple[int, str]:
                 "retryAfterSeconds": 1,
             },
         )
-        raise error
     if request.parameter("resourceVersionMatch") == "Exact":
         return version, ""
     return current, ""

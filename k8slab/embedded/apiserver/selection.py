@@ -123,8 +123,8 @@ def selection_of(request: Request, kind: Kind, namespace: str, name: str = "") -
     except UsageError as error:
         raise statuses.bad_request(f"unable to parse requirement: {error.message}") from error
     terms = [Term("metadata.name", equal=True, value=name)] if name else []
-    for part in (part for part in fields_text.split(",") if part.strip()):
-        terms.append(_term(part, kind, labels_text, fields_text))
+    parts = [part for part in fields_text.split(",") if part.strip()]
+    terms += [_term(part, kind, labels_text, fields_text) for part in parts]
     return Selection(namespace, labels, tuple(terms))
 
 

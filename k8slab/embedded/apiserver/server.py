@@ -53,7 +53,7 @@ class Application:
             answer = self._answer(request)
         except ApiStatusError as error:
             return error_response(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the last line of defence: logged, told as 500
             return failed(request, error)
         return answer if isinstance(answer, Response) else self._guarded(request, answer)
 
@@ -62,7 +62,7 @@ class Application:
             return await answer
         except ApiStatusError as error:
             return error_response(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the last line of defence: logged, told as 500
             return failed(request, error)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
@@ -107,7 +107,7 @@ def error_response(error: ApiStatusError) -> Response:
 
 def failed(request: Request, error: Exception) -> Response:
     """Log what should not have happened, and return 500 (507 for a full disk)."""
-    log.exception("%s %s failed", request.method, request.path)
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
     answer = statuses.internal_error(f"{type(error).__name__}: {error}")
     if isinstance(error, sqlite3.OperationalError):
         answer = statuses.internal_error(

@@ -34,29 +34,29 @@ def _shown(value: Any) -> str:
 
 
 def invalid(path: str, value: Any, why: str) -> FieldError:
-    """The value is not possible."""
+    """Say that the value is not possible."""
     return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {why}")
 
 
 def required(path: str, why: str = "") -> FieldError:
-    """The field must be there."""
+    """Say that the field must be there."""
     return FieldError(
         path, "FieldValueRequired", f"Required value: {why}" if why else "Required value"
     )
 
 
 def duplicate(path: str, value: Any) -> FieldError:
-    """The value is there twice."""
+    """Say that the value is there twice."""
     return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
 
 
 def forbidden(path: str, why: str) -> FieldError:
-    """The field may not be set, or not be changed."""
+    """Say that the field may not be set, or not be changed."""
     return FieldError(path, "FieldValueForbidden", f"Forbidden: {why}")
 
 
 def not_supported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
-    """The value is none of a closed set."""
+    """Say that the value is none of a closed set."""
     known = ", ".join(_shown(word) for word in sorted(supported))
     return FieldError(
         path,
@@ -65,8 +65,13 @@ def not_supported(path: str, value: Any, supported: Sequence[str]) -> FieldError
     )
 
 
+def missing(path: str, value: Any) -> FieldError:
+    """Say that the field refers to something that is not there."""
+    return FieldError(path, "FieldValueNotFound", f"Not found: {_shown(value)}")
+
+
 def too_long(path: str, limit: int) -> FieldError:
-    """The value is longer than `limit` bytes."""
+    """Say that the value is longer than `limit` bytes."""
     return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
 
 
@@ -75,7 +80,7 @@ def _qualified(plural: str, group: str) -> str:
 
 
 def not_found(resource: str, name: str) -> ApiStatusError:
-    """There is no object of this name; `resource` is ``plural`` or ``plural.group``."""
+    """Return 404: no object has this name; `resource` is ``plural`` or ``plural.group``."""
     return ApiStatusError(
         f'{resource} "{name}" not found',
         code=404,
@@ -85,7 +90,7 @@ def not_found(resource: str, name: str) -> ApiStatusError:
 
 
 def already_exists(resource: str, name: str) -> ApiStatusError:
-    """An object of this name is there already."""
+    """Return 409: an object of this name is there already."""
     return ApiStatusError(
         f'{resource} "{name}" already exists',
         code=409,
@@ -95,9 +100,10 @@ def already_exists(resource: str, name: str) -> ApiStatusError:
 
 
 def conflict(resource: str, name: str, why: str = "") -> ApiStatusError:
-    """The caller's resourceVersion, or precondition, is not the current one."""
+    """Return 409: the caller's resourceVersion, or precondition, does not hold."""
     why = why or (
-        "the object has been modified; please apply your changes to the latest version and try again"
+        "the object has been modified; "
+        "please apply your changes to the latest version and try again"
     )
     return ApiStatusError(
         f'Operation cannot be fulfilled on {resource} "{name}": {why}',
@@ -108,7 +114,7 @@ def conflict(resource: str, name: str, why: str = "") -> ApiStatusError:
 
 
 def forbidden_request(resource: str, name: str, why: str) -> ApiStatusError:
-    """The request is understood and refused."""
+    """Return 403: the request is understood and refused."""
     what = f'{resource} "{name}"' if name else resource
     return ApiStatusError(
         f"{what} is forbidden: {why}",
@@ -121,7 +127,7 @@ def forbidden_request(resource: str, name: str, why: str) -> ApiStatusError:
 def invalid_object(
     kind: str, group: str, name: str, errors: Sequence[FieldError]
 ) -> ApiStatusError:
-    """The object breaks rules; several errors are listed in brackets."""
+    """Return 422: the object breaks rules; several errors are listed in brackets."""
     texts = list(dict.fromkeys(str(error) for error in errors))
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = {
@@ -142,17 +148,17 @@ def invalid_object(
 
 
 def bad_request(why: str) -> ApiStatusError:
-    """The request cannot be read."""
+    """Return 400: the request cannot be read."""
     return ApiStatusError(why, code=400, reason="BadRequest")
 
 
 def expired(why: str) -> ApiStatusError:
-    """The resourceVersion or continue token is older than what is kept."""
+    """Return 410: a resourceVersion or continue token is older than what is kept."""
     return ApiStatusError(why, code=410, reason="Expired")
 
 
 def method_not_supported(resource: str, verb: str) -> ApiStatusError:
-    """The resource has no such verb."""
+    """Return 405: the resource has no such verb."""
     return ApiStatusError(
         f"{verb} is not supported on resources of kind {resource!r}".replace("'", '"'),
         code=405,
@@ -162,7 +168,7 @@ def method_not_supported(resource: str, verb: str) -> ApiStatusError:
 
 
 def internal_error(why: str) -> ApiStatusError:
-    """The server itself failed."""
+    """Return 500: the server itself failed."""
     return ApiStatusError(
         f"Internal error occurred: {why}",
         code=500,

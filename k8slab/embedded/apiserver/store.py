@@ -131,10 +131,6 @@ class Store:
         names = self._entries[resource].get(namespace)
         return names.get(name) if names else None
 
-    def list(self, resource: str, namespace: str = "") -> list[Object]:
-        """Return the objects of one namespace, or of all, in no particular order."""
-        return [entry.object for entry in self._scan(resource, namespace)]
-
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
         """Return objects with their JSON, sorted by namespace and name as in a real server."""
         namespaces = self._entries[resource]
@@ -186,10 +182,15 @@ class Store:
         if revision < floor:
             raise statuses.expired(f"too old resource version: {revision} ({self.revision})")
 
+    def list(self, resource: str, namespace: str = "") -> list[Object]:
+        """Return the objects of one namespace, or of all, in no particular order."""
+        # Last of the readers: below this line `list` is this method, not the type.
+        return [entry.object for entry in self._scan(resource, namespace)]
+
     # --- writing
 
     def put(self, resource: str, obj: Object) -> Object:
-        """Create or replace; sets ``metadata.resourceVersion`` in `obj`, which is then the store's."""
+        """Create or replace; sets ``resourceVersion`` in `obj`, which is the store's from now."""
         namespace, name = namespace_of(obj), name_of(obj)
         revision = self.revision + 1
         obj["metadata"]["resourceVersion"] = str(revision)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import statuses
-from k8slab.embedded.apiserver.list_rules import ListRule
 from k8slab.embedded.apiserver.schema import type_of
 
 if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.list_rules import ListRule
     from k8slab.embedded.apiserver.schema import Field, Type
 
 DIRECTIVE, RETAIN = "$patch", "$retainKeys"

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import auth, bodies, objectmeta, patching, scale, statuses
+from k8slab.embedded.apiserver import auth, bodies, objectmeta, patches, patching, statuses
 from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
 from k8slab.embedded.apiserver.http import Response
+from k8slab.embedded.apiserver.options import writer_of
+from k8slab.embedded.apiserver.routes import Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.rest import Rest
-    from k8slab.embedded.apiserver.routes import Target
     from k8slab.embedded.apiserver.store import Entry
     from k8slab.objects.meta import Object
 
@@ -52,8 +53,6 @@ def _body(request: Request, gvk: tuple[str, str, str]) -> Object:
 
 
 def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
-    from k8slab.embedded.apiserver.rest import writer_of
-
     api, resource = rest.api, target.kind.resource
     if verb == "get":
         current = api.get_scale(resource, target.name, target.namespace)
@@ -70,11 +69,10 @@ def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
 
 
 def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
-    from k8slab.embedded.apiserver import patches
-
     current = rest.api.get_scale(target.kind.resource, target.name, target.namespace)
     media = bodies.content_type(request)
     value = bodies.parse(request, media).value
+    patched: Object
     if media == patching.JSON_PATCH:
         patched = patches.json_patch(current, value)
     elif isinstance(value, dict):
@@ -260,12 +258,10 @@ def _self_rules(rest: Rest, request: Request, target: Target, obj: Object) -> Re
 
 
 def _binding(rest: Rest, request: Request, target: Target, obj: Object) -> Answer:
-    from k8slab.embedded.apiserver.routes import Target as PodTarget
-
     del request
     pods = rest.api.kinds.of("pods")
     name = obj["metadata"].get("name") or ""
-    return _bind(rest, PodTarget(pods, target.namespace, name, "binding"), obj)
+    return _bind(rest, Target(pods, target.namespace, name, "binding"), obj)
 
 
 CREATE_ONLY: dict[str, Callable[[Rest, Request, Target, Object], Answer]] = {

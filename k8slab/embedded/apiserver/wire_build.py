@@ -18,8 +18,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from k8slab.embedded.apiserver.schema import raw_table
 from k8slab.embedded.apiserver.schema_build import META, text
 

@@ -1,20 +1,64 @@
-"""Check an object before it is stored; every error names the field, as a real server's do."""
+"""Check an object before it is stored; every error names the field, as a real server's do.
+
+The messages are those of ``pkg/apis/*/validation`` and of apimachinery's ``field.Error``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.validation import others, pods, policies, services, workloads
 from k8slab.embedded.apiserver.validation.metadata import metadata_errors
 from k8slab.objects.meta import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8slab.embedded.apiserver.kinds import Kind
+    from k8slab.embedded.apiserver.statuses import FieldError
     from k8slab.objects.meta import Object
 
+    Rule = Callable[[Object, Object | None], list[FieldError]]
 
-def check(kind: Kind, new: Object, old: Object | None, *, subresource: str = "") -> None:
-    """Raise 422 with all that is wrong with `new`; `old` is ``None`` when it is being created."""
+_RULES: dict[str, Rule] = {
+    "pods": pods.pod_errors,
+    "services": services.service_errors,
+    "configmaps": others.config_map_errors,
+    "secrets": others.secret_errors,
+    "events": others.event_errors,
+    "endpointslices.discovery.k8s.io": others.endpoint_slice_errors,
+    "rolebindings.rbac.authorization.k8s.io": others.binding_errors,
+    "clusterrolebindings.rbac.authorization.k8s.io": others.binding_errors,
+    "priorityclasses.scheduling.k8s.io": others.priority_class_errors,
+    "deployments.apps": workloads.deployment_errors,
+    "replicasets.apps": workloads.replica_set_errors,
+    "daemonsets.apps": workloads.daemon_set_errors,
+    "statefulsets.apps": workloads.stateful_set_errors,
+    "jobs.batch": workloads.job_errors,
+    "networkpolicies.networking.k8s.io": policies.network_policy_errors,
+    "ingresses.networking.k8s.io": policies.ingress_errors,
+}
+
+
+def check(
+    kind: Kind,
+    new: Object,
+    old: Object | None,
+    *,
+    subresource: str = "",
+    internal: bool = False,
+) -> None:
+    """Raise 422 with all that is wrong with `new`; `old` is ``None`` when it is being created.
+
+    `internal` writes come from the controllers in this process: they may assign pods to nodes.
+    """
     errors = metadata_errors(kind, new, old)
+    if subresource == "ephemeralcontainers" and old is not None:
+        errors += pods.ephemeral_errors(new, old)
+    elif not subresource and (rule := _RULES.get(kind.storage)):
+        errors += rule(new, old)
+        if kind.resource == "pods" and old is not None:
+            errors += pods.update_errors(new, old, internal=internal)
     if errors:
         raise statuses.invalid_object(kind.kind, kind.group, name_of(new), errors)

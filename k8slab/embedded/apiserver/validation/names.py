@@ -17,34 +17,41 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 _PORT_NAME = re.compile(r"[-a-z0-9]+\Z")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 
+_LETTERS = "lower case alphanumeric characters"
+_ENDS = "must start and end with an alphanumeric character"
+_REGEX = "regex used for validation is"
+
 LABEL_MESSAGE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
-    "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
-    "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+    f"a lowercase RFC 1123 label must consist of {_LETTERS} or '-', and {_ENDS} "
+    f"(e.g. 'my-name',  or '123-abc', {_REGEX} '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 SUBDOMAIN_MESSAGE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
-    "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
-    "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+    f"a lowercase RFC 1123 subdomain must consist of {_LETTERS}, '-' or '.', and {_ENDS} "
+    f"(e.g. 'example.com', {_REGEX} "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 DNS_1035_MESSAGE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-    "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
-    "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+    f"a DNS-1035 label must consist of {_LETTERS} or '-', start with an alphabetic character, and "
+    "end with an alphanumeric character "
+    f"(e.g. 'my-name',  or 'abc-123', {_REGEX} '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 QUALIFIED_MESSAGE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
-    "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation "
-    "is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+    f"name part must consist of alphanumeric characters, '-', '_' or '.', and {_ENDS} "
+    f"(e.g. 'MyName',  or 'my.name',  or '123-abc', {_REGEX} "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+PREFIX_MESSAGE = (
+    f"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and {_ENDS} "
+    "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 )
 LABEL_VALUE_MESSAGE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-    "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
-    "regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+    f"and {_ENDS} (e.g. 'MyValue',  or 'my_value',  or '12345', {_REGEX} "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 CONFIG_KEY_MESSAGE = (
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
-    "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+    f"(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', {_REGEX} '[-._a-zA-Z0-9]+')"
 )
 
 
@@ -82,11 +89,7 @@ def qualified_name(value: str) -> list[str]:
     prefix, slash, name = value.rpartition("/")
     wrong: list[str] = []
     if slash and "/" in prefix:
-        return [
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start "
-            "and end with an alphanumeric character with an optional DNS subdomain prefix and '/' "
-            "(e.g. 'example.com/MyName')"
-        ]
+        return [PREFIX_MESSAGE]
     if slash and not prefix:
         wrong.append("prefix part must be non-empty")
     elif slash:
@@ -110,7 +113,7 @@ def config_key(value: str) -> list[str]:
     if not _CONFIG_KEY.match(value):
         return [*wrong, CONFIG_KEY_MESSAGE]
     if value in (".", "..") or value.startswith(".."):
-        return [*wrong, f"must not be '{value}'" if value != ".." else "must not be '..'"]
+        return [*wrong, f"must not be '{value}'" if len(value) < 3 else "must not start with '..'"]
     return wrong
 
 

@@ -1,0 +1,149 @@
+"""Check the small kinds: ConfigMap, Secret, Event, EndpointSlice, bindings, PriorityClass."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver.statuses import (
+    FieldError,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
+from k8slab.embedded.apiserver.validation import names
+from k8slab.embedded.apiserver.validation.common import IMMUTABLE, PROTOCOLS, one_of
+
+if TYPE_CHECKING:
+    from k8slab.objects.meta import Object
+
+DATA_LIMIT = 1024 * 1024
+"""Bytes in a ConfigMap or Secret (``MaxSecretSize``)."""
+
+REQUIRED_KEYS = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
+
+
+def config_map_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a ConfigMap."""
+    data, binary = new.get("data") or {}, new.get("binaryData") or {}
+    errors = []
+    for field, values in (("data", data), ("binaryData", binary)):
+        for key in values:
+            errors += [invalid(f"{field}[{key}]", key, why) for why in names.config_key(key)]
+    errors += [
+        invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
+        for key in binary
+        if key in data
+    ]
+    size = sum(len(value.encode()) for value in data.values())
+    size += sum(len(value) * 3 // 4 for value in binary.values())
+    if size > DATA_LIMIT:
+        errors.append(too_long("", DATA_LIMIT))
+    return [*errors, *_immutable_errors(new, old, ("data", "binaryData"))]
+
+
+def _immutable_errors(new: Object, old: Object | None, fields: tuple[str, ...]) -> list[FieldError]:
+    if not old or not old.get("immutable"):
+        return []
+    why = "field is immutable when `immutable` is set"
+    errors = [] if new.get("immutable") else [forbidden("immutable", why)]
+    return errors + [forbidden(field, why) for field in fields if new.get(field) != old.get(field)]
+
+
+def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a Secret."""
+    data = new.get("data") or {}
+    errors: list[FieldError] = []
+    size = 0
+    for key, value in data.items():
+        errors += [invalid(f"data[{key}]", key, why) for why in names.config_key(key)]
+        try:
+            size += len(base64.b64decode(value, validate=True))
+        except (binascii.Error, ValueError):
+            errors.append(invalid(f"data[{key}]", "<secret contents redacted>", "illegal base64"))
+    if size > DATA_LIMIT:
+        errors.append(too_long("data", DATA_LIMIT))
+    kind = new.get("type", "")
+    errors += [required(f"data[{key}]") for key in REQUIRED_KEYS.get(kind, ()) if key not in data]
+    if old is not None and kind != old.get("type", ""):
+        errors.append(invalid("type", kind, IMMUTABLE))
+    return [*errors, *_immutable_errors(new, old, ("data",))]
+
+
+def event_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with an Event."""
+    involved = (new.get("involvedObject") or {}).get("namespace") or ""
+    own = new["metadata"].get("namespace") or ""
+    # Events about cluster-scoped objects live in the default namespace.
+    if involved != own and not (not involved and own in ("default", "kube-system")):
+        path = "involvedObject.namespace"
+        return [invalid(path, involved, "does not match event.namespace")]
+    return []
+
+
+def endpoint_slice_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with an EndpointSlice."""
+    kind = new.get("addressType")
+    errors = one_of(kind, ("FQDN", "IPv4", "IPv6"), "addressType")
+    if old is not None and kind != old.get("addressType"):
+        errors.append(invalid("addressType", kind, IMMUTABLE))
+    for number, endpoint in enumerate(new.get("endpoints") or ()):
+        path = f"endpoints[{number}].addresses"
+        if not endpoint.get("addresses"):
+            errors.append(required(path, "must contain at least 1 address"))
+        for place, address in enumerate(endpoint.get("addresses") or ()):
+            errors += _slice_address_errors(address, kind, f"{path}[{place}]")
+    taken: set[str] = set()
+    for number, port in enumerate(new.get("ports") or ()):
+        path = f"ports[{number}]"
+        if port.get("name", "") in taken:
+            errors.append(duplicate(f"{path}.name", port.get("name", "")))
+        taken.add(port.get("name", ""))
+        if port.get("protocol") not in PROTOCOLS:
+            errors.append(not_supported(f"{path}.protocol", port.get("protocol"), PROTOCOLS))
+    return errors
+
+
+def _slice_address_errors(address: str, kind: str | None, path: str) -> list[FieldError]:
+    if kind not in ("IPv4", "IPv6"):
+        return []
+    try:
+        fits = f"IPv{ip_address(address).version}" == kind
+    except ValueError:
+        fits = False
+    return [] if fits else [invalid(path, address, f"must be a valid {kind} address")]
+
+
+def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a RoleBinding or ClusterRoleBinding."""
+    role = new.get("roleRef") or {}
+    errors = one_of(role.get("kind"), ("ClusterRole", "Role"), "roleRef.kind")
+    if not role.get("name"):
+        errors.append(required("roleRef.name"))
+    if old is not None and role != old.get("roleRef"):
+        errors.append(invalid("roleRef", role, "cannot change roleRef"))
+    for number, subject in enumerate(new.get("subjects") or ()):
+        path = f"subjects[{number}]"
+        kinds = ("Group", "ServiceAccount", "User")
+        errors += one_of(subject.get("kind"), kinds, f"{path}.kind")
+        if not subject.get("name"):
+            errors.append(required(f"{path}.name"))
+        if subject.get("kind") == "ServiceAccount" and not subject.get("namespace"):
+            errors.append(required(f"{path}.namespace"))
+    return errors
+
+
+def priority_class_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a PriorityClass."""
+    if old is not None and new.get("value") != old.get("value"):
+        return [forbidden("value", "may not be changed in an update.")]
+    return []

@@ -1,0 +1,161 @@
+"""Check what makes pods. Source: ``pkg/apis/apps/validation`` and ``pkg/apis/batch/validation``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver.statuses import (
+    FieldError,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+)
+from k8slab.embedded.apiserver.validation.common import (
+    IMMUTABLE,
+    at_least_zero,
+    count_or_percent_errors,
+    one_of,
+    selector_errors,
+)
+from k8slab.embedded.apiserver.validation.pods import template_errors
+from k8slab.objects import selectors
+
+if TYPE_CHECKING:
+    from k8slab.objects.meta import Object
+
+_STATEFUL_FREE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
+
+
+def _common(new: Object, old: Object | None, word: str) -> list[FieldError]:
+    spec = new["spec"]
+    errors = at_least_zero(spec.get("replicas"), "spec.replicas")
+    errors += at_least_zero(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    errors += at_least_zero(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
+    errors += _selector(spec, word)
+    template = spec.get("template") or {}
+    errors += template_errors(template, "spec.template")
+    policy = (template.get("spec") or {}).get("restartPolicy")
+    if policy and policy != "Always":
+        path = "spec.template.spec.restartPolicy"
+        errors.append(not_supported(path, policy, ["Always"]))
+    if old is not None and spec.get("selector") != old["spec"].get("selector"):
+        errors.append(invalid("spec.selector", spec.get("selector"), IMMUTABLE))
+    return errors
+
+
+def _selector(spec: Object, word: str) -> list[FieldError]:
+    selector = spec.get("selector")
+    if selector is None:
+        return [required("spec.selector")]
+    errors = selector_errors(selector, "spec.selector")
+    if errors:
+        return errors
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return [invalid("spec.selector", selector, f"empty selector is invalid for {word}")]
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    compiled = selectors.from_object(selector)
+    if compiled and not compiled.matches(labels):
+        path = "spec.template.metadata.labels"
+        return [invalid(path, labels, "`selector` does not match template `labels`")]
+    return []
+
+
+def deployment_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a Deployment."""
+    spec = new["spec"]
+    errors = _common(new, old, "deployment")
+    strategy = spec.get("strategy") or {}
+    path = "spec.strategy"
+    errors += one_of(strategy.get("type"), ("Recreate", "RollingUpdate"), f"{path}.type")
+    rolling = strategy.get("rollingUpdate")
+    if strategy.get("type") == "Recreate" and rolling is not None:
+        why = "may not be specified when strategy `type` is 'Recreate'"
+        errors.append(forbidden(f"{path}.rollingUpdate", why))
+    elif strategy.get("type") == "RollingUpdate":
+        errors += _rolling_errors(rolling or {}, f"{path}.rollingUpdate")
+    deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
+    if deadline is not None and deadline <= ready:
+        why = "must be greater than minReadySeconds"
+        errors.append(invalid("spec.progressDeadlineSeconds", deadline, why))
+    return errors
+
+
+def _rolling_errors(rolling: Object, path: str) -> list[FieldError]:
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    errors = count_or_percent_errors(unavailable, f"{path}.maxUnavailable")
+    errors += count_or_percent_errors(surge, f"{path}.maxSurge")
+    if unavailable in (0, "0%") and surge in (0, "0%"):
+        why = "may not be 0 when `maxSurge` is 0"
+        errors.append(invalid(f"{path}.maxUnavailable", unavailable, why))
+    return errors
+
+
+def replica_set_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a ReplicaSet."""
+    return _common(new, old, "deployment")
+
+
+def daemon_set_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a DaemonSet."""
+    errors = _common(new, old, "daemonset")
+    strategy = new["spec"].get("updateStrategy") or {}
+    types = ("OnDelete", "RollingUpdate")
+    return [*errors, *one_of(strategy.get("type"), types, "spec.updateStrategy.type")]
+
+
+def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a StatefulSet."""
+    spec = new["spec"]
+    errors = _common(new, None, "statefulset")
+    types = ("OnDelete", "RollingUpdate")
+    errors += one_of(
+        (spec.get("updateStrategy") or {}).get("type"), types, "spec.updateStrategy.type"
+    )
+    policies = ("OrderedReady", "Parallel")
+    errors += one_of(spec.get("podManagementPolicy"), policies, "spec.podManagementPolicy")
+    if old is None:
+        return errors
+    after = {key: value for key, value in spec.items() if key not in _STATEFUL_FREE}
+    before = {key: value for key, value in old["spec"].items() if key not in _STATEFUL_FREE}
+    if after != before:
+        named = [f"'{name}'" for name in _STATEFUL_FREE]
+        why = (
+            "updates to statefulset spec for fields other than "
+            f"{', '.join(named[:-1])} and {named[-1]} are forbidden"
+        )
+        errors.append(forbidden("spec", why))
+    return errors
+
+
+def job_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a Job."""
+    spec = new["spec"]
+    errors: list[FieldError] = []
+    for field in ("parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished"):
+        errors += at_least_zero(spec.get(field), f"spec.{field}")
+    template = spec.get("template") or {}
+    errors += template_errors(template, "spec.template")
+    policy = (template.get("spec") or {}).get("restartPolicy")
+    if policy not in ("OnFailure", "Never"):
+        path = "spec.template.spec.restartPolicy"
+        if policy == "Always":
+            # The default of a template, which a Job cannot have.
+            errors.append(required(path, 'valid values: "OnFailure", "Never"'))
+        else:
+            errors.append(not_supported(path, policy, ["OnFailure", "Never"]))
+    if old is not None:
+        errors += [
+            invalid(f"spec.{field}", spec.get(field), IMMUTABLE)
+            for field in ("selector", "template", "completionMode")
+            if spec.get(field) != old["spec"].get(field)
+        ]
+    return errors
