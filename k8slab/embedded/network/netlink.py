@@ -47,6 +47,7 @@ _RTN = {"unicast": 1, "local": 2, "blackhole": 6, "unreachable": 7}
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST, _SCOPE_ANY = 0, 253, 254, 255
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
 _PERMANENT = 0x80
+_PERMANENT_ADDRESS, _NO_DUPLICATE_DETECTION = 0x80, 0x02
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -177,10 +178,11 @@ def address(link: Link, interface: str) -> Message:
     """Give `link` an address with its prefix length, for example ``172.18.0.2/16``."""
     value = ip_interface(interface)
     family = socket.AF_INET if value.version == 4 else socket.AF_INET6
-    head = struct.pack("=BBBBi", family, value.network.prefixlen, 0x80, 0, link.index)
+    flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
+    head = struct.pack("=BBBBi", family, value.network.prefixlen, flags, 0, link.index)
     body = _attribute(1, value.ip.packed) + _attribute(2, value.ip.packed)
-    flags = _CREATE | _REPLACE
-    return Message(f"add address {interface} to {link.name}", _NEWADDR, flags, head + body)
+    what = f"add address {interface} to {link.name}"
+    return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.linux import in_netns
+from k8slab.embedded.network.netlink import ipv6_exists
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ROUTER = {
     "ipv4/ip_forward": 1,
+    "ipv6/conf/all/forwarding": 1,
     # Answers may come back another way (Service, load balancer): no reverse path filter.
     "ipv4/conf/all/rp_filter": 0,
     "ipv4/conf/default/rp_filter": 0,
@@ -32,9 +34,14 @@ POD = {
 
 
 def write(netns: int, settings: Mapping[str, int]) -> None:
-    """Write settings, such as ``ipv4/ip_forward``; `KernelError` names the one refused."""
+    """Write settings, such as ``ipv4/ip_forward``; `KernelError` names the one refused.
+
+    Those of IPv6 are left out where the kernel has none.
+    """
     with in_netns(netns):
         for name, value in settings.items():
+            if name.startswith("ipv6/") and not ipv6_exists():
+                continue
             try:
                 Path("/proc/sys/net", name).write_text(str(value))
             except OSError as error:
