@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,12 @@ class Identity:
 
 
 def _mounted_namespace() -> str:
+    # Not by pathlib: its text layers would make 0.2 MB of shared memory each pod's own.
     try:
-        return _NAMESPACE_FILE.read_text().strip()
+        descriptor = os.open(_NAMESPACE_FILE, os.O_RDONLY)
     except OSError:  # no service account is mounted: the namespace stays unknown
         return ""
+    try:
+        return os.read(descriptor, 256).decode().strip()
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,8 @@ with any prefix finds something. Answers are text for people, JSON with
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,12 @@ from k8slab.embedded.apps.messages import Request, Response, text
 from k8slab.embedded.apps.sockets import written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from k8slab.embedded.apps.identity import Identity
+
+Page = Callable[["WebPages", Request, str], Response]
+"""Answers a request; the text is the rest of the path."""
 
 MAX_BYTES = 1 << 30
 """The longest answer of ``/bytes/N``."""
@@ -31,31 +36,13 @@ class WebPages:
     def __init__(self, identity: Identity, environment: Mapping[str, str]) -> None:
         self.identity = identity
         self.environment = environment
-        self._up = {"ready": True, "health": True}
-        self._pages: dict[str, Callable[[Request, str], Response]] = {
-            "healthz": self._probe("health"),
-            "livez": self._probe("health"),
-            "readyz": self._probe("ready"),
-            "ready": self._switch("ready"),
-            "health": self._switch("health"),
-            "hostname": lambda _request, _rest: text(self.identity.pod),
-            "clientip": lambda request, _rest: text(written(request.client)),
-            "headers": self._headers,
-            "header": lambda request, _rest: text(request.header(request.query.get("key", ""))),
-            "echo": _echo,
-            "delay": self._delay,
-            "status": _status,
-            "exit": _exit,
-            "bytes": _bytes,
-            "env": self._env,
-            "json": lambda request, _rest: _json(self.describe(request)),
-        }
+        self.up = {"ready": True, "health": True}
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         first, _, rest = request.path.lstrip("/").partition("/")
-        page = self._pages.get(first)
-        return page(request, rest) if page else self.home(request)
+        page = _PAGES.get(first)
+        return page(self, request, rest) if page else self.home(request)
 
     def home(self, request: Request) -> Response:
         """Say who answers, to whom, and what was asked."""
@@ -89,35 +76,39 @@ class WebPages:
             "headers": dict(request.headers),
         }
 
-    def _probe(self, what: str) -> Callable[[Request, str], Response]:
-        def page(_request: Request, _rest: str) -> Response:
-            return text("ok") if self._up[what] else text(f"{what} is switched off", 503)
 
-        return page
+def _probe(what: str) -> Page:
+    def page(web: WebPages, _request: Request, _rest: str) -> Response:
+        return text("ok") if web.up[what] else text(f"{what} is switched off", 503)
 
-    def _switch(self, what: str) -> Callable[[Request, str], Response]:
-        def page(_request: Request, rest: str) -> Response:
-            if rest not in ("on", "off", ""):
-                return text(f"use /{what}/on or /{what}/off", 404)
-            if rest:
-                self._up[what] = rest == "on"
-            return text(f"{what}: {'on' if self._up[what] else 'off'}")
+    return page
 
-        return page
 
-    def _headers(self, request: Request, _rest: str) -> Response:
-        if "application/json" in request.header("accept"):
-            return _json(dict(request.headers))
-        return text("".join(f"{name}: {value}\n" for name, value in request.headers))
+def _switch(what: str) -> Page:
+    def page(web: WebPages, _request: Request, rest: str) -> Response:
+        if rest not in ("on", "off", ""):
+            return text(f"use /{what}/on or /{what}/off", 404)
+        if rest:
+            web.up[what] = rest == "on"
+        return text(f"{what}: {'on' if web.up[what] else 'off'}")
 
-    def _delay(self, request: Request, rest: str) -> Response:
-        if not rest.isdecimal() or int(rest) > MAX_DELAY * 1000:
-            return text(f"use /delay/MILLISECONDS, at most {MAX_DELAY * 1000:.0f}", 400)
-        home = self.home(request)
-        return Response(body=home.body, content_type=home.content_type, delay=int(rest) / 1000)
+    return page
 
-    def _env(self, _request: Request, _rest: str) -> Response:
-        return text("".join(f"{key}={self.environment[key]}\n" for key in sorted(self.environment)))
+
+def _headers(_web: WebPages, request: Request, _rest: str) -> Response:
+    if "application/json" in request.header("accept"):
+        return _json(dict(request.headers))
+    return text("".join(f"{name}: {value}\n" for name, value in request.headers))
+
+
+def _delay(web: WebPages, request: Request, rest: str) -> Response:
+    if not rest.isdecimal() or int(rest) > MAX_DELAY * 1000:
+        return text(f"use /delay/MILLISECONDS, at most {MAX_DELAY * 1000:.0f}", 400)
+    return replace(web.home(request), delay=int(rest) / 1000)
+
+
+def _env(web: WebPages, _request: Request, _rest: str) -> Response:
+    return text("".join(f"{key}={web.environment[key]}\n" for key in sorted(web.environment)))
 
 
 def _json(value: object) -> Response:
@@ -126,14 +117,14 @@ def _json(value: object) -> Response:
     )
 
 
-def _echo(request: Request, _rest: str) -> Response:
+def _echo(_web: WebPages, request: Request, _rest: str) -> Response:
     if "msg" in request.query:
         return text(request.query["msg"])
     kind = request.header("content-type", "text/plain; charset=utf-8")
     return Response(body=request.body, content_type=kind)
 
 
-def _status(_request: Request, rest: str) -> Response:
+def _status(_web: WebPages, _request: Request, rest: str) -> Response:
     if not rest.isdecimal() or not 200 <= int(rest) <= 599:
         return text("use /status/CODE, 200 to 599", 400)
     # 204 and 304 have no body (RFC 9110, 15.3.5 and 15.4.5).
@@ -142,14 +133,14 @@ def _status(_request: Request, rest: str) -> Response:
     )
 
 
-def _exit(request: Request, rest: str) -> Response:
+def _exit(_web: WebPages, request: Request, rest: str) -> Response:
     code = rest or request.query.get("code", "0")
     if not code.isdecimal() or int(code) > 255:
         return text("use /exit/CODE, 0 to 255", 400)
     return Response(body=f"exit {code}\n".encode(), exit_code=int(code))
 
 
-def _bytes(_request: Request, rest: str) -> Response:
+def _bytes(_web: WebPages, _request: Request, rest: str) -> Response:
     if not rest.isdecimal() or int(rest) > MAX_BYTES:
         return text(f"use /bytes/COUNT, at most {MAX_BYTES}", 400)
     count = int(rest)
@@ -163,3 +154,24 @@ def _pieces(count: int) -> Iterator[bytes]:
     yield from repeat(piece, count // len(piece))
     if left := count % len(piece):
         yield piece[:left]
+
+
+_PAGES: dict[str, Page] = {
+    "healthz": _probe("health"),
+    "livez": _probe("health"),
+    "readyz": _probe("ready"),
+    "ready": _switch("ready"),
+    "health": _switch("health"),
+    "hostname": lambda web, _request, _rest: text(web.identity.pod),
+    "clientip": lambda _web, request, _rest: text(written(request.client)),
+    "headers": _headers,
+    "header": lambda _web, request, _rest: text(request.header(request.query.get("key", ""))),
+    "echo": _echo,
+    "delay": _delay,
+    "status": _status,
+    "exit": _exit,
+    "bytes": _bytes,
+    "env": _env,
+    "json": lambda web, request, _rest: _json(web.describe(request)),
+}
+"""By the first part of the path. One table for all pods: built before they are forked."""

@@ -41,17 +41,9 @@ class Settings:
 def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings | None:
     """Understand the command line; ``None`` means to pause. Raises `UsageError`."""
     mode, rest = _mode(argv, environment)
-    readers: dict[str, Callable[[list[str], Mapping[str, str]], Settings | None]] = {
-        "web": _web,
-        "agnhost": _agnhost,
-        "nginx": partial(_files, program="nginx"),
-        "httpd": partial(_files, program="httpd"),
-        "http-echo": _http_echo,
-        "whoami": _whoami,
-    }
-    if mode not in readers:
-        raise UsageError(f"web: unknown mode {mode}", hint=f"It knows {', '.join(readers)}.")
-    return readers[mode](rest, environment)
+    if mode not in _READERS:
+        raise UsageError(f"web: unknown mode {mode}", hint=f"It knows {', '.join(_READERS)}.")
+    return _READERS[mode](rest, environment)
 
 
 def _mode(argv: list[str], environment: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -159,3 +151,13 @@ def _whoami(argv: list[str], environment: Mapping[str, str]) -> Settings:
     return Settings(
         handler=handler, http_ports=(port_number(number, program="whoami", option="--port"),)
     )
+
+
+_READERS: dict[str, Callable[[list[str], Mapping[str, str]], Settings | None]] = {
+    "web": _web,
+    "agnhost": _agnhost,
+    "nginx": partial(_files, program="nginx"),
+    "httpd": partial(_files, program="httpd"),
+    "http-echo": _http_echo,
+    "whoami": _whoami,
+}

@@ -15,6 +15,7 @@ from k8slab.embedded.apps.conversations import Lines, serve_tcp
 from k8slab.embedded.apps.datagrams import Answer, describe, serve_udp
 from k8slab.embedded.apps.http import HttpServer
 from k8slab.embedded.apps.identity import Identity
+from k8slab.embedded.apps.leaving import leave_when_told
 from k8slab.embedded.apps.logs import complain, say
 from k8slab.embedded.apps.loop import Loop
 from k8slab.embedded.apps.settings import Settings, read_settings
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str], environment: dict[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; return 0 then, 1 or 2 when it could not start."""
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    leave_when_told()
     try:
         settings = read_settings(argv, environment)
         if settings is None:
@@ -100,7 +100,3 @@ def _summary(settings: Settings) -> str:
     return "listening on " + ", ".join(
         f"{name} {' '.join(map(str, ports))}" for name, ports in groups.items() if ports
     )
-
-
-def _leave(_number: int, _frame: object) -> None:
-    raise SystemExit(0)

@@ -13,7 +13,6 @@ Every server says which source address it saw: behind NAT that is the node's, no
 from __future__ import annotations
 
 import json
-import signal
 import socket
 from contextlib import nullcontext
 from functools import partial
@@ -23,6 +22,7 @@ from k8slab.embedded.apps import logs
 from k8slab.embedded.apps.conversations import Frames, Lines, serve_tcp
 from k8slab.embedded.apps.datagrams import serve_udp
 from k8slab.embedded.apps.http import HttpServer
+from k8slab.embedded.apps.leaving import leave_when_told
 from k8slab.embedded.apps.loop import Loop
 from k8slab.embedded.apps.messages import Request, Response, text
 from k8slab.embedded.apps.options import parse
@@ -49,8 +49,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     ``--cert FILE --key FILE`` for HTTPS, ``--resolver ADDRESS`` for each address of the router
     that answers DNS.
     """
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    leave_when_told()
     try:
         values, _ = parse(argv, dict.fromkeys(("cert", "key", "resolver"), True), program="world")
         certificate = (values.get("cert", [""])[-1], values.get("key", [""])[-1])
@@ -144,7 +143,3 @@ def _database(client: Address, *, host: WorldHost) -> Lines:
     logs.say(f"{written(client)} {host.names[0]}:5432 connected")
     greeting = f"{host.names[0]} legacy database ready, you are: {written(client)}"
     return Lines(greeting, lambda line: f"OK 1 row: {line!r} asked by {client[0]}")
-
-
-def _leave(_number: int, _frame: object) -> None:
-    raise SystemExit(0)
