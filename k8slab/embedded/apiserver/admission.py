@@ -79,6 +79,7 @@ def admit_update(api: Api, kind: Kind, new: Object, old: Object) -> None:
                 new["spec"].setdefault(field, old["spec"][field])
     elif kind.resource == "services":
         _drop_type_dependent(new["spec"], old["spec"])
+        _normalize_cluster_ips(new["spec"], old["spec"])
 
 
 def _drop_type_dependent(spec: dict, before: dict) -> None:
@@ -101,6 +102,13 @@ def _drop_type_dependent(spec: dict, before: dict) -> None:
     if spec["type"] == "ExternalName" and spec.get("clusterIPs") == before.get("clusterIPs"):
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             spec.pop(field, None)
+
+
+def _normalize_cluster_ips(spec: dict, before: dict) -> None:
+    """Let ``clusterIPs`` follow a ``clusterIP`` that the client changed alone."""
+    changed = spec.get("clusterIP") != before.get("clusterIP")
+    if changed and spec.get("clusterIPs") == before.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
 
 
 def _service_account(api: Api, pod: Object) -> None:

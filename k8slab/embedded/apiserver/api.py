@@ -272,7 +272,8 @@ class Api:
         if writer.dry_run:
             return new
         if new["metadata"].get("deletionTimestamp") and deletion.is_finished(kind, new):
-            return self.store.remove(kind.storage, namespace_of(old), name_of(old)) or new
+            self.store.remove(kind.storage, namespace_of(old), name_of(old))
+            return new
         return self.store.put(kind.storage, new)
 
 

@@ -40,8 +40,10 @@ def _updated(
     kind: Kind, new: Object, old: Object | None, entries: list[Object], owner: tuple[str, str]
 ) -> list[Object]:
     schema = type_of_kind(kind)
+    if old is None:
+        return [_entry(kind, owner, "Update", fieldsets.whole_trie(new, schema))]
     after = fieldsets.leaves(new, schema)
-    before = fieldsets.leaves(old, schema) if old else {}
+    before = fieldsets.leaves(old, schema)
     missing = object()
     changed = frozenset(p for p, value in after.items() if before.get(p, missing) != value)
     gone = frozenset(before.keys() - after.keys())
@@ -84,13 +86,17 @@ def entry_of(
     """Return an entry; one that did not change keeps its time."""
     if before and fields_of(before) == fields:
         return before
+    return _entry(kind, owner, operation, fieldsets.to_trie(fields))
+
+
+def _entry(kind: Kind, owner: tuple[str, str], operation: str, trie: Object) -> Object:
     made = {
         "manager": owner[0],
         "operation": operation,
         "apiVersion": kind.api_version,
         "time": now_text(),
         "fieldsType": "FieldsV1",
-        "fieldsV1": fieldsets.to_trie(fields),
+        "fieldsV1": trie,
     }
     if owner[1]:
         made["subresource"] = owner[1]

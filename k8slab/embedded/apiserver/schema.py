@@ -56,11 +56,8 @@ class Field:
     """``string`` and so on, or the name of a type."""
     rule: ListRule | None
     description: str
-
-    @property
-    def is_type(self) -> bool:
-        """Say whether `word` names a type."""
-        return "." in self.word
+    is_type: bool
+    """`word` names a type."""
 
     @property
     def is_wide(self) -> bool:
@@ -73,14 +70,11 @@ class Type:
     """One structure of the API."""
 
     name: str
+    word: str
+    """The name without its package."""
     description: str
     fields: dict[str, Field]
     required: tuple[str, ...]
-
-    @property
-    def word(self) -> str:
-        """Return the name without its package."""
-        return self.name.rpartition(".")[2]
 
 
 @lru_cache(maxsize=1)
@@ -97,8 +91,9 @@ def type_of(name: str) -> Type:
     fields = {}
     for key, (spelled, description) in row["f"].items():
         shape = spelled[0] if spelled[0] in "[{" else ""
-        fields[key] = Field(key, shape, spelled[len(shape) :], rule_of(name, key), description)
-    return Type(name, row["d"], fields, tuple(row.get("r", ())))
+        word = spelled[len(shape) :]
+        fields[key] = Field(key, shape, word, rule_of(name, key), description, "." in word)
+    return Type(name, name.rpartition(".")[2], row["d"], fields, tuple(row.get("r", ())))
 
 
 @lru_cache(maxsize=256)

@@ -124,11 +124,11 @@ def selection_of(request: Request, kind: Kind, namespace: str, name: str = "") -
         raise statuses.bad_request(f"unable to parse requirement: {error.message}") from error
     terms = [Term("metadata.name", equal=True, value=name)] if name else []
     parts = [part for part in fields_text.split(",") if part.strip()]
-    terms += [_term(part, kind, labels_text, fields_text) for part in parts]
+    terms += [_term(part, kind) for part in parts]
     return Selection(namespace, labels, tuple(terms))
 
 
-def _term(part: str, kind: Kind, labels_text: str, fields_text: str) -> Term:
+def _term(part: str, kind: Kind) -> Term:
     found = _TERM.match(part)
     if not found:
         raise statuses.bad_request(f'invalid selector: "{part}"; can\'t understand "{part}"')
@@ -136,9 +136,5 @@ def _term(part: str, kind: Kind, labels_text: str, fields_text: str) -> Term:
     if name not in ("metadata.name", "metadata.namespace") and name not in _FIELDS.get(
         kind.storage, ()
     ):
-        group = f"{kind.group}/{kind.version}" if kind.group else f"/{kind.version}"
-        raise statuses.bad_request(
-            f'Unable to find "{group}, Resource={kind.plural}" that match label selector '
-            f'"{labels_text}", field selector "{fields_text}": field label not supported: {name}'
-        )
+        raise statuses.bad_request(f"field label not supported: {name}")
     return Term(name, operator != "!=", value)

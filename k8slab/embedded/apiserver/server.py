@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = 5.0
 """How often the write-ahead log is folded back, on a thread of its own."""
 
 

@@ -39,10 +39,16 @@ CREATE TABLE IF NOT EXISTS objects (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
     revision INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (resource, namespace, name)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS removals (only INTEGER PRIMARY KEY CHECK (only = 0), revision INTEGER);
 INSERT OR IGNORE INTO removals VALUES (0, 0);
 """
+
+
+_INSERT = "INSERT INTO objects (revision, data, resource, namespace, name) VALUES (?, ?, ?, ?, ?)"
+_UPDATE = (
+    "UPDATE objects SET revision = ?, data = ? WHERE resource = ? AND namespace = ? AND name = ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +201,12 @@ class Store:
         revision = self.revision + 1
         obj["metadata"]["resourceVersion"] = str(revision)
         raw = orjson.dumps(obj)
-        self._database.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
-            (resource, namespace, name, revision, raw),
-        )
         names = self._entries[resource].setdefault(namespace, {})
         old = names.get(name)
+        # An UPDATE in place costs a third of an INSERT OR REPLACE, which writes the index too.
+        self._database.execute(
+            _UPDATE if old else _INSERT, (revision, raw, resource, namespace, name)
+        )
         names[name] = Entry(obj, raw)
         kind = "MODIFIED" if old else "ADDED"
         before, before_raw = old or (None, b"")
