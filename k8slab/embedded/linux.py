@@ -58,6 +58,8 @@ IN_MOVE_SELF = 0x800
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_at_once = ctypes.PyDLL(None, use_errno=True)
+"""For calls of microseconds: keeps the interpreter lock, which a busy event loop would take."""
 
 
 def _call(what: str, result: int) -> None:
@@ -73,7 +75,7 @@ def unshare(flags: int) -> None:
 
 def setns(fd: int, kind: int = 0) -> None:
     """Enter the namespace behind `fd`; for a network namespace the calling thread only."""
-    _call(f"setns(fd {fd}, {kind:#x})", _libc.setns(fd, kind))
+    _call(f"setns(fd {fd}, {kind:#x})", _libc_at_once.setns(fd, kind))
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

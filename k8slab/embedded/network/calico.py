@@ -52,12 +52,17 @@ def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str])
         near = VethEnd(name=interface, mac=_NODE_MAC)
         far = VethEnd(name="eth0", mac=mac, netns=netns)
         node.send([netlink.veth(near, far, mtu=MTU)])
-        host, eth0, lo = node.link(interface), pod.link("eth0"), pod.link("lo")
-        node.send([*netlink.quiet(host), netlink.with_proxy_arp(host), netlink.up(host)])
+        host, eth0 = node.link(interface), pod.link("eth0")
+        settings = [*netlink.quiet(host), netlink.with_proxy_arp(host), netlink.up(host)]
+        node.send([*settings, *_node_side(host, addresses, mac)])
         pod.send(
-            [netlink.up(lo), *netlink.quiet(eth0), netlink.up(eth0), *_pod_side(eth0, addresses)]
+            [
+                netlink.up(netlink.LOOPBACK),
+                *netlink.quiet(eth0),
+                netlink.up(eth0),
+                *_pod_side(eth0, addresses),
+            ]
         )
-        node.send(_node_side(host, addresses, mac))
         node.wait_up(interface)
         pod.wait_up("eth0")
 

@@ -78,6 +78,10 @@ class Link:
     """True when it can carry packets: IFLA_OPERSTATE is UP (RFC 2863)."""
 
 
+LOOPBACK = Link(1, "lo", "", up=False)
+"""The first interface of every namespace (LOOPBACK_IFINDEX)."""
+
+
 def _attribute(kind: int, value: bytes) -> bytes:
     size = 4 + len(value)
     return struct.pack("=HH", size, kind) + value + bytes(-size % 4)

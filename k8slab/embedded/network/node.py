@@ -194,19 +194,18 @@ class Node:
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""
-        lo = self.netlink.link("lo")
-        self.netlink.send([netlink.route(_announced(address, lo))])
+        self.netlink.send([netlink.route(_announced(address))])
         switch.announce(self.netns, address)
 
     def stop_serving(self, address: str) -> None:
         """Answer no longer for a load-balancer address."""
-        self.netlink.send([netlink.delete_route(_announced(address, self.netlink.link("lo")))])
+        self.netlink.send([netlink.delete_route(_announced(address))])
 
 
-def _announced(address: str, lo: netlink.Link) -> Route:
+def _announced(address: str) -> Route:
     # A local route, since proxy ARP answers only for what is routed to another link. The
     # Service's rules rewrite the destination before anything is delivered here.
-    return Route(to=calico.host_prefix(address), link=lo, kind="local")
+    return Route(to=calico.host_prefix(address), link=netlink.LOOPBACK, kind="local")
 
 
 def reap(here: Netlink, interface: str) -> None:

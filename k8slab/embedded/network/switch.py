@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded import linux
 from k8slab.embedded.config import WORLD_HOSTS, WORLD_RANGES
 from k8slab.embedded.network import netlink, sysctl
-from k8slab.embedded.network.netlink import Netlink, Route, VethEnd
+from k8slab.embedded.network.netlink import LOOPBACK, Netlink, Route, VethEnd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,12 +57,14 @@ class Switch:
         mac = mac_of(gateway(self._cidrs[0]))
         self._netlink.send([netlink.bridge(BRIDGE, mac)])
         self._held.callback(self._remove_bridge)
-        bridge, lo = self._netlink.link(BRIDGE), self._netlink.link("lo")
+        bridge = self._netlink.link(BRIDGE)
         addresses = [
             netlink.address(bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}")
             for cidr in self._cidrs
         ]
-        self._netlink.send([netlink.up(lo), *netlink.quiet(bridge), netlink.up(bridge), *addresses])
+        self._netlink.send(
+            [netlink.up(LOOPBACK), *netlink.quiet(bridge), netlink.up(bridge), *addresses]
+        )
         for name in WORLD_RANGES:
             self._outside(name)
         self._laptop()
@@ -76,7 +78,7 @@ class Switch:
         )
         with closing(Netlink(netns)) as far:
             eth0 = far.link("eth0")
-            far.send([netlink.up(far.link("lo")), *netlink.quiet(eth0), netlink.up(eth0)])
+            far.send([netlink.up(LOOPBACK), *netlink.quiet(eth0), netlink.up(eth0)])
             for address in addresses:
                 cidr = self._cidr(address)
                 prefix = f"{address}/{ip_network(cidr).prefixlen}"
@@ -120,18 +122,18 @@ class Switch:
         sysctl.write(netns, sysctl.ROUTER)
         self._pair(name, netns, mac_of(other))
         with closing(Netlink(netns)) as far:
-            near, eth0, lo = self._netlink.link(name), far.link("eth0"), far.link("lo")
+            near, eth0 = self._netlink.link(name), far.link("eth0")
             self._netlink.send(
                 [*netlink.quiet(near), netlink.up(near), netlink.address(near, ours)]
             )
             hosts = [host.address for host in WORLD_HOSTS if host.network == name]
             far.send(
                 [
-                    netlink.up(lo),
+                    netlink.up(LOOPBACK),
                     *netlink.quiet(eth0),
                     netlink.up(eth0),
                     netlink.address(eth0, theirs),
-                    *(netlink.address(lo, f"{address}/32") for address in hosts),
+                    *(netlink.address(LOOPBACK, f"{address}/32") for address in hosts),
                     netlink.route(Route(to="0.0.0.0/0", via=router, protocol=3)),
                     *(
                         netlink.route(Route(to=cidr, kind="unreachable", protocol=3))
