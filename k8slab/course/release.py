@@ -205,6 +205,18 @@ def notebook_bytes(notebook: Notebook) -> bytes:
     return (text + "\n").encode()
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, as its author did."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def _sealed_exercises(path: Path) -> bytes:
     data = read_yaml(path)
     lab = load(path.parent)
@@ -215,7 +227,7 @@ def _sealed_exercises(path: Path) -> bytes:
     ):
         data[key] = [_sealed(entry, sealed, solutions) for entry in data.get(key) or ()]
     head = f"# Made from solutions/{path.parent.name} by `make labs`. Do not edit.\n"
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return (head + text).encode()
 
 

@@ -86,7 +86,13 @@ class Face:
 
     def begin(self, exercise: str) -> View:
         """Set an exercise up (or find it as you left it) and show its task."""
-        begun = self.session.begin(exercise)
+        return self._begun(self.session.begin(exercise))
+
+    def reset(self, exercise: str) -> View:
+        """Throw an exercise's namespace away and begin it again."""
+        return self._begun(self.session.reset(exercise))
+
+    def _begun(self, begun: course.Begun) -> View:
         self._namespace = begun.exercise.namespace
         return views.begun_view(
             title=begun.exercise.title,
@@ -94,11 +100,6 @@ class Face:
             namespace=begun.exercise.namespace,
             fresh=begun.fresh,
         )
-
-    def reset(self, exercise: str) -> View:
-        """Throw an exercise's namespace away and begin it again."""
-        self.session.reset(exercise)
-        return self.begin(exercise)
 
     def predict(self, prediction: str, choice: str = "", confidence: int = 3) -> View:
         """Ask for a prediction with a form, or note one: ``predict("id", "open", 4)``."""

@@ -1,0 +1,106 @@
+"""The grader on the real embedded cluster: real packets, real drops."""
+
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import Journal, Session, load
+from k8slab.grading import Context, Status, Want
+from k8slab.grading.canaries import Canaries
+from k8slab.grading.checks import run_check
+from k8slab.grading.flows import check_flows
+from k8slab.objects import manifests
+from k8slab.policy import Flow
+
+LAB = Path(__file__).parents[1] / "data" / "solutions" / "90-example"
+
+
+@pytest.fixture
+def session(cluster, tmp_path):
+    session = Session(load(LAB), cluster, Journal(tmp_path / "progress.sqlite"))
+    yield session
+    for exercise in session.lab.exercises.values():
+        cluster.delete("namespaces", exercise.namespace)
+        cluster.wait("namespaces", exercise.namespace, until="delete")
+
+
+def apply_solution(session, change=lambda text: text):
+    text = change(session.lab.exercise("protect").solution)
+    session.cluster.apply(manifests.load(text), namespace="lab90-protect")
+
+
+def test_an_exercise_is_failed_and_then_solved_with_real_packets(session):
+    session.begin("protect")
+    before = session.check("protect")
+    assert before.status is Status.FAILED
+    assert before.counterexample.what.startswith("lab90-protect/batch -> lab90-protect/db")
+    apply_solution(session)
+    assert session.check("protect").text() == (
+        "+ protect: solved, 2 of 2 points\n  + nothing else changed\n  + flows\n"
+        "      all 3 flows are as wanted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mutant", "what"),
+    [
+        (lambda text: text.replace("app: web", "app: batch"), "web -> lab90-protect/db"),
+        (lambda text: text.replace("port: http", "port: 9"), "web -> lab90-protect/db"),
+        (lambda text: text.replace("{app: db}", "{app: nobody}"), "batch -> lab90-protect/db"),
+        (lambda text: text.replace("matchLabels: {app: db}", ""), "batch -> lab90-protect/web"),
+    ],
+)
+def test_wrong_answers_fail_with_the_flow_that_shows_it(session, mutant, what):
+    session.begin("protect")
+    apply_solution(session, mutant)
+    result = session.check("protect")
+    assert result.status is Status.FAILED
+    assert f"lab90-protect/{what}" in result.counterexample.what
+
+
+def test_a_dead_server_is_inconclusive_on_the_real_cluster(cluster, namespace):
+    text = (LAB / "manifests" / "shop.yaml").read_text()
+    cluster.apply(manifests.load(text), namespace=namespace)
+    cluster.wait("pods", "", namespace, until="ready")
+    deny = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, spec: {podSelector: {}}}"  # noqa: E501
+    cluster.apply(manifests.load(deny), namespace=namespace)
+    flow = Flow.of("batch", "db", 8081, namespace=namespace)
+    context = Context(cluster, namespace, baseline=frozenset({str(flow)}), deadline=2)
+    finding = check_flows(context, [Want(flow, "blocked")])
+    assert finding.status is Status.INCONCLUSIVE
+    assert "nothing answers on port 8081/TCP" in finding.lines[0]
+
+
+def test_canaries_show_that_this_cluster_enforces_on_every_node(cluster):
+    nodes = [node["metadata"]["name"] for node in cluster.list("nodes")]
+    assert Canaries(cluster).failing(nodes, 10) == ()
+
+
+def test_dns_http_field_and_answer_are_read_from_the_cluster(cluster, namespace):
+    text = (LAB / "manifests" / "shop.yaml").read_text()
+    service = (
+        "{apiVersion: v1, kind: Service, metadata: {name: db}, "
+        "spec: {selector: {app: db}, ports: [{port: 80, targetPort: http}]}}"
+    )
+    cluster.apply(manifests.load(f"{text}---\n{service}"), namespace=namespace)
+    cluster.wait("pods", "", namespace, until="ready")
+    context = Context(cluster, namespace, answers={"ip": "nonsense"}, deadline=3)
+
+    def status(**spec):
+        return run_check(context, spec).status
+
+    address = {"object": "services/db", "path": "spec.clusterIP"}
+    dns = {"check": "dns", "from": "web", "name": "db"}
+    assert status(**dns, resolves=address) is Status.PASSED
+    assert status(**dns, resolves=False) is Status.FAILED
+    assert status(check="dns", **{"from": "web"}, name="no-such", resolves=False) is Status.PASSED
+    ask = {"check": "http", "from": "web", "url": "http://db/"}
+    assert status(**ask, json={"pod": "db"}) is Status.PASSED
+    assert status(**ask, json={"pod": "web"}) is Status.FAILED
+    assert status(**ask, status=404) is Status.FAILED
+    assert status(check="field", count="pods", equals=3) is Status.PASSED
+    answer = {"check": "answer", "id": "ip", "question": "?"}
+    where = {"object": "pods/web", "path": "status.podIP"}
+    assert status(**answer, value=where) is Status.FAILED
+    context.answers["ip"] = cluster.get("pods", "web", namespace)["status"]["podIP"]
+    assert status(**answer, value=where) is Status.PASSED
