@@ -94,7 +94,7 @@ def test_dns_http_field_and_answer_are_read_from_the_cluster(cluster, namespace)
     assert status(**dns, resolves=address) is Status.PASSED
     assert status(**dns, resolves=False) is Status.FAILED
     assert status(check="dns", **{"from": "web"}, name="no-such", resolves=False) is Status.PASSED
-    ask = {"check": "http", "from": "web", "url": "http://db/"}
+    ask = {"check": "http", "from": "web", "url": "http://db/json"}
     assert status(**ask, json={"pod": "db"}) is Status.PASSED
     assert status(**ask, json={"pod": "web"}) is Status.FAILED
     assert status(**ask, status=404) is Status.FAILED
