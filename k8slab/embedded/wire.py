@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 255
@@ -123,10 +124,11 @@ def type_name(number: int) -> str:
     return TYPE_NAMES.get(number) or f"TYPE{number}"
 
 
-def labels(name: str) -> list[bytes]:
+@lru_cache(maxsize=4096)
+def labels(name: str) -> tuple[bytes, ...]:
     """Split a name into its labels; raises `WireError` when it breaks RFC 1035's limits."""
     if name in (".", ""):
-        return []
+        return ()
     if "\\" in name:
         found = _escaped_labels(name)
     else:
@@ -135,7 +137,7 @@ def labels(name: str) -> list[bytes]:
         raise WireError(f"{name}: a label has 1 to 63 bytes")
     if sum(len(label) + 1 for label in found) > 254:
         raise WireError(f"{name[:40]}...: a name has at most 255 bytes")
-    return found
+    return tuple(found)
 
 
 def _escaped_labels(name: str) -> list[bytes]:
@@ -359,10 +361,10 @@ class _Writer:
         self._remember(labels(message.name), 12)
         self.data += message.question
 
-    def _remember(self, parts: list[bytes], at: int) -> None:
+    def _remember(self, parts: tuple[bytes, ...], at: int) -> None:
         for index, part in enumerate(parts):
             if at < 0x4000:
-                self.places.setdefault(tuple(parts[index:]), at)
+                self.places.setdefault(parts[index:], at)
             at += len(part) + 1
 
     def name(self, name: str, *, compress: bool = True) -> None:
@@ -370,7 +372,7 @@ class _Writer:
         parts = labels(name)
         data = self.data
         for index in range(len(parts)):
-            tail = tuple(parts[index:])
+            tail = parts[index:]
             place = self.places.get(tail) if compress else None
             if place is not None:
                 data += (0xC000 | place).to_bytes(2)

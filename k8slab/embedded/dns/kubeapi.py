@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from asyncio import sslproto
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,8 @@ class Watcher:
     """Follows some resources; `synced` when each has been listed once."""
 
     def __init__(self, access: ApiAccess, catalogue: Catalogue, say: Callable[[str], None]) -> None:
+        # asyncio gives each TLS connection a buffer of 256 KiB; a record has at most 16.
+        sslproto.SSLProtocol.max_size = 32 * 1024
         self._access = access
         self._catalogue = catalogue
         self._say = say
