@@ -19,7 +19,7 @@ from k8slab.clusters.providers import kind
 from k8slab.embedded.config import state_home
 from k8slab.errors import K8slabError
 
-TOOLS = ("curl", "dig", "nslookup", "nc", "ping", "ip", "ss", "tcpdump")
+TOOLS = ("curl", "dig", "nslookup", "nc", "ping", "ss", "tcpdump")
 """What learners run inside pods: the machine's own programs."""
 
 DISK_NEEDED = 512 * 2**20

@@ -26,6 +26,10 @@ CAPABILITIES = frozenset({"denials", "nodes", "probe", "world"})
 """What the API group lab.k8slab.dev/v1 of this version gives."""
 
 
+ANSWER_DEADLINE = 5.0
+"""Seconds in which a running cluster must answer `up`."""
+
+
 def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
     """Start the cluster, making it first where it is not there yet."""
     from k8slab.embedded import supervisor  # noqa: PLC0415
@@ -35,13 +39,17 @@ def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
             "the embedded cluster needs Linux",
             hint="use kind with Docker (k8slab up --provider kind), or a Linux machine",
         )
-    config = _config(name, wanted)
+    config, paths = _config(name, wanted), ClusterPaths.of(name)
+
+    def said(message: dict[str, Any]) -> None:
+        progress(f"starting the cluster: {message.get('message') or message.get('step')}")
+
     progress("starting the cluster")
-    supervisor.start(
-        config,
-        ClusterPaths.of(name),
-        on_progress=lambda said: progress(str(said.get("message") or said.get("step") or said)),
-    )
+    if supervisor.start(config, paths, on_progress=said).already_running and not _answers(name):
+        # Its daemon was killed a moment ago, or hangs: begin again from what is on the disk.
+        progress("the cluster does not answer; starting it again")
+        supervisor.stop(paths)
+        supervisor.start(config, paths, on_progress=said)
 
 
 def down(name: str) -> None:
@@ -103,6 +111,14 @@ def cluster(name: str) -> Cluster:
         node_runner=lambda node, argv, deadline: _run_on_node(handle, node, argv, deadline),
     )
     return handle
+
+
+def _answers(name: str) -> bool:
+    try:
+        cluster(name).request("GET", "/readyz", deadline=ANSWER_DEADLINE)
+    except K8slabError:
+        return False
+    return True
 
 
 def _config(name: str, wanted: Wanted) -> ClusterConfig:
