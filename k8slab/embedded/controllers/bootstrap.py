@@ -9,9 +9,9 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.config import CLUSTER_DOMAIN
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.slice_values import SERVICE_NAME
+from k8slab.embedded.dns import corefile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,33 +90,6 @@ def _kubernetes_service(config: ClusterConfig) -> Object:
     }
 
 
-COREFILE = f""".:53 {{
-    errors
-    health {{
-       lameduck 5s
-    }}
-    ready
-    kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }}
-    prometheus :9153
-    forward . /etc/resolv.conf {{
-       max_concurrent 1000
-    }}
-    cache 30 {{
-       disable success {CLUSTER_DOMAIN}
-       disable denial {CLUSTER_DOMAIN}
-    }}
-    loop
-    reload
-    loadbalance
-}}
-"""
-"""The configuration that kubeadm gives CoreDNS."""
-
-
 def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:
     namespace = "kube-system"
     addresses = dns_addresses(config)
@@ -126,7 +99,7 @@ def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:
             "configmaps",
             {
                 "metadata": {"name": "coredns", "namespace": namespace},
-                "data": {"Corefile": COREFILE},
+                "data": {"Corefile": corefile.DEFAULT},
             },
         ),
         (

@@ -15,34 +15,34 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from k8slab.embedded.config import CLUSTER_DOMAIN
 from k8slab.errors import UsageError
 
-DEFAULT = """\
-.:53 {
+DEFAULT = f""".:53 {{
     errors
-    health {
+    health {{
        lameduck 5s
-    }
+    }}
     ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+    kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{
        pods insecure
        fallthrough in-addr.arpa ip6.arpa
        ttl 30
-    }
+    }}
     prometheus :9153
-    forward . /etc/resolv.conf {
+    forward . /etc/resolv.conf {{
        max_concurrent 1000
-    }
-    cache 30 {
-       disable success cluster.local
-       disable denial cluster.local
-    }
+    }}
+    cache 30 {{
+       disable success {CLUSTER_DOMAIN}
+       disable denial {CLUSTER_DOMAIN}
+    }}
     loop
     reload
     loadbalance
-}
+}}
 """
-"""The Corefile of a new cluster, as kubeadm writes it."""
+"""The Corefile of a new cluster: the one that kubeadm gives CoreDNS."""
 
 DEFAULT_PORT = 53
 
