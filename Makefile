@@ -23,6 +23,10 @@ test: ## run every test (ARGS="-k words" for some)
 	@PYTHON="$(PYTHON)" tools/setup --test
 	@tools/test $(ARGS)
 
+.PHONY: labs
+labs: setup ## build labs/ from solutions/ (for authors)
+	@$(VENV)/python -m k8slab.course
+
 .PHONY: lint
 lint: setup ## check style, types and import rules
 	@$(VENV)/ruff check
