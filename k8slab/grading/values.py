@@ -40,6 +40,10 @@ def fault(spec: Mapping[str, Any]) -> str:
         return "needs exactly one of object, count, names"
     if given == ["object"] and "path" not in spec:
         return "needs a path beside object"
+    try:
+        paths.steps(spec.get("path", ""))
+    except UsageError as error:
+        return error.message
     return ""
 
 

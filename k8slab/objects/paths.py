@@ -16,13 +16,19 @@ _STEP = re.compile(
     r"|\.?(?P<name>[\w/-]+)"
 )
 
-MISSING = None
-
-
 def at(obj: Any, path: str) -> Any:
     """Return the value at `path`, or ``None`` when any step leads nowhere."""
-    position = 0
     value = obj
+    for step in steps(path):
+        if value is None:
+            return None
+        value = _child(value, step)
+    return value
+
+
+def steps(path: str) -> list[re.Match]:
+    """Split a path into its steps; raises `UsageError` when it cannot be read."""
+    position, found = 0, []
     while position < len(path):
         step = _STEP.match(path, position)
         if step is None:
@@ -30,11 +36,9 @@ def at(obj: Any, path: str) -> Any:
                 f"cannot read the path {path!r} at {path[position:]!r}",
                 hint="write spec.replicas, status.podIPs[0].ip or conditions[type=Ready].status",
             )
-        value = _child(value, step)
-        if value is None:
-            return MISSING
+        found.append(step)
         position = step.end()
-    return value
+    return found
 
 
 def _child(value: Any, step: re.Match) -> Any:

@@ -1,0 +1,189 @@
+"""The small parts of the grader: polling, values, HTTP answers, differences, paths."""
+
+import pytest
+
+from k8slab.errors import ProbeError, UsageError
+from k8slab.grading import Context, Counterexample, Finding, Result, Status, http, values
+from k8slab.grading.checks import run_check
+from k8slab.grading.polling import Polling
+from k8slab.grading.unchanged import difference
+from k8slab.objects import paths
+from k8slab.testing.fake import FakeCluster
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def pause(self, seconds):
+        self.now += seconds
+
+
+def poll(seen, *, good=lambda _seen: False, quiet=True, deadline=10.0):
+    clock, looks = Clock(), iter(seen)
+    polling = Polling(
+        look=lambda: next(looks),
+        good=good,
+        quiet=lambda: quiet,
+        deadline=deadline,
+        clock=lambda: clock.now,
+        pause=clock.pause,
+    )
+    return polling.run(), clock.now
+
+
+def test_polling_ends_when_the_same_was_seen_twice_and_nothing_is_under_way():
+    assert poll(["a", "b", "b"])[0] == "b"
+
+
+def test_polling_goes_on_to_the_deadline_while_something_is_under_way():
+    seen, spent = poll(iter(lambda: "a", None), quiet=False, deadline=3)
+    assert seen == "a"
+    assert 3 <= spent < 4
+
+
+def test_a_good_moment_must_last():
+    assert poll(["good", "bad", "bad"], good=lambda s: s == "good")[0] == "bad"
+    assert poll(["good", "good"], good=lambda s: s == "good", quiet=False)[0] == "good"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.replicas", 2),
+        ("status.conditions[type=Ready].status", "True"),
+        ("status.podIPs[0].ip", "10.0.0.1"),
+        ("status.podIPs[1].ip", None),
+        ('metadata.labels["a.b/c"]', "x"),
+        ("metadata.labels.none.deeper", None),
+        ("status.conditions[type=No].status", None),
+    ],
+)
+def test_paths_find_values(path, value):
+    obj = {
+        "spec": {"replicas": 2},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "podIPs": [{"ip": "10.0.0.1"}],
+        },
+        "metadata": {"labels": {"a.b/c": "x"}},
+    }
+    assert paths.at(obj, path) == value
+
+
+def test_a_path_that_cannot_be_read_is_refused():
+    with pytest.raises(UsageError, match="cannot read the path"):
+        paths.at({}, "a[")
+
+
+@pytest.mark.parametrize(
+    ("typed", "value", "same"),
+    [
+        (" 10.0.0.1 ", "10.0.0.1", True),
+        ("Yes", "yes", True),
+        ("b, a", "a, b", True),
+        ("3", 3, True),
+        ("true", True, True),
+        ("", None, False),
+        ("nothing", None, False),
+        ("10.0.0.2", "10.0.0.1", False),
+    ],
+)
+def test_answers_are_compared_without_pedantry(typed, value, same):
+    assert values.same(typed, value) is same
+
+
+def pod(name, address, **labels):
+    container = {"name": "a", "image": "i"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {"containers": [container], "podIP": address},
+    }
+
+
+@pytest.fixture
+def context():
+    cluster = FakeCluster()
+    cluster.apply([pod("a", "", app="x"), pod("b", "", app="x"), pod("c", "")])
+    return Context(cluster, "shop", deadline=0.05)
+
+
+@pytest.mark.parametrize(
+    ("spec", "status"),
+    [
+        ({"count": "pods", "selector": "app=x", "equals": 2}, "passed"),
+        ({"count": "pods", "equals": 2}, "failed"),
+        ({"count": "pods", "at_least": 3}, "passed"),
+        ({"count": "pods", "at_most": 2}, "failed"),
+        ({"names": "pods", "selector": "app=x", "equals": "a, b"}, "passed"),
+        ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "x"}}, "passed"),
+        ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "y"}}, "failed"),
+        ({"object": "pods/a", "path": "metadata.labels.app", "not_equals": "x"}, "failed"),
+        ({"object": "pods/a", "path": "metadata.name", "matches": "^a$"}, "passed"),
+        ({"object": "pods/no", "path": "metadata.name", "exists": False}, "passed"),
+        ({"object": "pods/no", "path": "metadata.name", "equals": "no"}, "failed"),
+        ({"object": "pods", "selector": "app=x", "path": "kind", "equals": "Pod"}, "passed"),
+        ({"object": "pods/a", "path": "status.podIP", "in": "10.244.0.0/16", "equals": "yes"},
+         "passed"),
+        ({"object": "pods/a", "path": "status.podIP", "in": "10.9.0.0/16", "equals": "yes"},
+         "failed"),
+    ],
+)  # fmt: skip
+def test_a_field_is_compared(context, spec, status):
+    assert run_check(context, {"check": "field", **spec}).status.value == status
+
+
+def test_a_value_that_cannot_be_compared_is_our_error_and_not_a_failure(context):
+    spec = {"object": "pods/a", "path": "metadata.name", "in": "10.0.0.0/8", "equals": "yes"}
+    finding = run_check(context, {"check": "field", **spec})
+    assert finding.status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "where"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, ""),
+        ({"a": {"b": [1, {"c": 2}]}}, {"a": {"b": [1, {"c": 3}]}}, "a.b[1].c"),
+        ({"a": [1]}, {"a": [1, 2]}, "a"),
+        ({"a": {}}, {}, "a"),
+        ({"a": None}, {}, ""),
+    ],
+)
+def test_a_difference_is_what_the_set_up_wants_and_the_cluster_lacks(wanted, found, where):
+    assert difference(wanted, found) == where
+
+
+def test_an_http_answer_is_read():
+    text = (
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nX-A: b: c\r\n\r\nbody\r\n\r\nmore"
+    )
+    answer = http.parse(text)
+    assert (answer.status, answer.headers, answer.body) == (
+        404,
+        {"x-a": "b: c"},
+        "body\n\nmore",
+    )
+    with pytest.raises(ProbeError):
+        http.parse("no http")
+
+
+def finding(status):
+    return Finding("x", status, counterexample=Counterexample(status.value, "a", "b"))
+
+
+def test_an_exercise_is_as_good_as_its_worst_check():
+    both = (finding(Status.PASSED), finding(Status.INCONCLUSIVE))
+    result = Result("e", "E", 2, both)
+    assert (result.status, result.points) == (Status.INCONCLUSIVE, 0)
+    assert result.counterexample.what == "inconclusive"
+    assert Result("e", "E", 2, (finding(Status.PASSED),)).points == 2
+    assert Result("e", "E", 2, ()).status is Status.NOT_STARTED
+
+
+def test_a_result_is_plain_json_too():
+    result = Result("e", "E", 2, (finding(Status.FAILED),)).to_dict()
+    assert result["status"] == "failed"
+    assert result["checks"][0]["status"] == "failed"
+    assert result["checks"][0]["counterexample"]["seen"] == "b"

@@ -1,0 +1,145 @@
+import re
+import shutil
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from k8slab import programs
+from k8slab.graphs import Topology, dot, html_table
+from k8slab.graphs import matrix as matrix_graph
+from k8slab.graphs.svg import Picture
+from k8slab.policy import Flow, Party
+from k8slab.probes import Matrix, Observation, Outcome, Port
+from k8slab.programs import Completed
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+
+NODES = [{"metadata": {"name": "n1"}}, {"metadata": {"name": "n2"}}]
+READY = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.244.0.1"}
+PODS = [
+    {
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": {"nodeName": "n1"},
+        "status": READY,
+    },
+    {"metadata": {"name": 'odd"\\name', "namespace": "shop"}, "spec": {}, "status": {}},
+]
+SERVICES = [
+    {
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+]
+
+
+@pytest.fixture
+def topology():
+    return Topology.of(NODES, PODS, SERVICES)
+
+
+def test_the_dot_text_has_a_box_for_each_node_and_an_edge_for_each_backend(topology):
+    text = topology.dot()
+    assert 'subgraph cluster_0 { label="node n1";' in text
+    assert '"svc:shop/web" -> "shop/web";' in text
+    assert text.count("->") == 1
+    assert 'style="rounded,dashed"' in text  # not ready, without colour
+
+
+def test_everything_in_the_picture_is_in_text_and_table(topology):
+    for place in (topology.text(), topology.table(), topology.alt()):
+        for word in ("n1", "(no node yet)", "shop/web"):
+            assert word in place, place
+    assert "no pods" in topology.alt()  # n2
+
+
+@needs_dot
+def test_the_picture_is_svg_with_a_title(topology):
+    picture = topology.picture()
+    root = ET.fromstring(picture.svg)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == topology.alt()
+    assert root[0].tag.endswith("title")
+    assert f'alt="{topology.alt()[:20]}' in picture.html()
+
+
+def test_too_many_edges_give_a_sentence_and_no_waiting():
+    picture = dot.render("digraph {}", "A graph.", edges=dot.EDGES + 1)
+    assert "too many to draw" in picture.note
+    assert "too many to draw" in ET.fromstring(picture.svg).get("aria-label")
+
+
+class Slow:
+    def find(self, program):
+        return program
+
+    def run(self, argv, *, deadline, stdin, env):
+        raise TimeoutError
+
+
+class Missing(Slow):
+    def find(self, program):
+        return None
+
+
+@pytest.mark.parametrize(("door", "words"), [(Slow(), "did not end"), (Missing(), "not found")])
+def test_a_slow_or_missing_dot_is_said_in_the_picture(door, words):
+    with programs.replaced(door):
+        picture = dot.render("digraph {}", "A graph.", edges=1)
+    assert words in picture.note
+    assert words in picture.svg
+
+
+@needs_dot
+def test_dense_graphs_of_the_greatest_size_are_drawn_or_given_up_in_time():
+    lines = [f"a{n % 40} -> b{n * 7 % 39}" for n in range(dot.EDGES)]
+    picture = dot.render(f"digraph {{ {'; '.join(lines)} }}", "Dense.", edges=dot.EDGES)
+    assert picture.svg.startswith("<svg")
+
+
+def party(name):
+    return Party("pod", name, "shop")
+
+
+@pytest.fixture
+def matrix():
+    port = Port(80)
+    cells = {}
+    for source, destination, outcome in (
+        ("a", "b<", Outcome.OPEN),
+        ("b<", "a", Outcome.SILENT),
+    ):
+        flow = Flow(party(source), party(destination), 80)
+        cells[party(source), party(destination), port] = Observation(flow, outcome)
+    both = (party("a"), party("b<"))
+    return Matrix(both, both, (port,), cells)
+
+
+def test_the_matrix_picture_has_a_sign_in_each_cell_and_a_legend(matrix):
+    picture = matrix_graph.picture(matrix)
+    texts = [e.text for e in ET.fromstring(picture.svg).iter() if e.tag.endswith("}text")]
+    assert {"+", "."} <= set(texts)
+    assert "+ open: something answered" in texts
+    assert "b<" in texts
+    assert "2 flows: 1 open, 1 silent" in picture.alt
+
+
+def test_the_matrix_table_has_words_beside_signs(matrix):
+    table = matrix_graph.table(matrix)
+    assert "<td>+ open</td>" in table
+    assert "<td>. silent</td>" in table
+    assert "b&lt;" in table
+
+
+def test_text_in_tables_and_alt_texts_is_escaped():
+    assert "<b>" not in html_table(["<b>"], [["<b>"]], "<b>")
+    html = Picture("<svg></svg>", 'a "quoted" <b>').html()
+    assert re.search(r'alt="a &quot;quoted&quot; &lt;b&gt;"', html)
+
+
+def test_a_completed_door_is_used():
+    class Door(Slow):
+        def run(self, argv, *, deadline, stdin, env):
+            return Completed(tuple(argv), 0, "<?xml?><svg width='1'><g/></svg>")
+
+    with programs.replaced(Door()):
+        assert '<svg role="img" width=' in dot.render("digraph {}", "x", edges=0).svg
