@@ -68,8 +68,13 @@ def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str])
 
 
 def disconnect(node: Netlink, interface: str, addresses: Sequence[str]) -> None:
-    """Let nothing pass any more; the interfaces themselves are deleted later (slow)."""
-    link = node.link(interface)
+    """Let nothing pass any more; the interfaces themselves are deleted later (slow).
+
+    They may have gone already, with the pod's own namespace.
+    """
+    link = node.find(interface)
+    if link is None:
+        return
     routes = [Route(to=host_prefix(address), link=link) for address in addresses]
     node.send([*map(netlink.delete_route, routes), netlink.down(link)])
 

@@ -27,8 +27,8 @@ from k8slab.errors import KernelError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _EXCL, _CREATE, _REPLACE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x100, 0x300
+_ERROR = 2
+_REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _DELNEIGH = 20, 24, 25, 28, 29
 _GROUP_LINK = 1
@@ -315,20 +315,14 @@ class Netlink:
                 if kind == _NEWLINK:
                     return _link(answer)
 
-    def links(self) -> list[Link]:
-        """Return every link of the namespace."""
-        request = Message("list the links", _GETLINK, _DUMP, _ifinfo())
-        self._socket.sendall(self._pack(request, 0))
-        found: list[Link] = []
-        while True:
-            for sequence, kind, answer in _messages(self._socket.recv(1 << 17)):
-                if sequence != self._sequence:
-                    continue
-                if kind == _DONE:
-                    return found
-                if kind == _ERROR and (failure := _refusal(request, answer)):
-                    raise failure
-                found.append(_link(answer))
+    def find(self, name: str) -> Link | None:
+        """Return the link with this name if there is one."""
+        try:
+            return self.link(name)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
 
     def wait_up(self, name: str) -> Link:
         """Return the link once it can carry packets; `KernelError` when it cannot.

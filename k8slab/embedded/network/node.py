@@ -210,6 +210,5 @@ def _announced(address: str) -> Route:
 
 def reap(here: Netlink, interface: str) -> None:
     """Delete a pod's interfaces, if they have not gone with the pod's own namespace."""
-    links = {link.name: link for link in here.links()}
-    if interface in links:
-        here.send([netlink.delete_link(links[interface])])
+    if link := here.find(interface):
+        here.send([netlink.delete_link(link)])

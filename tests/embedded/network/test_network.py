@@ -10,6 +10,7 @@ import pytest
 
 from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig
+from k8slab.embedded.network import netlink
 from k8slab.embedded.network.model import HostPort
 from k8slab.embedded.network.network import Network
 from k8slab.errors import ClusterError, KernelError, UsageError
@@ -132,6 +133,19 @@ async def test_a_detached_pod_is_cut_off_and_its_address_rests(fabric):
 
 
 @pytest.mark.kernel
+async def test_a_pod_whose_namespace_went_first_can_be_detached(fabric):
+    async with fabric(nodes=2) as f:
+        first = await f.pod("p", host_ports=[HostPort("TCP", "", 80, 8080)])
+        node = f.network._nodes[f.nodes[1]]
+        interface = f.network._pods["p"].interface
+        node.netlink.send([netlink.delete_link(node.netlink.link(interface))])
+        await f.network.detach_pod("p")
+        assert f.network._pods == {}
+        assert first not in f.rules(f.nodes[1], "calico")
+        assert await f.ask("laptop", "172.18.0.3", 80) == "refused"
+
+
+@pytest.mark.kernel
 async def test_a_pod_attached_again_gets_a_new_link(fabric):
     async with fabric(nodes=2) as f:
         first = await f.pod("p")
@@ -206,8 +220,9 @@ async def test_a_failed_attach_leaves_nothing_behind(fabric):
             await f.network.attach_pod(node=f.nodes[1], uid="b", netns=netns)
         assert caught.value.errno == errno.EEXIST
         assert set(f.network._pods) == {"a"}
-        links = [link.name for link in f.network._nodes[f.nodes[1]].netlink.links()]
-        assert sum(name.startswith("cali") for name in links) == 1
+        with linux.in_netns(f.network.node_netns(f.nodes[1])):
+            links = "".join(read("/proc/thread-self/net/dev"))
+        assert links.count("cali") == 1
         os.close(netns)
 
 
