@@ -11,6 +11,7 @@ import asyncio
 import random
 import ssl
 from asyncio import sslproto
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,7 @@ class Watcher:
         self._context = access.context()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._listed: set[str] = set()
+        self._news = asyncio.Condition()
 
     def follow(self, resources: set[str]) -> None:
         """Begin to follow these resources; those that are followed already go on."""
@@ -97,6 +99,13 @@ class Watcher:
     def synced(self) -> bool:
         """Tell whether everything that is followed has been listed."""
         return self._listed >= set(self._tasks)
+
+    async def wait_synced(self, seconds: float) -> bool:
+        """Wait until `synced`, at most so long; return whether it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._news:
+                await self._news.wait_for(lambda: self.synced)
+        return self.synced
 
     async def close(self) -> None:
         """Stop following."""
@@ -139,6 +148,8 @@ class Watcher:
         for namespace, name in old:
             self._catalogue.remove(resource, namespace, name)
         self._listed.add(resource)
+        async with self._news:
+            self._news.notify_all()
         return str(listed["metadata"]["resourceVersion"])
 
     async def _watch(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from k8slab.embedded.apps.sockets import listen
 
-Page = Callable[[], tuple[int, str]]
+Page = Callable[[], Awaitable[tuple[int, str]]]
 """Returns a status code and the body."""
 
 _REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
@@ -23,7 +23,7 @@ async def serve_pages(address: str, pages: dict[str, Page]) -> asyncio.Server:
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_response(head, pages))
+                writer.write(await _response(head, pages))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return  # whoever asked has gone, or sent no request
@@ -37,11 +37,11 @@ async def serve_pages(address: str, pages: dict[str, Page]) -> asyncio.Server:
     )
 
 
-def _response(head: bytes, pages: dict[str, Page]) -> bytes:
+async def _response(head: bytes, pages: dict[str, Page]) -> bytes:
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     path = words[1].partition("?")[0] if len(words) > 1 else ""
     page = pages.get(path)
-    status, body = page() if page else (404, "404 page not found\n")
+    status, body = await page() if page else (404, "404 page not found\n")
     data = body.encode()
     head_text = (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; version=0.0.4\r\n"

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 assert encodings.idna is not None
 
 DEFAULT_FILE = "/etc/coredns/Corefile"
+READY_SECONDS = 0.8
+"""How long /ready waits for the names; a kubelet's probe waits 1 s by default."""
 
 
 def main(argv: list[str], environment: dict[str, str]) -> int:
@@ -185,7 +187,7 @@ class DnsServer:
         """Open the HTTP addresses that are new and close those that are gone."""
         wanted: dict[str, dict[str, Page]] = {}
         for address in plan.health:
-            wanted.setdefault(address, {})["/health"] = lambda: (200, "OK")
+            wanted.setdefault(address, {})["/health"] = _healthy
         for address in plan.ready:
             wanted.setdefault(address, {})["/ready"] = self._ready
         for address in plan.prometheus:
@@ -195,10 +197,15 @@ class DnsServer:
         for address in set(wanted) - set(self._pages):
             self._pages[address] = await serve_pages(address, wanted[address])
 
-    def _ready(self) -> tuple[int, str]:
-        return (200, "OK") if self._synced() else (503, "kubernetes")
+    async def _ready(self) -> tuple[int, str]:
+        """Answer when the names are complete; say 503 only if that does not come soon.
 
-    def _metrics(self) -> tuple[int, str]:
+        Whoever probes would else come back after a whole period, 10 s, for what lacks 20 ms.
+        """
+        synced = self._watcher is None or await self._watcher.wait_synced(READY_SECONDS)
+        return (200, "OK") if synced else (503, "kubernetes")
+
+    async def _metrics(self) -> tuple[int, str]:
         for port in self.ports.values():
             port.flush()
         return 200, self.metrics.render()
@@ -215,3 +222,7 @@ class DnsServer:
         if self.plan.reload_seconds:
             checksum = hashlib.sha512(self._text.encode()).hexdigest()
             say(f"[INFO] plugin/reload: Running configuration SHA512 = {checksum}")
+
+
+async def _healthy() -> tuple[int, str]:
+    return 200, "OK"
