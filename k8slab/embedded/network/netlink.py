@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ERROR = 2
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
-_NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _DELNEIGH = 20, 24, 25, 28, 29
+_NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 20, 24, 25, 28
 _GROUP_LINK = 1
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 3, 4, 10, 16
@@ -246,13 +246,6 @@ def neighbour(link: Link, ip: str, mac: str) -> Message:
     body = _attribute(1, ip_address(ip).packed) + _attribute(2, _mac(mac))
     what = f"add neighbour {ip} is {mac} on {link.name}"
     return Message(what, _NEWNEIGH, _CREATE | _REPLACE, head + body)
-
-
-def delete_neighbour(link: Link, ip: str) -> Message:
-    """Forget a neighbour; fine when it has gone already."""
-    head = struct.pack("=BxxxiHBB", _family(ip), link.index, 0, 0, 0)
-    body = _attribute(1, ip_address(ip).packed)
-    return Message(f"delete neighbour {ip} on {link.name}", _DELNEIGH, 0, head + body, True)
 
 
 @cache

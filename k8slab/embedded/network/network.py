@@ -122,7 +122,8 @@ class Network:
 
     async def sync_services(self, ports: Mapping[ServiceKey, ServicePort]) -> None:
         """Serve exactly these Service ports on every node; changes the difference."""
-        await self._queue.run(lambda: self._services.sync(ports, self._nodes.values()))
+        wanted = dict(ports)  # the caller may go on to change its own
+        await self._queue.run(lambda: self._services.sync(wanted, self._nodes.values()))
 
     async def sync_policies(self, directions: Iterable[PolicyDirection]) -> None:
         """Enforce exactly these policies; on return no packet passes that they deny."""

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.network.model import ServicePort
     from k8slab.embedded.network.node import Node
-    from k8slab.embedded.network.ruleset import Fragment, Key
+    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+    from k8slab.embedded.network.ruleset_proxy import Place
 
 ServiceKey = tuple[str, str, str, str]
+Rendered = dict[tuple[ServiceKey, "Family"], "Fragment"]
 Backends = dict[tuple[str, int], set[tuple[str, int]]]
 
 
@@ -37,9 +39,10 @@ class Services:
         touched |= self._doubtful
         self._doubtful, self._ports = touched, dict(wanted)
         failure: KernelError | None = None
+        rendered: Rendered = {}
         for node in nodes:
             try:
-                self._write(node, touched)
+                self._write(node, touched, rendered)
             except KernelError as error:
                 failure = failure or error
         udp = [key for key in touched if key[3] == "UDP"]
@@ -51,16 +54,14 @@ class Services:
 
     def bring_up(self, node: Node) -> None:
         """Write every Service to a new node."""
-        self._write(node, self._ports)
+        self._write(node, self._ports, {})
 
-    def _write(self, node: Node, touched: Iterable[ServiceKey]) -> None:
+    def _write(self, node: Node, touched: Iterable[ServiceKey], rendered: Rendered) -> None:
         for tables in node.tables.values():
-            changes: dict[Key, Fragment | None] = {
-                key: ruleset_proxy.service_port(port, tables.place)
-                if (port := self._ports.get(key))
-                else None
-                for key in sorted(touched)
-            }
+            changes: dict[Key, Fragment | None] = {}
+            for key in sorted(touched):
+                port = self._ports.get(key)
+                changes[key] = _render(port, tables.place, rendered) if port else None
             node.change(tables.proxy, changes)
 
     def _forget_udp(
@@ -82,6 +83,16 @@ class Services:
             return known is not None and (flow.answered_by, flow.answering_port) not in known
 
         conntrack.forget_udp(node.netns, stale)
+
+
+def _render(port: ServicePort, place: Place, rendered: Rendered) -> Fragment:
+    """Return the rules of a port; those that are the same on every node are written once."""
+    if ruleset_proxy.depends_on_node(port):
+        return ruleset_proxy.service_port(port, place)
+    where = (port.key, place.family)
+    if where not in rendered:
+        rendered[where] = ruleset_proxy.service_port(port, place)
+    return rendered[where]
 
 
 def _frontends(port: ServicePort, node: Node) -> list[tuple[str, int]]:

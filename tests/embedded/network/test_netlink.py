@@ -63,7 +63,6 @@ def test_deleting_what_is_not_there_is_fine():
         here.send(
             [
                 netlink.delete_route(Route(to="10.9.0.0/16", link=lo)),
-                netlink.delete_neighbour(lo, "10.9.0.1"),
                 netlink.delete_link(netlink.Link(77, "gone", "", up=False)),
             ]
         )
