@@ -31,7 +31,7 @@ from k8slab.embedded.controllers.scheduler import Scheduler
 from k8slab.embedded.controllers.statefulsets import StatefulSets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from k8slab.embedded.apiserver.api import Api
@@ -105,10 +105,12 @@ async def start(
     inside: Path = INSIDE,
     node_dns: Sequence[str] = (),
     credentials: Credentials | None = None,
+    before_pods: Callable[[], Awaitable[None]] | None = None,
 ) -> Controllers:
     """Start every controller; return when the nodes are Ready.
 
-    `network` and `runtime` have been started. `inside` has ``pki/`` and gets ``logs/``;
+    `network` and `runtime` have been started; `before_pods` is awaited once the nodes are
+    there and before any pod is, so that the API answers when the first pod asks it. `inside` has ``pki/`` and gets ``logs/``;
     `node_dns` are the name servers that a node's own resolv.conf names.
     """
     events = Recorder(api)
@@ -131,6 +133,8 @@ async def start(
     proxy = Proxy(context, slices)
     await policies.start()
     await proxy.start()
+    if before_pods is not None:
+        await before_pods()
     kubelets = Kubelets(
         context,
         policies,

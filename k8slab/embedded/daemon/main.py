@@ -164,6 +164,19 @@ class Daemon:
         world = asyncio.create_task(self._start_world())
         lab = Lab(api, self.network, self.runtime, self.config)
         self.network.on_denial = lab.denied
+        pods = RuntimePods(self.runtime)
+
+        async def listen() -> None:
+            with step("api"):
+                self.server = await serve(
+                    api,
+                    config=self.config,
+                    pki_directory=keys,
+                    sockets=[*api_sockets, self._inner_socket()],
+                    pods=pods,
+                    lab=lab,
+                )
+
         with step("controllers"):
             controllers = await start(
                 api,
@@ -172,17 +185,9 @@ class Daemon:
                 self.config,
                 inside=self.inside,
                 node_dns=self._routers(),
+                before_pods=listen,
             )
-        lab.kubelets = controllers.kubelets
-        with step("api"):
-            self.server = await serve(
-                api,
-                config=self.config,
-                pki_directory=keys,
-                sockets=[*api_sockets, self._inner_socket()],
-                pods=RuntimePods(self.runtime, controllers.kubelets),
-                lab=lab,
-            )
+        lab.kubelets = pods.kubelets = controllers.kubelets
         with step("world"):
             await world
         with step("dns"):

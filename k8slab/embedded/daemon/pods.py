@@ -38,9 +38,10 @@ _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 class RuntimePods:
     """`PodBackend` of a cluster whose pods are processes of one runtime."""
 
-    def __init__(self, runtime: Runtime, kubelets: Kubelets) -> None:
+    def __init__(self, runtime: Runtime) -> None:
+        self.kubelets: Kubelets | None = None
+        """Set once there are any; before, no pod runs."""
         self._runtime = runtime
-        self._kubelets = kubelets
 
     async def exec(
         self, pod: Object, container: str, argv: list[str], *, tty: bool, stdin: bool
@@ -71,7 +72,7 @@ class RuntimePods:
         self, pod: Object, port: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to localhost inside the pod, by IPv4 or else IPv6."""
-        netns = self._kubelets.pod_netns(pod)
+        netns = self.kubelets.pod_netns(pod) if self.kubelets else None
         if netns is None:
             raise statuses.internal_error(f"pod {name_of(pod)} is not running")
         refused = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
@@ -92,7 +93,7 @@ class RuntimePods:
         """Find the log of the wanted instance; raise as the kubelet does, then read it."""
         if not pod["spec"].get("nodeName"):
             return _nothing()
-        info = self._kubelets.container(pod, container)
+        info = self._info(pod, container)
         path = await asyncio.to_thread(_choose_log, info, pod, container, options.previous)
         wanted = runtime_logs.LogOptions(
             follow=options.follow,
@@ -103,8 +104,11 @@ class RuntimePods:
         )
         return runtime_logs.read_log(path, wanted, lambda: self._runtime.live_log(str(path)))
 
+    def _info(self, pod: Object, container: str) -> ContainerInfo | None:
+        return self.kubelets.container(pod, container) if self.kubelets else None
+
     def _running(self, pod: Object, container: str) -> str:
-        info = self._kubelets.container(pod, container)
+        info = self._info(pod, container)
         if info is None or not info.running:
             raise _not_found(container)
         return info.id
