@@ -109,9 +109,10 @@ async def start(
 ) -> Controllers:
     """Start every controller; return when the nodes are Ready.
 
-    `network` and `runtime` have been started; `before_pods` is awaited once the nodes are
-    there and before any pod is, so that the API answers when the first pod asks it. `inside` has ``pki/`` and gets ``logs/``;
-    `node_dns` are the name servers that a node's own resolv.conf names.
+    `network` and `runtime` have been started. `inside` has ``pki/`` and gets ``logs/``;
+    `node_dns` are the name servers that a node's own resolv.conf names. `before_pods` is
+    awaited once the nodes are there and before any pod is, so that the API answers when the
+    first pod asks it.
     """
     events = Recorder(api)
     context = Context(
