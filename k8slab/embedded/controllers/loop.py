@@ -136,6 +136,10 @@ class Loop:
             waiters = self._waiting.pop(key, ())
             try:
                 error = await self._run(key)
+            except asyncio.CancelledError:
+                for waiter in waiters:
+                    waiter.cancel()
+                raise
             finally:
                 self._running.discard(key)
             for waiter in waiters:

@@ -82,7 +82,8 @@ def rolling(new: Set, old: Sequence[Set], allowed: Limits) -> dict[str, int]:
 def _grow(new: Set, old: Sequence[Set], allowed: Limits) -> int:
     if new.replicas >= allowed.replicas:
         return allowed.replicas
-    total = new.replicas + sum(s.replicas for s in old)
+    # A set that was told to shrink still has its pods until its own loop has run.
+    total = new.replicas + sum(max(s.replicas, s.pods) for s in old)
     room = allowed.most - total
     if room <= 0:
         return new.replicas

@@ -35,6 +35,9 @@ def container_spec(
     variables = environment.build(container, facts.sources)
     # What every container has, whatever its spec says: the kubelet and containerd set it.
     variables.setdefault("HOSTNAME", files.hostname(pod))
+    if container.get("image", "").partition(":")[0] == "k8slab/app":
+        # The project's app names its node without a downward-API section in every manifest.
+        variables.setdefault("NODE_NAME", pod["spec"].get("nodeName", ""))
 
     def expand(text: str) -> str:
         return environment.expand(text, variables)

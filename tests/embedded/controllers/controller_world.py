@@ -189,11 +189,7 @@ class World:
 
     def pods(self, namespace: str = "default", **labels: str) -> list[dict]:
         found = self.api.list("pods", namespace)
-        return [
-            p
-            for p in found
-            if labels.items() <= (p["metadata"].get("labels") or {}).items()
-        ]
+        return [p for p in found if labels.items() <= (p["metadata"].get("labels") or {}).items()]
 
     def pod(self, name: str, namespace: str = "default") -> dict | None:
         return self.api.get("pods", name, namespace)

@@ -1,0 +1,230 @@
+"""The engine: merging, retrying, settling, giving way."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from k8slab.embedded.controllers.loop import SLICE, Loop
+from k8slab.errors import ApiStatusError
+
+
+def test_a_key_added_many_times_is_worked_on_once():
+    async def main():
+        seen = []
+        loop = Loop("test", seen.append)
+        for _ in range(10):
+            loop.add("a")
+        await loop.idle()
+        assert seen == ["a"]
+
+    asyncio.run(main())
+
+
+def test_a_key_that_changes_during_its_run_is_worked_on_again():
+    async def main():
+        seen = []
+
+        async def reconcile(key):
+            seen.append(key)
+            if len(seen) == 1:
+                loop.add(key)
+                await asyncio.sleep(0)
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        await loop.idle()
+        assert seen == ["a", "a"]
+
+    asyncio.run(main())
+
+
+def test_a_key_added_while_the_last_worker_leaves_is_not_lost():
+    async def main():
+        seen = []
+        loop = Loop("test", seen.append)
+        for number in range(100):
+            loop.add(str(number))
+            await asyncio.sleep(0)
+        await loop.idle()
+        assert seen == [str(number) for number in range(100)]
+
+    asyncio.run(main())
+
+
+def test_a_failing_key_is_logged_by_name_retried_and_holds_up_no_other(caplog):
+    async def main():
+        seen = []
+
+        def reconcile(key):
+            seen.append(key)
+            if seen.count("bad") < 3 and key == "bad":
+                raise ValueError("no luck")
+
+        loop = Loop("test", reconcile)
+        loop.add("bad")
+        loop.add("good")
+        await loop.idle()
+        assert seen == ["bad", "good"]
+        async with asyncio.timeout(2):
+            while seen.count("bad") < 3:
+                await asyncio.sleep(0.001)
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(main())
+    assert "test: bad failed" in caplog.text
+    assert "no luck" in caplog.text
+    assert "good failed" not in caplog.text
+
+
+def test_a_conflict_is_retried_without_a_word(caplog):
+    async def main():
+        seen = []
+
+        def reconcile(key):
+            seen.append(key)
+            if len(seen) == 1:
+                raise ApiStatusError("changed", code=409, reason="Conflict")
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        async with asyncio.timeout(2):
+            while len(seen) < 2:
+                await asyncio.sleep(0.001)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    assert caplog.text == ""
+
+
+def test_settle_waits_for_a_run_that_began_afterwards():
+    async def main():
+        gate = asyncio.Event()
+        state = {"value": 0, "applied": 0}
+
+        async def reconcile(_):
+            value = state["value"]
+            await gate.wait()
+            state["applied"] = value
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        await asyncio.sleep(0)
+        state["value"] = 1  # the run that is under way does not see it
+        settled = asyncio.ensure_future(loop.settle("a"))
+        await asyncio.sleep(0)
+        gate.set()
+        await settled
+        assert state["applied"] == 1
+
+    asyncio.run(main())
+
+
+def test_settle_raises_what_the_run_raised():
+    async def main():
+        def reconcile(_):
+            raise ValueError("not enforced")
+
+        loop = Loop("test", reconcile)
+        with pytest.raises(ValueError, match="not enforced"):
+            await loop.settle("a")
+        await loop.close()
+
+    asyncio.run(main())
+
+
+def test_a_key_comes_back_after_the_seconds_that_it_asks_for():
+    async def main():
+        seen = []
+
+        def reconcile(_):
+            seen.append(time.monotonic())
+            return 0.02 if len(seen) < 3 else None
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        async with asyncio.timeout(2):
+            while len(seen) < 3:
+                await asyncio.sleep(0.001)
+        assert seen[2] - seen[0] >= 0.035
+
+    asyncio.run(main())
+
+
+def test_the_earlier_of_two_wishes_to_be_called_counts():
+    async def main():
+        seen = []
+        loop = Loop("test", seen.append)
+        loop.add_after("a", 30)
+        loop.add_after("a", 0.001)
+        loop.add_after("a", 30)
+        async with asyncio.timeout(2):
+            while not seen:
+                await asyncio.sleep(0.001)
+        await loop.close()
+
+    asyncio.run(main())
+
+
+def test_a_burst_of_keys_gives_way_to_others():
+    async def main():
+        turns = []
+
+        def reconcile(_):
+            end = time.perf_counter() + SLICE
+            while time.perf_counter() < end:
+                pass
+
+        loop = Loop("test", reconcile)
+        for number in range(5):
+            loop.add(str(number))
+
+        async def other():
+            while loop._queue:
+                turns.append(len(loop._queue))
+                await asyncio.sleep(0)
+
+        await other()
+        assert len(turns) >= 5
+        await loop.close()
+
+    asyncio.run(main())
+
+
+def test_several_workers_take_several_keys_at_a_time_but_never_one_key_twice():
+    async def main():
+        now, most = set(), 0
+
+        async def reconcile(key):
+            nonlocal most
+            assert key not in now
+            now.add(key)
+            most = max(most, len(now))
+            loop.add("a") if most < 2 else None
+            await asyncio.sleep(0.001)
+            now.discard(key)
+
+        loop = Loop("test", reconcile, workers=3)
+        for key in ("a", "b", "c", "d"):
+            loop.add(key)
+        await loop.idle()
+        assert most == 3
+
+    asyncio.run(main())
+
+
+def test_closing_cancels_what_runs_and_who_waits():
+    async def main():
+        async def reconcile(_):
+            await asyncio.Event().wait()
+
+        loop = Loop("test", reconcile)
+        settled = asyncio.ensure_future(loop.settle("a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await loop.close()
+        with pytest.raises(asyncio.CancelledError):
+            await settled
+
+    asyncio.run(main())
