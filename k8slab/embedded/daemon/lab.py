@@ -27,7 +27,7 @@ from k8slab.objects.meta import name_of, namespace_of, uid_of
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.config import ClusterConfig
@@ -63,7 +63,8 @@ class Lab:
         self._network = network
         self._runtime = runtime
         self._config = config
-        self._denials: deque[Object] = deque(maxlen=KEPT_DENIALS)
+        self._denials: deque[tuple[int, Denial]] = deque(maxlen=KEPT_DENIALS)
+        self._waiters = 0
         self._number = 0
         self._more = asyncio.Event()
         self._runs: set[Run] = set()
@@ -81,27 +82,35 @@ class Lab:
         for run in self._runs:
             run.deny(denial)
         self._number += 1
-        self._denials.append({"number": self._number, **self._shown(denial)})
-        self._more.set()
-        self._more = asyncio.Event()
-
-    def _shown(self, denial: Denial) -> Object:
-        pod = self._pod_by_uid(denial.pod_uid)
-        shown: Object = asdict(denial)
-        shown["pod"] = {"namespace": namespace_of(pod), "name": name_of(pod)} if pod else None
-        return shown
-
-    def _pod_by_uid(self, uid: str) -> Object | None:
-        return next((pod for pod in self._api.list("pods") if uid_of(pod) == uid), None)
+        self._denials.append((self._number, denial))
+        if self._waiters:
+            self._more.set()
 
     def denials(self, since: int) -> list[Object]:
         """Return the packets that policies dropped after the one numbered `since`."""
-        return [denial for denial in self._denials if denial["number"] > since]
+        names = self._pod_names()
+        return [
+            {"number": number, **_shown(denial, names)}
+            for number, denial in self._denials
+            if number > since
+        ]
+
+    def _pod_names(self) -> dict[str, Object]:
+        """Return namespace and name of each pod by its UID."""
+        return {
+            uid_of(pod): {"namespace": namespace_of(pod), "name": name_of(pod)}
+            for pod in self._api.list("pods")
+        }
 
     async def wait_denials(self, since: int) -> None:
         """Return when there is a denial after the one numbered `since`."""
-        while self._number <= since:
-            await self._more.wait()
+        self._waiters += 1
+        try:
+            while self._number <= since:
+                self._more.clear()
+                await self._more.wait()
+        finally:
+            self._waiters -= 1
 
     # commands
 
@@ -152,15 +161,16 @@ class Lab:
                 for index in chosen
             ]
             found = await self._run(exchanges, deadline)
+        names = self._pod_names()
         results: dict[int, Object] = {
-            index: self._result(result, addresses[index])
+            index: _observed(result, addresses[index], names)
             for index, result in zip(chosen, found, strict=True)
         }
         for index, flow in enumerate(flows):
             if problem := problems.get(_key(flow)):
                 results[index] = _told("failed", problem)
             elif answer := unresolved.get(index):
-                results[index] = self._unresolved(answer)
+                results[index] = _unresolved(answer, names)
         return [results[index] for index in range(len(flows))]
 
     async def _run(self, exchanges: list[Exchange], deadline: float) -> list[Result]:
@@ -265,19 +275,36 @@ class Lab:
 
         return await asyncio.to_thread(resolve, lookups, exchange)
 
-    def _result(self, result: Result, address: str) -> Object:
-        denial = self._shown(result.denial) if result.denial else None
-        return _told(
-            result.outcome,
-            result.detail,
-            seconds=round(result.seconds, 6),
-            address=address,
-            denial=denial,
-        )
 
-    def _unresolved(self, answer: Answer) -> Object:
-        denial = answer.result.denial if answer.result else None
-        return _told("unresolved", answer.problem, denial=self._shown(denial) if denial else None)
+def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:
+    """Return a denial as JSON; the pod is null when it has gone since."""
+    return {
+        "time": denial.time,
+        "node": denial.node,
+        "direction": denial.direction,
+        "pod": names.get(denial.pod_uid),
+        "podUID": denial.pod_uid,
+        "protocol": denial.protocol,
+        "source": denial.source,
+        "sourcePort": denial.source_port,
+        "destination": denial.destination,
+        "destinationPort": denial.destination_port,
+    }
+
+
+def _observed(result: Result, address: str, names: Mapping[str, Object]) -> Object:
+    return _told(
+        result.outcome,
+        result.detail,
+        seconds=round(result.seconds, 6),
+        address=address,
+        denial=_shown(result.denial, names) if result.denial else None,
+    )
+
+
+def _unresolved(answer: Answer, names: Mapping[str, Object]) -> Object:
+    denial = answer.result.denial if answer.result else None
+    return _told("unresolved", answer.problem, denial=_shown(denial, names) if denial else None)
 
 
 def _told(outcome: str, detail: str, **more: Any) -> Object:
