@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from k8slab.embedded.controllers import times
 from k8slab.embedded.controllers.loop import Loop
@@ -49,7 +48,8 @@ class Recorder:
         if name is None:
             if len(self._names) >= REMEMBERED:
                 self._names.clear()
-            name = f"{name_of(obj)}.{uuid4().hex[:16]}"
+            # As client-go names them: in order of time, which readers rely on within a second.
+            name = f"{name_of(obj)}.{time.time_ns():x}"
             self._names[identity] = name
         namespace = namespace_of(obj) or "default"
         key = f"{namespace}/{name}"

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from controller_world import world  # noqa: E402
+from controller_world import world
 
 
 @pytest.fixture

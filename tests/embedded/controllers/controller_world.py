@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.store import Store
@@ -24,6 +22,19 @@ from k8slab.embedded.runtime.spec import (
     ImageNotFoundError,
     SandboxSpec,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+
+async def eventually(check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
+    """Return what `check` gives once it is true; time, too, can make it true."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"not in {seconds} s"
+        await asyncio.sleep(0.001)
+    return found
 
 
 class FakeNetwork:
@@ -87,6 +98,7 @@ class FakeContainer:
     sandbox: str
     started_at: float = field(default_factory=time.time)
     graces: list[float] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class FakeRuntime:
@@ -131,8 +143,7 @@ class FakeRuntime:
         container.graces.append(grace)
         if not self.ignores_term or grace == 0:
             self.exit(container_id, 143)
-        while container_id in self.containers:
-            await asyncio.sleep(0.001)
+        await container.ended.wait()
 
     async def update_volume(self, sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
         self.volumes[sandbox_uid, volume] = files
@@ -142,6 +153,7 @@ class FakeRuntime:
 
     def exit(self, container_id: str, code: int) -> None:
         container = self.containers.pop(container_id)
+        container.ended.set()
         self.history.append(f"end {container.spec.name}")
         self.on_exit(ContainerExit(container_id, code, finished_at=time.time()))
 
@@ -181,11 +193,7 @@ class World:
 
     async def until(self, check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
         """Return what `check` gives once it is true."""
-        deadline = time.monotonic() + seconds
-        while not (found := check()):
-            assert time.monotonic() < deadline, f"not in {seconds} s: {check.__name__}"
-            await asyncio.sleep(0.001)
-        return found
+        return await eventually(check, seconds=seconds)
 
     def pods(self, namespace: str = "default", **labels: str) -> list[dict]:
         found = self.api.list("pods", namespace)

@@ -5,6 +5,7 @@ import logging
 import time
 
 import pytest
+from controller_world import eventually
 
 from k8slab.embedded.controllers.loop import SLICE, Loop
 from k8slab.errors import ApiStatusError
@@ -67,9 +68,7 @@ def test_a_failing_key_is_logged_by_name_retried_and_holds_up_no_other(caplog):
         loop.add("good")
         await loop.idle()
         assert seen == ["bad", "good"]
-        async with asyncio.timeout(2):
-            while seen.count("bad") < 3:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: seen.count("bad") == 3)
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(main())
@@ -89,9 +88,7 @@ def test_a_conflict_is_retried_without_a_word(caplog):
 
         loop = Loop("test", reconcile)
         loop.add("a")
-        async with asyncio.timeout(2):
-            while len(seen) < 2:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: len(seen) == 2)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(main())
@@ -144,9 +141,7 @@ def test_a_key_comes_back_after_the_seconds_that_it_asks_for():
 
         loop = Loop("test", reconcile)
         loop.add("a")
-        async with asyncio.timeout(2):
-            while len(seen) < 3:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: len(seen) == 3)
         assert seen[2] - seen[0] >= 0.035
 
     asyncio.run(main())
@@ -159,9 +154,7 @@ def test_the_earlier_of_two_wishes_to_be_called_counts():
         loop.add_after("a", 30)
         loop.add_after("a", 0.001)
         loop.add_after("a", 30)
-        async with asyncio.timeout(2):
-            while not seen:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: seen)
         await loop.close()
 
     asyncio.run(main())
