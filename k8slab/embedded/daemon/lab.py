@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address, ip_network
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ KEPT_DENIALS = 10_000
 NAME_SECONDS = 2.0
 """How long one DNS question may take, when the probe's own deadline is shorter."""
 _THREADS = 2
+_SHARED_FROM = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +176,18 @@ class Lab:
         return [results[index] for index in range(len(flows))]
 
     async def _run(self, exchanges: list[Exchange], deadline: float) -> list[Result]:
-        if not exchanges:
-            return []
+        """Do all exchanges, shared out to the threads by source when there are many."""
+        count = _THREADS if len(exchanges) >= _SHARED_FROM else 1
+        order = sorted(range(len(exchanges)), key=lambda index: exchanges[index].netns)
+        size = -(-len(order) // count) or 1
+        parts = [order[at : at + size] for at in range(0, len(order), size)]
+        found = await asyncio.gather(
+            *(self._run_one([exchanges[index] for index in part], deadline) for part in parts)
+        )
+        by_index = dict(zip(order, chain.from_iterable(found), strict=True))
+        return [by_index[index] for index in range(len(exchanges))]
+
+    async def _run_one(self, exchanges: list[Exchange], deadline: float) -> list[Result]:
         run = Run(exchanges, deadline, self._ports)
         self._runs.add(run)
         try:
