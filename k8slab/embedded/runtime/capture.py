@@ -54,6 +54,7 @@ class Arguments:
     def __init__(self, argv: list[str]) -> None:
         self.interface = ""
         self.direction = "inout"
+        self.limit = sys.maxsize
         self.passed: list[str] = []
         self.letters: set[str] = set()
         self.expression: list[str] = []
@@ -91,6 +92,9 @@ class Arguments:
             self.interface = value
         elif letter == "Q":
             self.direction = value
+        elif letter == "c" and value.isdecimal():
+            self.limit = int(value)
+            self.passed += ["-c", value]
         elif letter not in _OURS_WITH_VALUE:
             self.passed += [f"-{letter}", value]
 
@@ -125,7 +129,7 @@ def main(argv: list[str]) -> int:
     count = _copy(packets, printer, stopped, arguments.direction, cooked=cooked)
     code = _finish(printer)
     sys.stderr.write(
-        f"{count} packets captured\n{count} packets received by filter\n"
+        f"{min(count, arguments.limit)} packets captured\n{count} packets received by filter\n"
         "0 packets dropped by kernel\n"
     )
     return code

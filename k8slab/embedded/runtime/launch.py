@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import sys
 import termios
@@ -28,6 +29,7 @@ from typing import NoReturn
 from k8slab.embedded import linux
 from k8slab.embedded.runtime import capabilities, rootfs
 from k8slab.embedded.runtime.messages import (
+    SANDBOX_NAMESPACES,
     JoinContainer,
     MakeSandbox,
     Program,
@@ -45,6 +47,7 @@ _SANDBOX_KINDS = {
     "ipc": linux.CLONE_NEWIPC,
     "uts": linux.CLONE_NEWUTS,
 }
+_PROC_NAMES = {"user": "user", "network": "net", "ipc": "ipc", "uts": "uts"}
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in termios before 3.13
 
@@ -82,19 +85,19 @@ def _say(status: socket.socket, tag: str, text: str) -> None:
 
 
 def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.socket) -> int:
-    if "network" in given:
-        # A node's network belongs to the cluster's user namespace: nothing to own here.
+    on_node = "network" in given
+    if on_node:
         linux.setns(given["network"], linux.CLONE_NEWNET)
-    linux.unshare(linux.CLONE_NEWUSER)
-    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # else /proc/self belongs to the host's root
-    _say(status, "map", str(os.getpid()))
-    status.recv(16)  # the daemon has written the maps: it has the rights, this child has not
-    own = 0 if "network" in given else linux.CLONE_NEWNET
-    linux.unshare(own | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
-    socket.sethostname(request.hostname)
-    if own:
+        linux.unshare(linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
+    else:
+        linux.unshare(linux.CLONE_NEWUSER)
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)  # else /proc/self belongs to the host's root
+        _say(status, "map", str(os.getpid()))
+        status.recv(16)  # the daemon has written the maps: it has the rights, this child has not
+        linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
         _prepare_network(request.sysctls)
-    names = ("user", "net", "ipc", "uts")
+    socket.sethostname(request.hostname)
+    names = [_PROC_NAMES[name] for name in SANDBOX_NAMESPACES[1 if on_node else 0 :]]
     numbers = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in names]
     socket.send_fds(status, [b"namespaces"], numbers)
     return 0
@@ -150,7 +153,9 @@ def _hand_over(pid: int, status: socket.socket) -> int:
 
 def _join(request: JoinContainer, given: dict[str, int], status: socket.socket) -> int:
     kinds = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS
-    kinds |= linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUSER
+    kinds |= linux.CLONE_NEWNET | linux.CLONE_NEWIPC
+    if request.nested:
+        kinds |= linux.CLONE_NEWUSER
     linux.setns(given.pop("target"), kinds)
     if pid := os.fork():
         return _hand_over(pid, status)
@@ -206,16 +211,33 @@ def _open_terminal(status: socket.socket) -> None:
 def _take_identity(program: Program) -> None:
     """Give up every right that the container does not have."""
     capabilities.limit(program.capabilities)
-    if program.user:
-        for number in range(3):
-            os.fchown(number, program.user, -1)
-        with open("/proc/self/setgroups", encoding="ascii") as file:
-            if file.read().strip() == "allow":
-                os.setgroups([])
-        os.setresuid(program.user, program.user, program.user)
+    if program.user and program.user != os.getuid():
+        if _has_one_id():
+            _rename_id(program.user)
+            capabilities.hold(())
+        else:
+            for number in range(3):
+                if stat.S_ISFIFO(os.fstat(number).st_mode):  # so that /dev/stdout can be opened
+                    os.fchown(number, program.user, -1)
+            os.setgroups([])
+            os.setresuid(program.user, program.user, program.user)
     else:
-        capabilities.hold(program.capabilities)
+        capabilities.hold(() if program.user else program.capabilities)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # so that exec and probes may join (ptrace(2))
+
+
+def _has_one_id() -> bool:
+    with open("/proc/self/gid_map", encoding="ascii") as file:
+        return sum(int(line.split()[2]) for line in file) == 1
+
+
+def _rename_id(user: int) -> None:
+    """Enter one more user namespace, where our only id has the number that was asked for."""
+    linux.unshare(linux.CLONE_NEWUSER)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} 0 1"), ("gid_map", "0 0 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def _run_app(program: Program, environment: dict[str, str], status: socket.socket) -> int:

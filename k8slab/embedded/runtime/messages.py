@@ -23,9 +23,17 @@ EXIT = struct.Struct("=ii")
 """The zygote's report: a pid and its wait status (wait(2))."""
 
 
+SANDBOX_NAMESPACES = ("user", "network", "ipc", "uts")
+"""The order in which the namespaces of a sandbox come back; on a node's network no ``user``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeSandbox:
-    """Make the namespaces of a pod. Descriptors: ``network`` for a pod on the node's network."""
+    """Make the namespaces of a pod.
+
+    With the descriptor ``network`` it is a pod on its node's network: it stays in the
+    cluster's user namespace, since only there it can have rights over that network.
+    """
 
     hostname: str
     sysctls: dict[str, str] = field(default_factory=dict)
@@ -87,6 +95,8 @@ class JoinContainer:
 
     program: Program
     processes: int
+    nested: bool
+    """Whether the container has a user namespace other than the cluster's."""
 
 
 Request = MakeSandbox | StartContainer | JoinContainer

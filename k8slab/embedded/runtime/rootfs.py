@@ -18,7 +18,7 @@ from k8slab.embedded import linux
 from k8slab.embedded.runtime import capture
 
 if TYPE_CHECKING:
-    from k8slab.embedded.runtime.messages import Bind, RootPlan
+    from k8slab.embedded.runtime.messages import RootPlan
 
 SCRATCH = "/run/root"
 """An empty directory of the cluster's root, on which a container's root is built."""
@@ -63,31 +63,38 @@ _EMPTY = (
     "etc/ssl/certs",
 )
 _OPEN = 0o1777
+_OLD = "/.cluster"
+"""Where the cluster's root is while a container's is built."""
 
 
 def build(plan: RootPlan, hostname: str) -> None:
-    """Build the root that `plan` describes on `SCRATCH` and pivot into it.
+    """Pivot into a new tmpfs and make it the root that `plan` describes.
 
-    The caller has a new mount namespace and is in the container's PID namespace.
+    The caller has a new mount namespace and is in the container's PID namespace. All is
+    built from inside, with the cluster's root at `_OLD`, so that no symlink of the new root
+    can lead out of it.
     """
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, _size(plan.size))
-    os.chdir(SCRATCH)
+    os.mkdir(SCRATCH + _OLD)
+    linux.pivot_root(SCRATCH, SCRATCH + _OLD)
+    os.chdir("/")
     for name in _EMPTY:
-        os.mkdir(name, 0o755)
-    for name in ("tmp", "var/tmp"):
+        os.mkdir(f"/{name}", 0o755)
+    for name in ("/tmp", "/var/tmp"):
         os.chmod(name, _OPEN)
-    os.symlink("../run", "var/run")  # relative: it is followed before this is the root
-    _programs(tools=plan.tools)
+    os.symlink("/run", "/var/run")
+    if plan.tools:
+        _programs()
     _etc(plan, hostname)
     _devices()
-    linux.mount("proc", "proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     if not plan.writable_proc_sys:
-        _bind("/proc/sys", "proc/sys", read_only=True)
+        linux.mount("/proc/sys", "/proc/sys", flags=linux.MS_BIND | linux.MS_REC)
+        linux.restrict_mount("/proc/sys", linux.MOUNT_ATTR_RDONLY)
     for bind in plan.binds:
-        _volume(bind)
-    linux.pivot_root(".", ".")
-    linux.umount(".", linux.MNT_DETACH)
-    os.chdir("/")
+        _bind(bind.source, os.path.normpath(bind.path), read_only=bind.read_only)
+    linux.umount(_OLD, linux.MNT_DETACH)
+    os.rmdir(_OLD)
 
 
 def _size(size: str) -> str:
@@ -95,22 +102,20 @@ def _size(size: str) -> str:
     return f"size={size},nr_inodes=16k,mode=755"
 
 
-def _programs(*, tools: bool) -> None:
-    if not tools:
-        return
+def _programs() -> None:
     for name in PROGRAM_DIRECTORIES:
-        if os.path.islink(f"/{name}"):
-            os.symlink(os.readlink(f"/{name}"), name)
-        elif os.path.isdir(f"/{name}"):
-            os.mkdir(name)
-            linux.mount(f"/{name}", name, flags=linux.MS_BIND | linux.MS_REC)
-
-    if SHIM.exists() and (tcpdump := shutil.which("tcpdump", path=PROGRAM_PATH)):
-        os.mkdir("opt/k8slab")
-        _bind(tcpdump, capture.REAL.lstrip("/"))
+        source = f"{_OLD}/{name}"
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), f"/{name}")
+        elif os.path.isdir(source):
+            _bind(f"/{name}", f"/{name}")
+    tcpdump = shutil.which("tcpdump", path=PROGRAM_PATH)
+    if tcpdump and os.path.exists(f"{_OLD}{SHIM}"):
+        os.mkdir("/opt/k8slab")
+        _bind(tcpdump, capture.REAL)
         if not sys.base_prefix.startswith("/usr"):
-            _bind(sys.base_prefix, PYTHON.lstrip("/"))
-        linux.mount(str(SHIM), tcpdump.lstrip("/"), flags=linux.MS_BIND)
+            _bind(sys.base_prefix, PYTHON)
+        _bind(str(SHIM), tcpdump)
 
 
 def install_shim() -> None:
@@ -129,19 +134,18 @@ def install_shim() -> None:
 
 def _etc(plan: RootPlan, hostname: str) -> None:
     for name, content in host_settings().items():
-        _write(f"etc/{name}", content)
-    _write("etc/hostname", f"{hostname}\n".encode())
-    os.symlink("/proc/mounts", "etc/mtab")
+        _write(f"/etc/{name}", content)
+    _write("/etc/hostname", f"{hostname}\n".encode())
+    os.symlink("/proc/mounts", "/etc/mtab")
     if plan.tools:
         for name in _ETC_BINDS:
-            if os.path.exists(f"/etc/{name}"):
-                _bind(f"/etc/{name}", f"etc/{name}")
-    if CERTIFICATES.is_dir():
-        _bind(str(CERTIFICATES), "etc/ssl/certs", read_only=True)
+            if os.path.exists(f"{_OLD}/etc/{name}"):
+                _bind(f"/etc/{name}", f"/etc/{name}")
+    if os.path.isdir(f"{_OLD}{CERTIFICATES}"):
+        _bind(str(CERTIFICATES), "/etc/ssl/certs", read_only=True)
     for path, content in plan.files.items():
-        target = path.lstrip("/")
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        _write(target, content)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, content)
 
 
 @cache
@@ -156,30 +160,21 @@ def host_settings() -> dict[str, bytes]:
 
 
 def _devices() -> None:
-    os.mkdir("dev")
     # The cluster's /dev has the device files and empty directories for what follows.
-    linux.mount("/dev", "dev", flags=linux.MS_BIND | linux.MS_REC)
+    _bind("/dev", "/dev")
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
-    linux.mount("devpts", "dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
-    linux.mount("shm", "dev/shm", "tmpfs", flags | linux.MS_NODEV, "size=16m,mode=1777")
-
-
-def _volume(bind: Bind) -> None:
-    target = os.path.normpath(bind.path).lstrip("/")
-    if os.path.isdir(bind.source):
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        _write(target, b"")
-    _bind(bind.source, target, read_only=bind.read_only)
+    linux.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
+    linux.mount("shm", "/dev/shm", "tmpfs", flags | linux.MS_NODEV, "size=16m,mode=1777")
 
 
 def _bind(source: str, target: str, *, read_only: bool = False) -> None:
-    if not os.path.exists(target):
-        if os.path.isdir(source):
-            os.mkdir(target)
-        else:
-            _write(target, b"")
+    """Show `source` of the cluster's root at `target`, which is made where it is missing."""
+    source = _OLD + source
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _write(target, b"")
     linux.mount(source, target, flags=linux.MS_BIND | linux.MS_REC)
     if read_only:
         linux.restrict_mount(target, linux.MOUNT_ATTR_RDONLY)

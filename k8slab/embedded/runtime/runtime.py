@@ -15,13 +15,14 @@ import secrets
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.runtime import (
     capabilities,
     containers,
     images,
+    pause,
     programs,
     rootfs,
     streams,
@@ -30,6 +31,7 @@ from k8slab.embedded.runtime import (
 from k8slab.embedded.runtime.containers import Attachment, Container, Output
 from k8slab.embedded.runtime.logs import LogFile
 from k8slab.embedded.runtime.messages import (
+    SANDBOX_NAMESPACES,
     JoinContainer,
     MakeSandbox,
     Program,
@@ -56,25 +58,43 @@ POD_PROCESSES = 512
 """Processes and threads of one pod in all (RLIMIT_NPROC in its user namespace)."""
 
 
+HOST_PROCESSES = 4096
+"""The same for a pod on its node's network: it has no user namespace of its own, so that
+everything in the cluster counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox:
     """The namespaces of a pod, as descriptors; `netns` belongs to this room."""
 
     uid: str
     hostname: str
-    user: int
-    netns: int
-    ipc: int
-    uts: int
+    namespaces: dict[str, int]
+    """By the names that requests give them; a pod on its node's network has no ``user``."""
+    pause: Launched | None = None
+    """PID 1 of the pod when its containers share their processes."""
 
-    def descriptors(self) -> dict[str, int]:
-        """Return the descriptors by the names that requests give them."""
-        return {"network": self.netns, "ipc": self.ipc, "uts": self.uts, "user": self.user}
+    @property
+    def netns(self) -> int:
+        """The descriptor of the pod's network namespace."""
+        return self.namespaces["network"]
+
+    @property
+    def is_nested(self) -> bool:
+        """Tell whether the pod has a user namespace of its own."""
+        return "user" in self.namespaces
+
+    @property
+    def processes(self) -> int:
+        """How many processes may be in it."""
+        return POD_PROCESSES if self.is_nested else HOST_PROCESSES
 
     def close(self) -> None:
         """Let the namespaces go: the kernel removes what nobody is in."""
-        for descriptor in self.descriptors().values():
+        for descriptor in self.namespaces.values():
             os.close(descriptor)
+        if self.pause:
+            self.pause.close()
 
 
 class Runtime:
@@ -113,10 +133,22 @@ class Runtime:
         """Make the namespaces of a pod; nothing runs in them yet."""
         request = MakeSandbox(hostname=spec.hostname, sysctls=spec.sysctls)
         given = {} if spec.network is None else {"network": spec.network}
-        user, netns, ipc, uts = (await self._zygote.launch(request, given)).namespaces
-        sandbox = Sandbox(spec.uid, spec.hostname, user, netns, ipc, uts)
+        numbers = (await self._zygote.launch(request, given)).namespaces
+        names = SANDBOX_NAMESPACES if spec.network is None else SANDBOX_NAMESPACES[1:]
+        sandbox = Sandbox(spec.uid, spec.hostname, dict(zip(names, numbers, strict=True)))
+        if spec.share_processes:
+            sandbox = replace(sandbox, pause=await self._start_pause(sandbox))
         self._sandboxes[spec.uid] = sandbox
         return sandbox
+
+    async def _start_pause(self, sandbox: Sandbox) -> Launched:
+        request = StartContainer(
+            hostname=sandbox.hostname,
+            root=RootPlan(tools=False),
+            program=Program(app=pause.NAME, argv=("/pause",), environment={}),
+            processes=sandbox.processes,
+        )
+        return await self._zygote.launch(request, sandbox.namespaces)
 
     async def remove_sandbox(self, uid: str) -> None:
         """Kill what is left in a sandbox, then let its namespaces and volumes go."""
@@ -126,6 +158,9 @@ class Runtime:
         left = [item for item in self._containers.values() if item.sandbox_uid == uid]
         for container in left:
             send_signal(container.launched.pidfd, signal.SIGKILL)
+        if sandbox.pause:
+            send_signal(sandbox.pause.pidfd, signal.SIGKILL)
+            await self._zygote.ended(sandbox.pause.pid)
         for container in left:
             await container.finished.wait()
         sandbox.close()
@@ -140,13 +175,15 @@ class Runtime:
         be started.
         """
         image = images.find(spec.image)
-        hostname = self.sandbox(sandbox_uid).hostname
-        program = programs.of_container(image, spec, hostname)
-        given = dict(self.sandbox(sandbox_uid).descriptors())
+        sandbox = self.sandbox(sandbox_uid)
+        program = programs.of_container(image, spec, sandbox.hostname)
+        given = dict(sandbox.namespaces)
         if spec.share_processes_with:
             given["target"] = self.container(spec.share_processes_with).launched.pidfd
+        elif sandbox.pause:
+            given["target"] = sandbox.pause.pidfd
         request = StartContainer(
-            hostname=hostname,
+            hostname=sandbox.hostname,
             root=RootPlan(
                 tools=image.tools,
                 files=spec.files,
@@ -154,7 +191,7 @@ class Runtime:
                 writable_proc_sys=spec.privileged,
             ),
             program=program,
-            processes=POD_PROCESSES,
+            processes=sandbox.processes,
         )
         ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
         launched = await self._launch(request, given, ours, "create")
@@ -203,8 +240,9 @@ class Runtime:
             send_signal(container.launched.pidfd, signal.SIGTERM)
             with suppress(TimeoutError):
                 await asyncio.wait_for(container.finished.wait(), grace)
-        send_signal(container.launched.pidfd, signal.SIGKILL)
-        await container.finished.wait()
+        if not container.finished.is_set():
+            send_signal(container.launched.pidfd, signal.SIGKILL)
+            await container.finished.wait()
 
     async def update_volume(self, sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
         """Change the files of a volume; the pod's processes see all of it or nothing."""
@@ -219,7 +257,10 @@ class Runtime:
         program = programs.of_exec(container, spec)
         given = {"target": container.launched.pidfd}
         ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
-        request = JoinContainer(program=program, processes=POD_PROCESSES)
+        sandbox = self.sandbox(container.sandbox_uid)
+        request = JoinContainer(
+            program=program, processes=sandbox.processes, nested=sandbox.is_nested
+        )
         launched = await self._launch(request, given, ours, "exec")
         return await self._child(launched, ours, stdin=spec.stdin)
 

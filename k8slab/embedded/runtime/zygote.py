@@ -20,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
-from k8slab.embedded.runtime import launch, rootfs
+from k8slab.embedded.runtime import launch, pause, rootfs
 from k8slab.embedded.runtime.messages import EXIT, receive_request
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def serve(channel: socket.socket, apps: Iterable[str]) -> None:
     """Serve requests on `channel` (unix, SOCK_SEQPACKET) until the daemon closes it."""
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     gc.disable()  # nothing that an import makes is garbage
-    _preload(apps)
+    _preload([*apps, pause.NAME])
     gc.enable()
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)

@@ -41,6 +41,7 @@ def daemon_of(scene):
 def perform(file: str, name: str, state: str) -> None:
     spec = importlib.util.spec_from_file_location("scenes", file)
     scenes = importlib.util.module_from_spec(spec)
+    sys.modules["scenes"] = scenes  # so that it can be an app, too
     spec.loader.exec_module(scenes)
     paths = ClusterPaths(Path(state))
     paths.root.mkdir(parents=True, exist_ok=True)
