@@ -70,6 +70,7 @@ class Lab:
         self._number = 0
         self._more = asyncio.Event()
         self._runs: set[Run] = set()
+        self._tasks: set[asyncio.Future[list[Object]]] = set()
         self._ports = Ports()
         self._workers = ThreadPoolExecutor(_THREADS, thread_name_prefix="probe")
 
@@ -153,7 +154,17 @@ class Lab:
     # probes
 
     async def probe(self, flows: list[Object], *, deadline: float) -> list[Object]:
-        """Observe flows; one result for each, in their order."""
+        """Observe flows; one result for each, in their order.
+
+        A caller that goes does not interrupt the threads, which use its descriptors: the
+        probe runs to its end, which is near.
+        """
+        task = asyncio.ensure_future(self._probe(flows, deadline))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _probe(self, flows: list[Object], deadline: float) -> list[Object]:
         with ExitStack() as stack:
             sources, problems = self._sources(flows, stack)
             addresses, unresolved = await self._addresses(flows, sources, deadline)
