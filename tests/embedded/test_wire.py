@@ -65,13 +65,13 @@ def as_set(section):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, database=None)
 @given(messages())
 def test_what_is_written_reads_back_equal(message):
     assert wire.read(wire.write(message)) == message
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, database=None)
 @given(messages())
 def test_dnspython_reads_what_is_written(message):
     theirs = dns.message.from_wire(wire.write(message))
@@ -100,7 +100,7 @@ def text_of(record):
     return data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, database=None)
 @given(messages())
 def test_what_dnspython_writes_is_read(message):
     theirs = dns.message.from_wire(wire.write(message))
@@ -111,7 +111,7 @@ def test_what_dnspython_writes_is_read(message):
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, database=None)
 @given(st.binary(max_size=120))
 def test_any_bytes_give_a_message_or_a_wire_error(data):
     try:
@@ -120,7 +120,7 @@ def test_any_bytes_give_a_message_or_a_wire_error(data):
         return
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, database=None)
 @given(messages(), st.integers(12, 200), st.integers(0, 255))
 def test_a_changed_byte_gives_a_message_or_a_wire_error(message, place, byte):
     data = bytearray(wire.write(message))
