@@ -7,9 +7,10 @@ from k8slab.course.journal import Event, Journal
 from k8slab.course.lab import Exercise, Lab, Prediction, load
 from k8slab.course.library import find, lab_names, labs_directory
 from k8slab.course.progress import LabProgress, progress
-from k8slab.course.session import Begun, Explained, Hint, Seen, Session
+from k8slab.course.session import Begun, Explained, Hint, QuizAnswer, Seen, Session
 
 __all__ = [
     "Begun", "Event", "Exercise", "Explained", "Hint", "Journal", "Lab", "LabProgress",
-    "Prediction", "Seen", "Session", "find", "lab_names", "labs_directory", "load", "progress",
+    "Prediction", "QuizAnswer", "Seen", "Session",
+    "find", "lab_names", "labs_directory", "load", "progress",
 ]  # fmt: skip

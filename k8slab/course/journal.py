@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import time
 from contextlib import closing
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution", "reset",
+    "seed",
 )  # fmt: skip
 
 _SCHEMA = """
@@ -82,6 +84,13 @@ class Journal:
         """Return the newest event of this kind about this subject."""
         found = self.events(lab, kind, subject)
         return found[-1] if found else None
+
+    def seed(self) -> int:
+        """Return the learner's seed, drawn once: it picks the names of transfers."""
+        if not self.events(kind="seed"):
+            self.add("", "seed", "", value=random.randrange(2**31))
+        found: int = self.events(kind="seed")[0].data["value"]  # of two writers the first counts
+        return found
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course import schema
+from k8slab.course.names import choose, fill
 from k8slab.course.sealing import unseal
 from k8slab.errors import ExerciseError, UsageError
 from k8slab.grading import Want, Wishes
@@ -18,7 +19,7 @@ from k8slab.objects import manifests, meta
 from k8slab.policy import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from k8slab.objects.meta import Object
 
@@ -44,6 +45,10 @@ class Exercise:
     """The text of a reference answer."""
     topics: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    transfer: bool = False
+    """No counterexample is shown before the second check."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The names that the seed picked, by their words."""
 
     @property
     def id(self) -> str:
@@ -83,6 +88,7 @@ class Prediction:
     explanation: str = ""
     topics: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    quiz: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,17 @@ def _pick(found: Mapping[str, Any], name: str, what: str, lab: str) -> Any:
     raise UsageError(f"the lab {lab} has no {what} {name!r}", hint=f"there are: {known}")
 
 
-def load(directory: Path | str) -> Lab:
-    """Read the lab in a directory; raises `ExerciseError` with file, exercise and field."""
+def load(directory: Path | str, seed: Callable[[], int] = lambda: 0) -> Lab:
+    """Read the lab in a directory; raises `ExerciseError` with file, exercise and field.
+
+    `seed` is asked for only by a lab with seeded names.
+    """
     directory = Path(directory)
     file = directory / FILE
     data = read_yaml(file)
     validate(data, schema.LAB, str(file))
     number = data["lab"].partition("-")[0]
-    reader = _Reader(file, number, tuple(data.get("needs") or ()))
+    reader = _Reader(file, number, tuple(data.get("needs") or ()), seed)
     exercises = _by_id(
         (reader.exercise(entry, n) for n, entry in _entries(data, "exercises")), file
     )
@@ -165,6 +174,7 @@ class _Reader:
     file: Path
     number: str
     needs: tuple[str, ...]
+    seed: Callable[[], int]
 
     def _identify(self, entry: Any, what: str, number: int) -> str:
         known = entry.get("id") if isinstance(entry, dict) else None
@@ -179,6 +189,8 @@ class _Reader:
         place = self._identify(entry, "exercise", number)
         validate(entry, schema.EXERCISE, place)
         entry = _unsealed(entry, place)
+        chosen = self._names(entry, place)
+        entry = fill({key: entry[key] for key in entry if key != "names"}, chosen, place)
         namespace = entry.get("namespace") or f"lab{self.number}-{entry['id']}"
         if not _ID.fullmatch(namespace) or len(namespace) > 63:
             raise ExerciseError(f"{place}: field 'namespace': {namespace!r} is no namespace's name")
@@ -203,12 +215,21 @@ class _Reader:
             wishes,
             namespace,
             entry["task"],
-            tuple(self._setup(entry, namespace, place)),
+            tuple(fill(list(self._setup(entry, namespace, place)), chosen, place)),
             tuple(entry.get("hints") or ()),
-            self._solution(entry, place),
+            fill(self._solution(entry, place), chosen, place),
             tuple(entry.get("topics") or ()),
             tuple(entry.get("claims") or ()),
+            entry.get("transfer", False),
+            chosen,
         )
+
+    def _names(self, entry: Mapping[str, Any], place: str) -> dict[str, str]:
+        names = entry.get("names") or {}
+        for word, choices in names.items():
+            if not isinstance(choices, list) or not choices:
+                raise ExerciseError(f"{place}: names: {word!r} needs a list of names")
+        return choose(names, self.seed(), entry["id"]) if names else {}
 
     def prediction(self, entry: Any, number: int, exercises: Mapping[str, Exercise]) -> Prediction:
         place = self._identify(entry, "prediction", number)
@@ -240,6 +261,7 @@ class _Reader:
             entry.get("explanation", ""),
             tuple(entry.get("topics") or ()),
             tuple(entry.get("claims") or ()),
+            entry.get("quiz", ""),
         )
 
     def _want(self, entry: Any, namespace: str, place: str) -> Want:

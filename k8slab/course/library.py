@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from k8slab.course.journal import Journal
 from k8slab.course.lab import FILE, Lab, load
 from k8slab.errors import UsageError
 
@@ -35,7 +36,7 @@ def find(name: str = "") -> Lab:
     """
     place = Path(name or ".")
     if (place / FILE).is_file():
-        return load(place.absolute())
+        return load(place.absolute(), Journal().seed)
     if not name:
         raise UsageError(
             f"there is no {FILE} in {Path.cwd()}", hint="open the lab's notebook in its directory"
@@ -44,4 +45,4 @@ def find(name: str = "") -> Lab:
     found = [one for one in lab_names() if one == name or one.partition("-")[0] == name]
     if not found:
         raise UsageError(f"there is no lab {name!r}", hint=f"there are: {', '.join(lab_names())}")
-    return load(root / found[0])
+    return load(root / found[0], Journal().seed)

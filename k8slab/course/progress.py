@@ -68,7 +68,8 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
             best[event.subject] = max(best[event.subject], event.data.get("points", 0))
     tries = {name: sum(event.subject == name for event in checks) for name in names}
     taken = {name: journal.events(lab.name, "hint", name) for name in names}
-    made = [found for p in lab.predictions.values() if (found := foretold(lab, journal, p))]
+    predictions = [one for one in lab.predictions.values() if not one.quiz]
+    made = [found for p in predictions if (found := foretold(lab, journal, p))]
     return LabProgress(
         lab.name,
         lab.title,
@@ -77,7 +78,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         tries,
         {name: len({event.data.get("step") for event in taken[name]}) for name in names},
         len(made),
-        len(lab.predictions),
+        len(predictions),
         tuple(found for found in made if found.decided not in ("", found.chosen)),
     )
 

@@ -219,21 +219,20 @@ _Dumper.add_representer(str, _represent_text)
 
 def _sealed_exercises(path: Path) -> bytes:
     data = read_yaml(path)
-    lab = load(path.parent)
-    solutions = {name: exercise.solution for name, exercise in lab.exercises.items()}
     for key, sealed in (
         ("exercises", schema.SEALED_IN_EXERCISE),
         ("predictions", schema.SEALED_IN_PREDICTION),
     ):
-        data[key] = [_sealed(entry, sealed, solutions) for entry in data.get(key) or ()]
+        data[key] = [_sealed(entry, sealed, path.parent) for entry in data.get(key) or ()]
     head = f"# Made from solutions/{path.parent.name} by `make labs`. Do not edit.\n"
     text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return (head + text).encode()
 
 
-def _sealed(entry: dict, names: tuple[str, ...], solutions: dict[str, str]) -> dict:
+def _sealed(entry: dict, names: tuple[str, ...], directory: Path) -> dict:
     inside = {name: entry[name] for name in names if name in entry}
     if "solution" in inside:
-        inside["solution"] = solutions[entry["id"]].rstrip("\n") + "\n"
+        text = (directory / inside["solution"]).read_text(encoding="utf-8")
+        inside["solution"] = text.rstrip("\n") + "\n"  # its names are still <<words>>
     rest = {name: value for name, value in entry.items() if name not in names}
     return rest | ({"sealed": seal(inside)} if inside else {})

@@ -6,7 +6,7 @@ here depends on a prediction being right, and every step can be repeated in any 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course import setup
@@ -75,6 +75,19 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
+class QuizAnswer:
+    """One question of a quiz and the learner's choice; empty when there is none."""
+
+    prediction: Prediction
+    chosen: str
+
+    @property
+    def right(self) -> bool:
+        """Say whether the choice is the right one."""
+        return self.chosen == self.prediction.key
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """One step of help: the `number`-th of `total`."""
 
@@ -125,6 +138,8 @@ class Session:
             self._answers(found),
         )
         result = grade(context, found.wishes)
+        if found.transfer and not result.passed and not self._tries(found):
+            result = _withheld(result)
         self.journal.add(
             self.lab.name, "check", found.id, status=result.status.value, points=result.points
         )
@@ -185,6 +200,14 @@ class Session:
         self.journal.add(self.lab.name, "reason", found.id, reason=reason)
         return Explained(found, reason)
 
+    def quiz(self, name: str) -> list[QuizAnswer]:
+        """Return the questions of a quiz with the newest answers."""
+        asked = [found for found in self.lab.predictions.values() if found.quiz == name]
+        if not asked:
+            raise UsageError(f"the lab {self.lab.name} has no quiz {name!r}")
+        told = {found.id: foretold(self.lab, self.journal, found) for found in asked}
+        return [QuizAnswer(p, found.chosen if (found := told[p.id]) else "") for p in asked]
+
     def hint(self, exercise: str) -> Hint:
         """Give the next hint; after the last one, the last one again."""
         found = self.lab.exercise(exercise)
@@ -211,6 +234,13 @@ class Session:
     def progress(self) -> LabProgress:
         """Count what the journal says about this lab."""
         return progress(self.lab, self.journal)
+
+    def _tries(self, exercise: Exercise) -> int:
+        """Return how often the exercise was checked since it was begun or reset."""
+        events = self.journal.events(self.lab.name, "", exercise.id)
+        resets = [number for number, event in enumerate(events) if event.kind == "reset"]
+        since = events[resets[-1] :] if resets else events
+        return sum(event.kind == "check" for event in since)
 
     def _not_begun(self, exercise: Exercise) -> Result | None:
         """Return what to say about an exercise whose set-up is not there or not complete."""
@@ -260,3 +290,15 @@ class Session:
             done = self.cluster.exec(pod.namespace, pod.name, argv)
         told = (done.stdout + done.stderr).splitlines()
         return [f"$ {' '.join(argv)}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
+
+
+def _withheld(result: Result) -> Result:
+    """Return the result of a transfer's first check: what is missing, but not where."""
+    line = "a transfer: an example of what is missing is shown from the second check on"
+    findings = [
+        finding
+        if finding.status is Status.PASSED
+        else replace(finding, lines=(line,), counterexample=None)
+        for finding in result.findings
+    ]
+    return replace(result, findings=tuple(findings))

@@ -1,6 +1,6 @@
 """The face of a lab in a notebook: ``from k8slab import lab``, ``lab.start()``.
 
-Each method does one thing and returns a view that shows itself at the end of a cell. All of
+Each method does one thing, shows what came of it, and returns it. All of
 them can be repeated; none needs a browser, so that notebooks run in tests as they are.
 """
 
@@ -18,7 +18,7 @@ from k8slab.graphs import matrix as matrix_graph
 from k8slab.notebook import places, views
 from k8slab.notebook.applying import apply_text
 from k8slab.notebook.questions import form
-from k8slab.notebook.views import Output, ResultView, View
+from k8slab.notebook.views import Output, ResultView, View, shown
 from k8slab.objects import meta
 from k8slab.policy import Party
 
@@ -65,7 +65,7 @@ class Face:
         except ClusterError:
             handle = clusters.up(cluster, progress=_tell)
         self.use(found, handle)
-        return self._started(found, handle)
+        return shown(self._started(found, handle))
 
     def use(self, lab: course.Lab, cluster: Any) -> None:
         """Work on a given lab and cluster (tests and authors; learners call `start`)."""
@@ -94,32 +94,33 @@ class Face:
 
     def _begun(self, begun: course.Begun) -> View:
         self._namespace = begun.exercise.namespace
-        return views.begun_view(
+        view = views.begun_view(
             title=begun.exercise.title,
             task=begun.exercise.task,
             namespace=begun.exercise.namespace,
             fresh=begun.fresh,
         )
+        return shown(view)
 
     def predict(self, prediction: str, choice: str = "", confidence: int = 3) -> View:
         """Ask for a prediction with a form, or note one: ``predict("id", "open", 4)``."""
         if not choice:
             found = self.session.lab.prediction(prediction)
             call = f'lab.predict("{prediction}", "{next(iter(found.choices))}", confidence=3)'
-            return form(
+            question = form(
                 found.question,
                 found.choices,
                 call=call,
-                save=lambda word, sure: str(self.predict(prediction, word, sure)),
-                confidence=True,
+                save=lambda word, sure: self._note(prediction, word, sure),
+                confidence=not found.quiz,
             )
-        found = self.session.predict(prediction, choice, confidence)
-        text = f"Noted: {found.choices[choice]} (confidence {confidence} of 5)"
-        return View(text, views.paragraphs(text))
+            return shown(question)
+        text = self._note(prediction, choice, confidence)
+        return shown(View(text, views.paragraphs(text)))
 
     def observe(self, prediction: str, seen: str = "") -> View:
         """Look at what was predicted; `seen` is what you saw yourself, in your words."""
-        return views.seen_view(self.session.observe(prediction, seen))
+        return shown(views.seen_view(self.session.observe(prediction, seen)))
 
     def explain(self, prediction: str, reason: str = "") -> View:
         """Ask for the reason with a form, or note one and show what is right."""
@@ -128,19 +129,41 @@ class Face:
             if not found.reasons:
                 raise UsageError(f"the prediction {prediction} has no reasons to choose from")
             call = f'lab.explain("{prediction}", "{next(iter(found.reasons))}")'
-            return form(
+            question = form(
                 f"Why? {found.question}",
                 found.reasons,
                 call=call,
-                save=lambda word, _sure: str(self.explain(prediction, word)),
+                save=lambda word, _sure: self._reason(prediction, word).text,
                 confidence=False,
             )
+            return shown(question)
+        return shown(self._reason(prediction, reason))
+
+    def _note(self, prediction: str, choice: str, confidence: int) -> str:
+        found = self.session.predict(prediction, choice, confidence)
+        sure = "" if found.quiz else f" (confidence {confidence} of 5)"
+        return f"Noted: {found.choices[choice]}{sure}"
+
+    def _reason(self, prediction: str, reason: str) -> View:
         return views.explained_view(self.session.explain(prediction, reason))
+
+    def quiz(self, name: str) -> None:
+        """Show the questions of a quiz; `quiz_result` says what is known already."""
+        for answer in self.session.quiz(name):
+            self.predict(answer.prediction.id)
+
+    def quiz_result(self, name: str) -> View:
+        """Show what is known already, and where the rest is practised."""
+        return shown(views.quiz_view(self.session.quiz(name)))
+
+    def names(self, exercise: str) -> dict[str, str]:
+        """Return the names that your copy of an exercise has, by their words."""
+        return dict(self.session.lab.exercise(exercise).names)
 
     def answer(self, question: str, value: object) -> View:
         """Note the answer to a question of an exercise; `check` compares it with the cluster."""
         text = f"{self.session.answer(question, value)} Noted: {value}"
-        return View(text, views.paragraphs(text))
+        return shown(View(text, views.paragraphs(text)))
 
     def check(self, exercise: str, *, raise_on_fail: bool = False) -> ResultView:
         """Check an exercise by what the cluster does now.
@@ -150,26 +173,26 @@ class Face:
         result = self.session.check(exercise)
         if raise_on_fail and not result.passed:
             raise NotSolvedError(result)
-        return views.result_view(result)
+        return shown(views.result_view(result))
 
     def hint(self, exercise: str) -> View:
         """Give the next hint; each call goes one step further."""
-        return views.hint_view(self.session.hint(exercise))
+        return shown(views.hint_view(self.session.hint(exercise)))
 
     def solution(self, exercise: str, *, force: bool = False) -> View:
         """Show a reference answer, after you have checked yours once."""
         text = self.session.solution(exercise, force=force)
-        return views.code_view(f"One solution of {exercise}", text)
+        return shown(views.code_view(f"One solution of {exercise}", text))
 
     def progress(self) -> View:
         """Show the points, and what surprised you."""
-        return views.progress_view(self.session.progress())
+        return shown(views.progress_view(self.session.progress()))
 
     # Looking at the cluster.
 
     def apply(self, text: str, namespace: str = "", *, seconds: float = 20.0) -> View:
         """Apply a manifest (server-side) and wait until its pods are ready."""
-        return apply_text(self.cluster, text, namespace or self._namespace, seconds=seconds)
+        return shown(apply_text(self.cluster, text, namespace or self._namespace, seconds=seconds))
 
     def kubectl(self, command: str | Sequence[str]) -> Output:
         """Run the real kubectl: ``kubectl("get pods -o wide")``; a failure is shown, not raised.
@@ -186,6 +209,16 @@ class Face:
         done = programs.run(full, env=environment, check=False, deadline=120)
         return places.output(done, shlex.join(full))
 
+    def wait(self, what: str, until: str = "ready", *, seconds: float = 60.0) -> View:
+        """Wait for an object of the exercise: ``wait("deployment/web")``, ``"pod/a", "delete"``.
+
+        `until` has the words of ``kubectl wait --for`` (and ``ready``, in the kind's sense).
+        """
+        resource, _, name = what.partition("/")
+        self.cluster.wait(resource, name, self._namespace, until=until, deadline=seconds)
+        text = f"{what}: {until}"
+        return shown(View(text, views.paragraphs(text)))
+
     def pod(self, name: str) -> places.Pod:
         """Return a pod, ``NAME``, ``NAMESPACE/NAME`` or ``deployment/NAME``, to run commands in."""
         party = probes.one_pod(self.cluster, Party.parse(name, self._namespace))
@@ -200,7 +233,7 @@ class Face:
         flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
         seen = probes.observe(self.cluster, probes.expand(self.cluster, [flow]))
         lines = [f"{one.outcome.sign} {one}" for one in seen]
-        return View("\n".join(lines), views.listed(lines))
+        return shown(View("\n".join(lines), views.listed(lines)))
 
     def matrix(self, *pods: str, ports: Sequence[int | str] = (), namespace: str = "") -> View:
         """Let everybody try to reach everybody: all pods of the namespace, on their own ports."""
@@ -217,7 +250,8 @@ class Face:
             )
         found = probes.matrix(self.cluster, parties, wanted)
         picture = matrix_graph.picture(found)
-        return View(found.text(), picture.html() + _details(matrix_graph.table(found)))
+        html = picture.html() + _details(matrix_graph.table(found))
+        return shown(View(found.text(), html))
 
     def topology(self, namespace: str = "") -> View:
         """Draw nodes, pods and Services of the exercise's namespace (or of a given one)."""
@@ -225,7 +259,7 @@ class Face:
         found = graphs.Topology.of(
             self.cluster.list("nodes"), self._pods(space), self.cluster.list("services", space)
         )
-        return View(found.text(), found.picture().html() + _details(found.table()))
+        return shown(View(found.text(), found.picture().html() + _details(found.table())))
 
     def _pods(self, namespace: str) -> list[dict]:
         found = self.cluster.list("pods", namespace)

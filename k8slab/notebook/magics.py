@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from k8slab.errors import UsageError
 
@@ -25,12 +25,12 @@ def register(face: Face) -> None:
 
     def apply(line: str, cell: str) -> None:
         namespace, seconds = read_apply_line(line)
-        _display(face.apply(cell, namespace, seconds=seconds))
+        face.apply(cell, namespace, seconds=seconds)
 
     def kubectl(line: str, cell: str | None = None) -> None:
         for command in [line, *(cell or "").splitlines()]:
             if command.strip() and not command.strip().startswith("#"):
-                _display(face.kubectl(command))
+                face.kubectl(command)
 
     shell.register_magic_function(apply, "cell", "apply")
     shell.register_magic_function(kubectl, "line_cell", "kubectl")
@@ -49,9 +49,3 @@ def read_apply_line(line: str) -> tuple[str, float]:
             case _:
                 raise UsageError(f"%%apply does not know {words[0]!r}", hint=_APPLY_HELP)
     return namespace, seconds
-
-
-def _display(view: Any) -> None:
-    from IPython.display import display  # noqa: PLC0415
-
-    display(view)  # type: ignore[no-untyped-call]

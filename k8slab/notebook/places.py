@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
-from k8slab.notebook.views import Output
+from k8slab.notebook.views import Output, shown
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def words(command: str | Sequence[str]) -> list[str]:
 
 
 def output(done: Completed, command: str) -> Output:
-    """Return what a command said, both streams."""
-    return Output(command, done.stdout + done.stderr, done.code)
+    """Show and return what a command said, both streams."""
+    return shown(Output(command, done.stdout + done.stderr, done.code))
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Pod:
     cluster: Any
     namespace: str
     name: str
+
+    def __repr__(self) -> str:
+        return f"pod {self.namespace}/{self.name}"
+
+    @property
+    def address(self) -> str:
+        """The pod's address now; empty while it has none."""
+        found = self.cluster.get("pods", self.name, self.namespace) or {}
+        return str(found.get("status", {}).get("podIP") or "")
 
     def run(
         self, command: str | Sequence[str], *, container: str = "", seconds: float = 30
@@ -56,6 +65,9 @@ class Node:
 
     cluster: Any
     name: str
+
+    def __repr__(self) -> str:
+        return f"node {self.name}"
 
     def run(self, command: str | Sequence[str], *, seconds: float = 30) -> Output:
         """Run a command on the node."""

@@ -19,17 +19,15 @@ CONFIDENCE = {1: "a guess", 2: "unsure", 3: "maybe", 4: "rather sure", 5: "certa
 class Form(View):
     """A question that is answered by clicking; its text says how to answer by a call."""
 
-    widget: Any
-
     def __init__(self, text: str, html: str, widget: Any) -> None:
         super().__init__(text, html)
-        object.__setattr__(self, "widget", widget)
+        self.widget = widget
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Hand the widget's own bundle to Jupyter, with our text for whoever shows no widgets."""
-        bundle = self.widget._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**data, "text/plain": self.text, "text/html": self.html}
+    def bundle(self) -> dict[str, Any]:
+        """Return the widget's own bundle, with our text for whoever shows no widgets."""
+        found = self.widget._repr_mimebundle_()
+        data = found[0] if isinstance(found, tuple) else found
+        return {**data, **super().bundle()}
 
 
 def form(

@@ -6,16 +6,16 @@ Every view says the same in both. A status has a sign and a word besides its col
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import sys
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from k8slab.grading import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k8slab.course import Explained, Hint, LabProgress, Seen
+    from k8slab.course import Explained, Hint, LabProgress, QuizAnswer, Seen
     from k8slab.grading import Result
 
 _COLOURS = {
@@ -27,25 +27,58 @@ _COLOURS = {
 }
 
 
-@dataclass(frozen=True)
 class View:
-    """Something to show: `text` for terminals, `html` for notebooks."""
+    """Something to show: `text` for terminals, `html` for notebooks.
 
-    text: str
-    html: str
+    The face shows a view when it makes it, so that several calls in one cell all show.
+    Jupyter then asks the last one to display itself again: in the same cell that is nothing.
+    """
+
+    def __init__(self, text: str, html: str) -> None:
+        self.text = text
+        self.html = html
+        self._shown_in = -1
 
     def __repr__(self) -> str:
         return self.text
 
-    def _repr_html_(self) -> str:
-        return self.html
+    def bundle(self) -> dict[str, Any]:
+        """Return what Jupyter shows, by MIME type."""
+        return {"text/plain": self.text, "text/html": self.html}
+
+    def _ipython_display_(self) -> None:
+        shell = _shell()
+        if shell is not None and self._shown_in != shell.execution_count:
+            from IPython.display import display  # noqa: PLC0415  not there outside notebooks
+
+            self._shown_in = shell.execution_count
+            display(self.bundle(), raw=True)  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True, repr=False)
+V = TypeVar("V", bound=View)
+
+
+def shown(view: V) -> V:
+    """Show a view now (in a notebook; elsewhere nothing happens) and return it."""
+    view._ipython_display_()
+    return view
+
+
+def _shell() -> Any:
+    """Return the running IPython, or ``None`` where there is none."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython  # noqa: PLC0415
+
+    return get_ipython()
+
+
 class ResultView(View):
     """The result of a check, as a view; `result` has the values."""
 
-    result: Result
+    def __init__(self, text: str, html: str, result: Result) -> None:
+        super().__init__(text, html)
+        self.result = result
 
     @property
     def passed(self) -> bool:
@@ -53,20 +86,19 @@ class ResultView(View):
         return self.result.passed
 
 
-@dataclass(frozen=True)
-class Output:
-    """What a command printed, and its exit code."""
+class Output(View):
+    """What a command printed: `said`, and its exit `code`."""
 
-    command: str
-    text: str
-    code: int
-
-    def __repr__(self) -> str:
-        ending = "" if self.code == 0 else f"\n(exit code {self.code})"
-        return f"{self.text.rstrip()}{ending}"
+    def __init__(self, command: str, said: str, code: int) -> None:
+        ending = "" if code == 0 else f"\n(exit code {code})"
+        shown_text = f"{said.rstrip()}{ending}"
+        super().__init__(shown_text, f"<pre>{escape(shown_text)}</pre>")
+        self.command = command
+        self.said = said
+        self.code = code
 
     def __str__(self) -> str:
-        return self.text
+        return self.said
 
 
 def box(title: str, parts: Iterable[str], colour: str = "#1d4ed8") -> str:
@@ -170,3 +202,21 @@ def progress_view(progress: LabProgress) -> View:
     title = f"{progress.title}: {progress.total:g} of {progress.max_total:g} points"
     lines = progress.text().splitlines()[1:]
     return View(progress.text(), box(title, [listed(line.strip() for line in lines)]))
+
+
+def quiz_view(answers: Iterable[QuizAnswer]) -> View:
+    """Show what is known already, and for the rest where it is practised."""
+    lines, items = [], []
+    for answer in answers:
+        question, chosen = answer.prediction.question, answer.chosen
+        sign = "+" if answer.right else "-"
+        told = answer.prediction.choices[chosen] if chosen else "(no answer yet)"
+        note = "" if answer.right else answer.prediction.explanation
+        lines.append(f"{sign} {question} {told}" + (f"\n    {note}" if note else ""))
+        items.append(
+            f"<li>{sign} {escape(question)} <em>{escape(told)}</em>{paragraphs(note)}</li>"
+        )
+    known = sum(line.startswith("+") for line in lines)
+    head = f"{known} of {len(lines)} known already"
+    html = f'<ul style="list-style:none;padding-left:8px">{"".join(items)}</ul>'
+    return View("\n".join([head, *lines]), box(head, [html]))

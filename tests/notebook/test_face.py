@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from k8slab import programs
 from k8slab.course import load
@@ -40,7 +41,7 @@ def test_an_untouched_lab_runs_through_and_says_not_yet(face):
     view = face.check("protect")
     assert "not yet" in repr(view)
     assert not view.passed
-    html = view._repr_html_()
+    html = view.html
     assert "for example" in repr(view)
     assert "lab90-protect/batch -&gt; lab90-protect/db" in html
 
@@ -65,7 +66,7 @@ def test_the_whole_cycle_works_without_a_browser(face):
 def test_a_form_is_a_widget_with_text_for_whoever_sees_none(face):
     form = face.predict("open-by-default")
     assert 'answer with lab.predict("open-by-default", "open", confidence=3)' in repr(form)
-    bundle = form._repr_mimebundle_()
+    bundle = form.bundle()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(form)
     radio, button = form.widget.children[1], form.widget.children[3]
@@ -94,7 +95,7 @@ def test_the_matrix_is_a_table_and_a_picture_with_alt_text(face):
     face.begin("protect")
     view = face.matrix()
     assert "lab90-protect/batch" in repr(view)
-    html = view._repr_html_()
+    html = view.html
     assert 'alt="Connectivity matrix, 6 flows: 6 open.' in html
     assert html.count("<td>+ open</td>") == 6
 
@@ -103,7 +104,7 @@ def test_the_topology_is_a_picture_with_alt_text_and_a_table(face):
     face.begin("protect")
     view = face.topology()
     assert "node fake-worker" in repr(view)
-    assert 'alt="Topology. node fake-control-plane: no pods;' in view._repr_html_()
+    assert 'alt="Topology. node fake-control-plane: no pods;' in view.html
 
 
 class Kubectl:
@@ -141,9 +142,9 @@ def test_a_failing_kubectl_is_shown_and_not_raised(face):
 
 def test_commands_run_in_pods_and_on_nodes(face):
     face.begin("protect")
-    assert face.pod("web").run("ip route").text == "lab90-protect/web: ip route\n"
-    assert face.pod("web").run("ip route | head").text.endswith("web: sh -c ip route | head\n")
-    assert face.node("worker2").run("ip route").text == "fake-worker2: ip route\n"
+    assert face.pod("web").run("ip route").text == "lab90-protect/web: ip route"
+    assert face.pod("web").run("ip route | head").text.endswith("web: sh -c ip route | head")
+    assert face.node("worker2").run("ip route").text == "fake-worker2: ip route"
     with pytest.raises(UsageError, match="there is no node 'x'"):
         face.node("x")
 
@@ -155,3 +156,53 @@ def test_one_flow_can_be_tried(face):
 
 def test_kubeconfig_is_set_for_this_notebook(face):
     assert os.environ["KUBECONFIG"] == "/nonexistent/kubeconfig"
+
+
+def test_seeded_names_and_quizzes_come_from_the_lab(face, tmp_path):
+    data = yaml.safe_load((DATA / "90-example" / "exercises.yaml").read_text())
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    pod = "{apiVersion: v1, kind: Pod, metadata: {name: <<guest>>}, spec: {containers: []}}"
+    (manifests / "a.yaml").write_text(pod)
+    exercise = {
+        "id": "moved",
+        "title": "Moved",
+        "task": "Label <<guest>>.",
+        "transfer": True,
+        "names": {"guest": ["anna", "boris"], "host": ["anna", "boris"]},
+        "setup": ["manifests/a.yaml"],
+        "checks": [
+            {
+                "check": "field",
+                "object": "pods/<<guest>>",
+                "path": "metadata.labels.a",
+                "equals": "b",
+            }
+        ],
+    }
+    quiz = {"id": "q", "quiz": "entry", "question": "Up?", "choices": {"a": "A", "b": "B"}}
+    data |= {"exercises": [exercise], "predictions": [{**quiz, "key": "a", "explanation": "See."}]}
+    (tmp_path / "exercises.yaml").write_text(yaml.safe_dump(data))
+    face.use(load(tmp_path, lambda: 7), face.cluster)
+
+    names = face.names("moved")
+    assert sorted(names.values()) == ["anna", "boris"]
+    assert f"Label {names['guest']}." in repr(face.begin("moved"))
+    first, second = face.check("moved"), face.check("moved")
+    assert first.result.counterexample is None
+    assert "shown from the second check on" in first.text
+    assert second.result.counterexample.what == f"pods/{names['guest']} metadata.labels.a"
+
+    face.quiz("entry")
+    assert "no answer yet" in repr(face.quiz_result("entry"))
+    assert repr(face.predict("q", "b")) == "Noted: B"
+    assert "See." in repr(face.quiz_result("entry"))
+    face.predict("q", "a")
+    assert repr(face.quiz_result("entry")).startswith("1 of 1 known already\n+ Up? A")
+    assert face.session.progress().predictions == 0
+
+
+def test_an_object_can_be_waited_for(face):
+    face.begin("protect")
+    assert repr(face.wait("pods/web")) == "pods/web: ready"
+    assert face.pod("web").address.startswith("10.244.")

@@ -1,0 +1,40 @@
+"""A view shows itself once when it is made, and again when a later cell asks for it."""
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from k8slab.notebook.views import Output, View, shown
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    shell.user_ns.update(shown=shown, View=View)
+    yield shell
+    shell.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+def texts(shell, cell):
+    with capture_output() as captured:
+        shell.run_cell(cell, store_history=True)
+    return [output.data["text/plain"] for output in captured.outputs]
+
+
+def test_every_call_of_a_cell_shows_and_the_last_only_once(shell):
+    cell = "a = shown(View('one', '<p>one</p>'))\nshown(View('two', '<p>two</p>'))"
+    assert texts(shell, cell) == ["one", "two"]
+    assert texts(shell, "a") == ["one"]
+
+
+def test_without_a_notebook_nothing_is_shown(capsys):
+    assert repr(shown(View("one", "<p>one</p>"))) == "one"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failing_command_tells_its_exit_code():
+    assert repr(Output("x", "said\n", 3)) == "said\n(exit code 3)"
+    assert repr(Output("x", "said\n", 0)) == "said"
