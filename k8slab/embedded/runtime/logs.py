@@ -79,7 +79,7 @@ class LogFile:
 
     def _rotate(self) -> None:
         os.close(self._file)
-        self.path.replace(self.path.with_name(self.path.name + ".1"))
+        self.path.replace(_previous(self.path))
         self._file = self._open()
         self._size = 0
         self.rotations += 1
@@ -102,6 +102,10 @@ class Throttle:
         self._tokens = min(float(SPEED), self._tokens + (now - self._at) * SPEED) - count
         self._at = now
         return max(0.0, -self._tokens / SPEED)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".1")
 
 
 def _records(head: bytes, line: bytes) -> Iterator[bytes]:
@@ -156,16 +160,20 @@ async def _texts(
     if records:
         yield b"".join(_text(record, timestamps=options.timestamps) for record in records)
     while options.follow and log is not None:
-        if log.rotations != rotations:
-            rotations, position = log.rotations, 0
-        data = await asyncio.to_thread(_read_from, path, position)
-        position += len(data)
+        rotated = log.rotations - rotations
+        file = path if not rotated else _previous(path)
+        data = await asyncio.to_thread(_read_from, file, position)
+        if log.rotations - rotations != rotated:
+            continue  # rotated meanwhile: that may have been another file
         lines = _lines(data)
         if lines:
             yield b"".join(_text(line, timestamps=options.timestamps) for line in lines)
-        elif log.closed:
+        position += len(data)
+        if rotated:
+            rotations, position = log.rotations, 0
+        elif not lines and log.closed:
             return
-        else:
+        elif not lines:
             await log.changed()
 
 
@@ -180,7 +188,7 @@ def _beginning(path: Path, options: LogOptions) -> tuple[list[bytes], int]:
 
 def _existing(path: Path) -> tuple[list[bytes], list[bytes]]:
     """Return the complete records of the previous file and of the present one."""
-    previous = path.with_name(path.name + ".1")
+    previous = _previous(path)
     before, now = (_read_from(file, 0) if file.exists() else b"" for file in (previous, path))
     return _lines(before), _lines(now)
 
