@@ -1,0 +1,14 @@
+"""Run the benchmarks: ``make bench``, or ``make bench ARGS="up pod"`` for some.
+
+With ``--check`` the exit code is 1 when a limit that must be reached was missed.
+"""
+
+import sys
+
+import cluster  # noqa: F401  registers its benchmarks
+from harness import run
+
+if __name__ == "__main__":
+    names = [word for word in sys.argv[1:] if not word.startswith("--")]
+    reached = run(names)
+    sys.exit(0 if reached or "--check" not in sys.argv else 1)
