@@ -49,7 +49,7 @@ def pull_policy(image: str) -> str:
 
 
 def _probe(probe: dict | None) -> None:
-    if not probe:
+    if probe is None:
         return
     _fill(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
     _handler(probe)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes in a request's body: kube-apiserver's MaxRequestBodyBytes."""
 
+DISCARD_LIMIT = 64 * 1024 * 1024
+"""A body up to this size is read to its end, so that the client reads why it was refused."""
+
 HEAD_LIMIT = 64 * 1024
 """Bytes in a request's line and headers; Go's servers allow a megabyte, no client needs it."""
 
@@ -148,10 +151,11 @@ class Connection(asyncio.Protocol):
         self._upgrading = self._closing = self._taken = False
         self._writable = asyncio.Event()
         self._writable.set()
-        self._head_size = 0
         self._new_message()
 
     def _new_message(self) -> None:
+        self._in_head = True
+        self._head_size = 0
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -191,7 +195,8 @@ class Connection(asyncio.Protocol):
         if self._upgrading:
             self._rest += data
             return
-        self._head_size += len(data)
+        if self._in_head:
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -200,7 +205,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(b"400 Bad Request")
             return
-        if self._head_size > HEAD_LIMIT and not self._headers and not self._waiting:
+        if self._in_head and self._head_size > HEAD_LIMIT:
             self._refuse(b"431 Request Header Fields Too Large")
             return
         self._next()
@@ -228,28 +233,33 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Ask for the body when the client waits to be asked."""
+        self._in_head = False
         length = self._headers.get("content-length", "")
-        if length.isdecimal() and int(length) > BODY_LIMIT:
-            self._too_large = True
+        if length.isdecimal() and int(length) > DISCARD_LIMIT:
+            self._give_up()
         elif self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._too_large and not self._closing:
-            # Answer now: the client may send gigabytes.
-            self._enqueue(keep_alive=False)
-            self._closing = True
 
     def on_body(self, body: bytes) -> None:
         """Collect (called by httptools)."""
         self._size += len(body)
-        if self._size > BODY_LIMIT:
+        if self._size > DISCARD_LIMIT:
+            self._give_up()
+        elif self._size > BODY_LIMIT:
             self._body.clear()
             self._too_large = True
         else:
             self._body.append(body)
 
+    def _give_up(self) -> None:
+        """Answer now and close: the client may send gigabytes."""
+        if not self._closing:
+            self._too_large = True
+            self._enqueue(keep_alive=False)
+            self._closing = True
+
     def on_message_complete(self) -> None:
         """Queue the request (called by httptools)."""
-        self._head_size = 0
         if not self._closing:
             self._enqueue(keep_alive=self._parser.should_keep_alive())
 

@@ -168,7 +168,7 @@ def _container_errors(
     errors += _mount_errors(container.get("volumeMounts") or [], f"{path}.volumeMounts", volumes)
     errors += _resource_errors(container.get("resources") or {}, f"{path}.resources")
     for probe in PROBES:
-        if body := container.get(probe):
+        if (body := container.get(probe)) is not None:
             errors += _probe_errors(body, f"{path}.{probe}")
     return errors
 

@@ -1,0 +1,95 @@
+"""Service addresses and node ports."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from k8slab.embedded.apiserver.api import Api
+from k8slab.embedded.apiserver.store import Store
+from k8slab.embedded.config import ClusterConfig
+from k8slab.errors import ApiStatusError
+
+
+def service(name="web", **spec):
+    ports = spec.pop("ports", [{"port": 80}])
+    return {"metadata": {"name": name, "namespace": "default"}, "spec": {"ports": ports, **spec}}
+
+
+def test_a_service_gets_an_address_of_the_range_outside_its_static_part(api):
+    spec = api.create("services", service())["spec"]
+    address = ip_address(spec["clusterIP"])
+    assert address in ip_network("10.96.0.0/16")
+    assert address > ip_address("10.96.1.0")
+    assert spec["clusterIPs"] == [spec["clusterIP"]]
+    assert spec["ipFamilies"] == ["IPv4"]
+    assert spec["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+
+
+def test_an_address_that_is_asked_for_is_given_once(api):
+    assert api.create("services", service(clusterIP="10.96.0.10"))["spec"]["clusterIPs"] == [
+        "10.96.0.10"
+    ]
+    with pytest.raises(ApiStatusError, match="already allocated"):
+        api.create("services", service("two", clusterIP="10.96.0.10"))
+    api.delete("services", "web", "default")
+    api.create("services", service("two", clusterIP="10.96.0.10"))
+    with pytest.raises(ApiStatusError, match="not in the valid range"):
+        api.create("services", service("three", clusterIP="10.1.0.10"))
+
+
+def test_a_cluster_ip_cannot_change(api):
+    api.create("services", service())
+    with pytest.raises(ApiStatusError, match="may not change once set"):
+        api.patch("services", "web", "default", {"spec": {"clusterIP": "10.96.0.99"}})
+
+
+def test_headless_and_external_names_have_no_address(api):
+    headless = api.create("services", service(clusterIP="None"))["spec"]
+    assert headless["clusterIPs"] == ["None"]
+    named = api.create(
+        "services", service("out", ports=[], type="ExternalName", externalName="example.com")
+    )["spec"]
+    assert "clusterIP" not in named
+    assert "internalTrafficPolicy" not in named
+
+
+def test_node_ports_come_and_go_with_the_type(api):
+    made = api.create("services", service(type="NodePort"))
+    port = made["spec"]["ports"][0]["nodePort"]
+    assert 30000 <= port <= 32767
+    with pytest.raises(ApiStatusError, match="provided port is already allocated"):
+        api.create("services", service("b", type="NodePort", ports=[{"port": 1, "nodePort": port}]))
+    with pytest.raises(ApiStatusError, match="The range of valid ports is 30000-32767"):
+        api.create("services", service("b", type="NodePort", ports=[{"port": 1, "nodePort": 80}]))
+    plain = api.patch("services", "web", "default", {"spec": {"type": "ClusterIP"}})
+    assert "nodePort" not in plain["spec"]["ports"][0]
+    assert plain["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    api.create("services", service("b", type="NodePort", ports=[{"port": 1, "nodePort": port}]))
+
+
+def test_a_node_port_stays_when_the_service_changes(api):
+    made = api.create("services", service(type="LoadBalancer"))
+    changed = api.patch("services", "web", "default", {"spec": {"selector": {"a": "b"}}})
+    assert changed["spec"]["ports"] == made["spec"]["ports"]
+
+
+def test_a_full_range_says_so(tmp_path):
+    api = Api(Store(tmp_path / "s"), ClusterConfig(service_cidrs=["10.96.0.0/29"]))
+    api.create("namespaces", {"metadata": {"name": "default"}})
+    for number in range(6):
+        api.create("services", service(f"s{number}"))
+    with pytest.raises(ApiStatusError, match="range is full"):
+        api.create("services", service("more"))
+    api.store.close()
+
+
+def test_two_families_when_asked_for(tmp_path):
+    config = ClusterConfig(service_cidrs=["10.96.0.0/16", "fd00:96::/112"])
+    api = Api(Store(tmp_path / "s"), config)
+    api.create("namespaces", {"metadata": {"name": "default"}})
+    spec = api.create("services", service(ipFamilyPolicy="RequireDualStack"))["spec"]
+    assert spec["ipFamilies"] == ["IPv4", "IPv6"]
+    assert [ip_address(address).version for address in spec["clusterIPs"]] == [4, 6]
+    api.store.close()

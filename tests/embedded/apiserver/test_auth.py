@@ -1,0 +1,128 @@
+"""Certificates, tokens, and what each may do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import stat
+
+import pytest
+
+from k8slab.embedded.apiserver import pki
+
+
+@pytest.fixture
+def stranger(server):
+    context = ssl.create_default_context(cafile=str(server.directory / "pki" / "ca.crt"))
+
+    def request(method, path, token="", body=None):
+        connection = server.connect(context)
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    return request
+
+
+@pytest.fixture
+def token(server, namespace):
+    def token_of(space=namespace, account="default", **spec):
+        if server.call(server.api.get, "serviceaccounts", account, space) is None:
+            obj = {"metadata": {"name": account, "namespace": space}}
+            server.call(server.api.create, "serviceaccounts", obj)
+        path = f"/api/v1/namespaces/{space}/serviceaccounts/{account}/token"
+        return server.request("POST", path, {"spec": spec})
+
+    return token_of
+
+
+def test_nothing_is_answered_to_a_stranger(stranger):
+    for path in ("/version", "/healthz", "/api/v1/pods", "/nothing"):
+        status, body = stranger("GET", path)
+        assert (status, body["reason"], body["message"]) == (401, "Unauthorized", "Unauthorized")
+
+
+@pytest.mark.parametrize("word", ["x", "a.b.c", "..", "é.é.é", "eyJhbGciOiJub25lIn0.e30."])
+def test_a_forged_token_is_refused(stranger, word):
+    token = base64.urlsafe_b64encode(word.encode()).decode() if not word.isascii() else word
+    assert stranger("GET", "/version", token)[0] == 401
+
+
+def test_a_service_account_is_who_its_token_says(server, stranger, token, namespace):
+    made = token()
+    assert made.status == 201
+    word = made.json["status"]["token"]
+    status, body = stranger(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", word, {"spec": {}}
+    )
+    assert status in (201, 400)
+    status, body = stranger(
+        "POST",
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        word,
+        {"kind": "SelfSubjectReview"},
+    )
+    assert body["status"]["userInfo"]["username"] == f"system:serviceaccount:{namespace}:default"
+    review = server.request(
+        "POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": word}}
+    ).json
+    assert review["status"]["authenticated"] is True
+
+
+def test_a_plain_service_account_may_only_discover(stranger, token, namespace):
+    word = token().json["status"]["token"]
+    assert stranger("GET", "/api", word)[0] == 200
+    status, body = stranger("GET", f"/api/v1/namespaces/{namespace}/pods", word)
+    assert status == 403
+    assert body["message"] == (
+        f'pods is forbidden: User "system:serviceaccount:{namespace}:default" cannot list resource '
+        f'"pods" in API group "" in the namespace "{namespace}"'
+    )
+    assert stranger("GET", "/apis/lab.k8slab.dev/v1/cluster", word)[0] == 403
+
+
+def test_service_accounts_of_the_system_may_read(stranger, token):
+    word = token("kube-system", "dns").json["status"]["token"]
+    assert stranger("GET", "/api/v1/services", word)[0] == 200
+    path = "/api/v1/namespaces/default/configmaps"
+    assert stranger("POST", path, word, {"metadata": {"name": "x"}})[0] == 403
+
+
+def test_a_token_ends_with_its_account_or_pod(server, stranger, token, namespace, make_pod):
+    word = token(account="short").json["status"]["token"]
+    assert stranger("GET", "/api", word)[0] == 200
+    server.call(server.api.delete, "serviceaccounts", "short", namespace)
+    assert stranger("GET", "/api", word)[0] == 401
+    server.call(server.api.create, "pods", make_pod(namespace=namespace))
+    word = token(boundObjectRef={"kind": "Pod", "name": "web"}).json["status"]["token"]
+    assert stranger("GET", "/api", word)[0] == 200
+    server.call(server.api.delete, "pods", "web", namespace)
+    assert stranger("GET", "/api", word)[0] == 401
+
+
+def test_a_token_that_is_too_short_lived_is_refused(token):
+    answer = token(expirationSeconds=5)
+    assert answer.status == 422
+    assert "may not specify a duration less than 10 minutes" in answer.json["message"]
+
+
+def test_an_expired_token_is_worth_nothing(server):
+    tokens = pki.Tokens(server.directory / "pki")
+    assert tokens.verify(tokens.sign("default", "x", {}, seconds=-5)) is None
+    assert tokens.verify(tokens.sign("default", "x", {}, seconds=5))
+    assert tokens.verify(tokens.sign("default", "x", {}, seconds=5, audiences=["vault"])) is None
+
+
+def test_keys_are_private_and_stay_the_same(server):
+    directory = server.directory / "pki"
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    pki.ensure_pki(directory, server.config)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}

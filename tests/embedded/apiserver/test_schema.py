@@ -1,0 +1,130 @@
+"""The compiled tables are those of the pinned package, and agree with each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8slab.embedded.apiserver import defaults, list_rules, protobuf, schema, schema_build
+from k8slab.embedded.apiserver.kinds import KindTable
+from k8slab.embedded.apiserver.schema import WrongTypeError, decode, type_of
+
+
+def test_the_table_is_what_the_kubernetes_package_gives():
+    assert schema_build.TABLE.read_bytes() == schema_build.text(schema_build.build()), (
+        "run: python -m k8slab.embedded.apiserver.schema_build"
+    )
+
+
+def test_every_type_that_a_field_names_is_there():
+    table = schema.raw_table()
+    for name in table:
+        for field in type_of(name).fields.values():
+            assert not field.is_type or field.word in table, f"{name}.{field.name}"
+
+
+def test_every_served_kind_has_a_schema():
+    for kind in KindTable.built_in().rows.values():
+        assert schema.type_of_kind(kind), kind.resource
+
+
+def test_list_rules_name_lists_that_exist():
+    types = {name.rpartition(".")[2]: type_of(name) for name in schema.raw_table()}
+    for word, fields in list_rules._RULES.items():
+        for field, rule in fields.items():
+            known = types[word].fields[field]
+            assert known.shape == "[" or rule.strategy == "retainKeys"
+            inner = type_of(known.word) if known.is_type else None
+            for key in (*rule.keys, *([rule.merge_key] if rule.merge_key else [])):
+                assert inner, f"{word}.{field}"
+                assert key in inner.fields, f"{word}.{field}: {key}"
+    assert set(types) >= list_rules.ATOMIC_TYPES
+
+
+def test_defaults_are_fields_of_the_schema():
+    for kind in KindTable.built_in().rows.values():
+        if kind.stored_as:
+            continue
+        obj = {"metadata": {"name": "x", "uid": "u"}}
+        defaults.apply(kind, obj)
+        assert decode(obj, schema.type_of_kind(kind)) == [], kind.resource
+
+
+def test_field_numbers_name_fields_of_the_schema():
+    known = schema.raw_table()
+    for name, rows in protobuf._table().items():
+        if name not in known:
+            continue
+        fields = type_of(name).fields
+        named = {row[0] for row in rows.values() if row[0]}
+        assert fields.keys() - named - {"kind", "apiVersion"} <= _inlined(rows), name
+
+
+def _inlined(rows):
+    table = protobuf._table()
+    return {
+        field
+        for row in rows.values()
+        if row[2]
+        for inner in table.get(row[2], {}).values()
+        for field in ({inner[0]} | _inlined({"": inner} if inner[2] else {}))
+    }
+
+
+def test_unknown_fields_are_dropped_and_reported():
+    obj = {"metadata": {"name": "x"}, "spec": {"containers": [{"nam": "a", "image": None}]}}
+    unknown = decode(obj, type_of("io.k8s.api.core.v1.Pod"))
+    assert unknown == ["spec.containers[0].nam"]
+    assert obj == {"metadata": {"name": "x"}, "spec": {"containers": [{}]}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"replicas": "x"},
+            (
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas "
+                "of type int32"
+            ),
+        ),
+        (
+            {"template": []},
+            (
+                "json: cannot unmarshal array into Go struct field DeploymentSpec.spec.template "
+                "of type v1.PodTemplateSpec"
+            ),
+        ),
+        (
+            {"template": {"spec": {"containers": {}}}},
+            (
+                "json: cannot unmarshal object into Go struct field "
+                "PodSpec.spec.template.spec.containers of type []v1.Container"
+            ),
+        ),
+        (
+            {"template": {"spec": {"containers": [{"image": 3}]}}},
+            (
+                "json: cannot unmarshal number into Go struct field "
+                "Container.spec.template.spec.containers.image of type string"
+            ),
+        ),
+        (
+            {"paused": "yes"},
+            (
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused "
+                "of type bool"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_type_is_refused_in_the_words_of_the_real_decoder(spec, message):
+    with pytest.raises(WrongTypeError) as error:
+        decode({"spec": spec}, type_of("io.k8s.api.apps.v1.Deployment"))
+    assert str(error.value) == message
+
+
+def test_quantities_may_be_numbers():
+    obj = {"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}]}}
+    decode(obj, type_of("io.k8s.api.core.v1.Pod"))
+    limits = obj["spec"]["containers"][0]["resources"]["limits"]
+    assert limits == {"cpu": "1", "memory": "1Gi"}

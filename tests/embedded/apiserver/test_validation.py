@@ -1,0 +1,312 @@
+"""What is refused, and the words in which a real server refuses it."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8slab.embedded.apiserver.validation import names
+from k8slab.errors import ApiStatusError
+
+CONTAINER = {"name": "main", "image": "nginx"}
+
+
+def said(api, resource, obj) -> str:
+    obj = {"metadata": {"name": "x", "namespace": "default"}, **obj}
+    with pytest.raises(ApiStatusError) as error:
+        api.create(resource, obj)
+    assert error.value.code == 422, error.value
+    return error.value.message.split(" is invalid: ", 1)[1]
+
+
+@pytest.mark.parametrize("name", ["Web", "-a", "a_b", "a..b", "é", "a b", "a" * 254])
+def test_names_are_dns_subdomains(api, name):
+    with pytest.raises(ApiStatusError) as error:
+        api.create("configmaps", {"metadata": {"name": name, "namespace": "default"}})
+    assert "metadata.name: Invalid value: " in error.value.message
+
+
+def test_a_bad_name_is_explained_in_the_words_of_a_real_server():
+    assert names.dns_subdomain("A") == [
+        (
+            "a lowercase RFC 1123 subdomain must consist of lower case "
+            "alphanumeric characters, '-' or "
+            "'.', and must start and end with an alphanumeric character "
+            "(e.g. 'example.com', regex used "
+            "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+        )
+    ]
+    assert names.dns_1035_label("1a") == [
+        (
+            "a DNS-1035 label must consist of lower case alphanumeric "
+            "characters or '-', start with an "
+            "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
+            "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+        )
+    ]
+    assert names.label_value("a b") == [
+        (
+            "a valid label must be an empty string or consist of "
+            "alphanumeric characters, '-', '_' or "
+            "'.', and must start and end with an alphanumeric character "
+            "(e.g. 'MyValue',  or 'my_value'"
+            ",  or '12345', regex used for validation is "
+            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "spec.containers: Required value"),
+        ({"containers": [{"name": "a"}]}, "spec.containers[0].image: Required value"),
+        ({"containers": [{"image": "a"}]}, "spec.containers[0].name: Required value"),
+        (
+            {"containers": [CONTAINER, CONTAINER]},
+            'spec.containers[1].name: Duplicate value: "main"',
+        ),
+        (
+            {"containers": [CONTAINER], "restartPolicy": "Sometimes"},
+            (
+                'spec.restartPolicy: Unsupported value: "Sometimes": supported values: '
+                '"Always", "Never", "OnFailure"'
+            ),
+        ),
+        (
+            {"containers": [{**CONTAINER, "ports": [{"containerPort": 70000}]}]},
+            (
+                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: "
+                "must be between 1 and 65535, inclusive"
+            ),
+        ),
+        (
+            {"containers": [{**CONTAINER, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]},
+            'spec.containers[0].volumeMounts[0].name: Not found: "v"',
+        ),
+        (
+            {"containers": [{**CONTAINER, "readinessProbe": {}}]},
+            "spec.containers[0].readinessProbe: Required value: must specify a handler type",
+        ),
+        (
+            {"containers": [{**CONTAINER, "resources": {"requests": {"cpu": "much"}}}]},
+            (
+                "spec.containers[0].resources.requests[cpu]: Invalid value: "
+                '"much": quantities must match '
+                "the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_pod_is_refused(api, spec, message):
+    assert said(api, "pods", {"spec": spec}) == message
+
+
+def test_most_of_a_pod_cannot_change(api, make_pod):
+    api.create("pods", make_pod())
+    changed = api.patch("pods", "web", "default", {"spec": {"activeDeadlineSeconds": 5}})
+    assert changed["spec"]["activeDeadlineSeconds"] == 5
+    with pytest.raises(ApiStatusError, match="pod updates may not change fields other than"):
+        api.patch("pods", "web", "default", {"spec": {"hostname": "other"}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "spec.ports: Required value"),
+        (
+            {"ports": [{"port": 0}]},
+            (
+                "[spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
+                "spec.ports[0].targetPort: Invalid value: 0: must be between "
+                "1 and 65535, inclusive]"
+            ),
+        ),
+        (
+            {"ports": [{"port": 1}, {"port": 2}]},
+            "[spec.ports[0].name: Required value, spec.ports[1].name: Required value]",
+        ),
+        (
+            {"ports": [{"port": 1}], "type": "Cluster"},
+            (
+                'spec.type: Unsupported value: "Cluster": supported values: '
+                '"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"'
+            ),
+        ),
+        (
+            {"ports": [{"port": 1}], "clusterIP": "abc"},
+            (
+                'spec.clusterIPs[0]: Invalid value: "abc": must be a valid IP address, '
+                "(e.g. 10.9.8.7 or 2001:db8::ffff)"
+            ),
+        ),
+        (
+            {"ports": [{"port": 1}], "clusterIP": "None", "type": "NodePort"},
+            (
+                "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' "
+                "for NodePort services"
+            ),
+        ),
+        (
+            {"ports": [{"port": 1, "nodePort": 30000}]},
+            "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
+        ),
+        ({"type": "ExternalName"}, "spec.externalName: Required value"),
+        (
+            {"ports": [{"port": 1}], "externalTrafficPolicy": "Local"},
+            (
+                'spec.externalTrafficPolicy: Invalid value: "Local": '
+                "may only be set for externally-accessible services"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_service_is_refused(api, spec, message):
+    assert said(api, "services", {"spec": spec}) == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"ingress": [{"from": [{}]}]},
+            "spec.ingress[0].from[0]: Required value: must specify a peer",
+        ),
+        (
+            {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.1"}}]}]},
+            (
+                'spec.ingress[0].from[0].ipBlock.cidr: Invalid value: "10.0.0.1": '
+                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            ),
+        ),
+        (
+            {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]},
+            (
+                'spec.egress[0].to[0].ipBlock.except[0]: Invalid value: "11.0.0.0/16": '
+                "must be a strict subset of `cidr`"
+            ),
+        ),
+        (
+            {
+                "ingress": [
+                    {"from": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]},
+                ]
+            },
+            "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer",
+        ),
+        (
+            {"ingress": [{"ports": [{"port": 80, "endPort": 70}]}]},
+            (
+                "spec.ingress[0].ports[0].endPort: Invalid value: 70: "
+                "must be greater than or equal to `port`"
+            ),
+        ),
+        (
+            {"ingress": [{"ports": [{"port": "http", "endPort": 70}]}]},
+            (
+                "spec.ingress[0].ports[0].endPort: Invalid value: 70: "
+                "may not be specified when `port` is non-numeric"
+            ),
+        ),
+        (
+            {"policyTypes": ["Outgress"]},
+            (
+                'spec.policyTypes[0]: Unsupported value: "Outgress": supported values: '
+                '"Egress", "Ingress"'
+            ),
+        ),
+        (
+            {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+            (
+                "spec.podSelector.matchExpressions[0].values: Required value: "
+                "must be specified when `operator` is 'In' or 'NotIn'"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_network_policy_is_refused(api, spec, message):
+    assert said(api, "networkpolicies.networking.k8s.io", {"spec": spec}) == message
+
+
+def test_policy_types_default_by_the_sections_that_are_there(api):
+    for number, (spec, types) in enumerate(
+        [
+            ({}, ["Ingress"]),
+            ({"egress": []}, ["Ingress"]),
+            ({"egress": [{}]}, ["Ingress", "Egress"]),
+            ({"policyTypes": ["Egress"]}, ["Egress"]),
+        ]
+    ):
+        made = api.create(
+            "networkpolicies.networking.k8s.io",
+            {"metadata": {"name": f"p{number}", "namespace": "default"}, "spec": spec},
+        )
+        assert made["spec"]["policyTypes"] == types
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"selector": None}, "spec.selector: Required value"),
+        (
+            {"selector": {}},
+            "spec.selector: Invalid value: {}: empty selector is invalid for deployment",
+        ),
+        (
+            {"selector": {"matchLabels": {"app": "other"}}},
+            (
+                'spec.template.metadata.labels: Invalid value: {"app":"x"}: '
+                "`selector` does not match template `labels`"
+            ),
+        ),
+        (
+            {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
+            (
+                "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` "
+                "is 'Recreate'"
+            ),
+        ),
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}},
+            (
+                "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: "
+                "may not be 0 when `maxSurge` is 0"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_deployment_is_refused(api, make_deployment, change, message):
+    wrong = make_deployment("x")
+    wrong["spec"].update(change)
+    assert said(api, "deployments.apps", wrong) == message
+
+
+def test_the_selector_of_a_deployment_cannot_change(api, make_deployment):
+    api.create("deployments.apps", make_deployment())
+    labels = {"app": "other"}
+    patch = {
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}}
+    }
+    with pytest.raises(ApiStatusError, match="field is immutable"):
+        api.patch("deployments.apps", "web", "default", patch)
+
+
+def test_a_config_map_is_limited_to_a_mebibyte(api):
+    assert "Too long: may not be more than 1048576 bytes" in said(
+        api, "configmaps", {"data": {"a": "x" * (1024 * 1024 + 1)}}
+    )
+    assert "a valid config key must consist of" in said(api, "configmaps", {"data": {"a/b": ""}})
+
+
+def test_a_secret_holds_base64_and_its_text_is_encoded(api):
+    made = api.create(
+        "secrets", {"metadata": {"name": "s", "namespace": "default"}, "stringData": {"a": "b"}}
+    )
+    assert made["data"] == {"a": "Yg=="}
+    assert "stringData" not in made
+    assert "illegal base64" in said(api, "secrets", {"data": {"a": "%"}})
+
+
+def test_several_errors_are_told_together(api):
+    message = said(api, "pods", {"spec": {"containers": [{}], "dnsPolicy": "Mine"}})
+    assert message.startswith("[spec.containers[0].name: Required value, ")
+    assert 'spec.dnsPolicy: Unsupported value: "Mine"' in message
