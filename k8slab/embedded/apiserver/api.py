@@ -182,6 +182,8 @@ class Api:
     ) -> Object:
         """Change an object by a JSON merge patch (RFC 7386) and return it."""
         old = self.require(resource, name, namespace)
+        if subresource == "binding":
+            return self.bind(old, patch["spec"]["nodeName"])
         patched = merge_patch(old, patch)
         patched["metadata"] = {**patched["metadata"], "name": name, "namespace": namespace}
         return self.update(resource, patched, subresource=subresource)
