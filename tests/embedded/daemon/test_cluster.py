@@ -1,0 +1,309 @@
+"""The assembled cluster: streams of pods and the lab's API group, on real pods and packets."""
+
+import gc
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import urllib.request
+
+import pytest
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import portforward, stream
+
+from k8slab.errors import ApiStatusError
+
+LAB = "/apis/lab.k8slab.dev/v1"
+DENY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "closed"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "shut"}},
+        "policyTypes": ["Ingress", "Egress"],
+    },
+}
+
+
+def pod(name, *args, image="k8slab/app", command=None):
+    container = {"name": "main", "image": image, "args": list(args)}
+    if command:
+        container["command"] = command
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+
+
+@pytest.fixture(scope="module")
+def place(cluster):
+    """A namespace with pods: open (TCP and UDP), shut (isolated), chatty (restarts once)."""
+    space = "daemon-test"
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}])
+    chatty = "if [ -e /keep/x ]; then echo second; exec sleep 3600; fi; touch /keep/x; seq 1 5"
+    restarting = pod("chatty", image="k8slab/toolbox", command=["sh", "-c", chatty])
+    restarting["spec"]["volumes"] = [{"name": "keep", "emptyDir": {}}]
+    mount = {"name": "keep", "mountPath": "/keep"}
+    restarting["spec"]["containers"][0]["volumeMounts"] = [mount]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "open"},
+        "spec": {"selector": {"app": "open"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+    pods = [pod("open", "--port", "8080", "--udp", "9090"), pod("shut"), restarting]
+    cluster.apply([*pods, service, DENY], namespace=space)
+    for name in ("open", "shut", "chatty"):
+        cluster.wait("pods", name, space)
+    yield space
+    cluster.delete("namespaces", space)
+
+
+def address(cluster, place, name):
+    return cluster.get("pods", name, place)["status"]["podIP"]
+
+
+def probe(cluster, place, *flows, deadline=1.0):
+    """Probe (source, destination, port, protocol) flows; a source without a kind is a pod."""
+    body = {"deadlineSeconds": deadline, "flows": []}
+    for source, to, port, protocol in flows:
+        kind, _, name = source.rpartition("/")
+        where = {kind: name} if kind else {"namespace": place, "pod": name}
+        body["flows"].append({"from": where, "to": to, "port": port, "protocol": protocol})
+    return cluster.request("POST", f"{LAB}/probes", body)["results"]
+
+
+def run(cluster, place, name, argv, *, stdin=None, container="main"):
+    """Run a command with the official client; return stdout, stderr and the exit code."""
+    response = stream(
+        core(cluster).connect_get_namespaced_pod_exec,
+        name,
+        place,
+        container=container,
+        command=argv,
+        stdin=stdin is not None,
+        stdout=True,
+        stderr=True,
+        tty=False,
+        _preload_content=False,
+    )
+    if stdin is not None:
+        response.write_stdin(stdin)
+    response.run_forever(timeout=20)
+    out, err, code = response.read_stdout(), response.read_stderr(), response.returncode
+    response.close()
+    return out, err, code
+
+
+def core(cluster):
+    return client.CoreV1Api(cluster.client)
+
+
+def test_flows_have_the_outcomes_that_the_packets_have(cluster, place):
+    there, shut = address(cluster, place, "open"), address(cluster, place, "shut")
+    results = probe(
+        cluster,
+        place,
+        ("open", there, 8080, "TCP"),
+        ("open", there, 8081, "TCP"),
+        ("open", there, 9090, "UDP"),
+        ("open", there, 9091, "UDP"),
+        ("open", shut, 8080, "TCP"),
+        ("shut", there, 9090, "UDP"),
+        ("open", "open", 80, "TCP"),
+        ("open", "example.com", 80, "TCP"),
+        ("open", "nowhere", 80, "TCP"),
+        ("node/test-worker", there, 8080, "TCP"),
+        ("world/internet", there, 8080, "TCP"),
+        ("gone", there, 8080, "TCP"),
+        ("world/moon", there, 8080, "TCP"),
+    )
+    assert [result["outcome"] for result in results] == [
+        *("open", "refused", "open", "refused", "silent", "silent", "open", "open"),
+        *("unresolved", "open", "refused", "failed", "failed"),
+    ]
+    assert results[10]["detail"] == "no route to host"  # nobody outside knows the way to pods
+    assert results[11]["detail"] == f"there is no pod {place}/gone"
+    assert results[7]["address"] == "203.0.113.10"
+
+
+def test_a_drop_by_a_policy_is_observed_long_before_the_deadline(cluster, place):
+    shut = address(cluster, place, "shut")
+    [result] = probe(cluster, place, ("open", shut, 8080, "TCP"), deadline=30)
+    denial = result["denial"]
+    assert result["seconds"] < 5
+    assert (denial["direction"], denial["pod"]["name"]) == ("ingress", "shut")
+    assert denial["source"] == address(cluster, place, "open")
+    assert denial["destinationPort"] == 8080
+
+
+def test_a_name_that_a_policy_keeps_from_being_asked_is_unresolved_at_once(cluster, place):
+    [result] = probe(cluster, place, ("shut", "open", 80, "TCP"), deadline=30)
+    assert result["outcome"] == "unresolved"
+    assert result["denial"]["direction"] == "egress"
+    assert result["denial"]["protocol"] == "UDP"
+
+
+def test_denials_are_numbered_and_can_be_asked_for_from_a_number_on(cluster, place):
+    there = address(cluster, place, "open")
+    probe(cluster, place, ("shut", there, 8080, "TCP"))
+    items = cluster.request("GET", f"{LAB}/denials")["items"]
+    last = items[-1]["number"]
+    assert cluster.request("GET", f"{LAB}/denials?since={last}")["items"] == []
+    probe(cluster, place, ("shut", there, 8081, "TCP"))
+    [new] = cluster.request("GET", f"{LAB}/denials?since={last}")["items"]
+    assert (new["number"], new["destinationPort"]) == (last + 1, 8081)
+
+
+def test_a_node_runs_commands_in_its_own_network(cluster):
+    path = f"{LAB}/nodes/test-worker/commands"
+    answer = cluster.request("POST", path, {"argv": ["ip", "-4", "-o", "address"]})
+    assert answer["code"] == 0
+    assert "172.18.0.3/16" in answer["stdout"]
+    answer = cluster.request("POST", path, {"argv": ["sleep", "9"], "deadlineSeconds": 0.1})
+    assert answer["code"] == 124
+    with pytest.raises(ApiStatusError, match='nodes "moon" not found'):
+        cluster.request("POST", f"{LAB}/nodes/moon/commands", {"argv": ["true"]})
+    with pytest.raises(ApiStatusError, match="no-such-program"):
+        cluster.request("POST", path, {"argv": ["no-such-program"]})
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        ({"from": {}, "to": "a", "port": 1}, r"flows\[0\].from must name"),
+        ({"from": {"node": "n"}, "to": "", "port": 1}, r"flows\[0\].to must be"),
+        ({"from": {"node": "n"}, "to": "a", "port": 0}, r"flows\[0\].port must be"),
+        ({"from": {"node": "n"}, "to": "a", "port": 1, "protocol": "X"}, "TCP or UDP"),
+    ],
+)
+def test_a_wrong_flow_is_refused_with_its_field(cluster, flow, message):
+    with pytest.raises(ApiStatusError, match=message):
+        cluster.request("POST", f"{LAB}/probes", {"flows": [flow]})
+
+
+def test_the_lab_group_says_what_the_cluster_is_and_stands_in_discovery(cluster):
+    about = cluster.request("GET", f"{LAB}/cluster")
+    assert about["capabilities"] == ["probe", "nodes", "denials", "world"]
+    assert about["config"]["name"] == about["name"] == "test"
+    names = {row["name"] for row in cluster.request("GET", LAB)["resources"]}
+    assert {"probes", "denials", "nodes/commands"} <= names
+
+
+def test_a_command_runs_with_its_input_and_tells_its_exit_code(cluster, place):
+    argv = ["sh", "-c", "read x; echo got $x; echo bad >&2; exit 9"]
+    assert run(cluster, place, "open", argv, stdin="word\n") == ("got word\n", "bad\n", 9)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_cannot_run_is_told_as_a_real_cluster_does(cluster, place):
+    with pytest.raises(ApiException, match="container nope is not valid for pod open"):
+        run(cluster, place, "open", ["true"], container="nope")
+    with pytest.raises(ApiException, match=r"pods .*gone.* not found"):
+        run(cluster, place, "gone", ["true"])
+    gc.collect()  # that client leaves the sockets of refused handshakes to the collector
+    response = stream(
+        core(cluster).connect_get_namespaced_pod_exec,
+        "open",
+        place,
+        command=["no-such-program"],
+        stdout=True,
+        stderr=True,
+        stdin=False,
+        tty=False,
+        _preload_content=False,
+    )
+    response.run_forever(timeout=20)
+    status = json.loads(response.read_channel(3))
+    response.close()
+    assert 'exec: "no-such-program": executable file not found in $PATH' in status["message"]
+
+
+def log(cluster, place, name="chatty", **options):
+    return core(cluster).read_namespaced_pod_log(name, place, **options)
+
+
+def test_logs_have_the_options_of_the_real_ones(cluster, place):
+    assert log(cluster, place) == "second\n"
+    assert log(cluster, place, previous=True) == "1\n2\n3\n4\n5\n"
+    assert log(cluster, place, previous=True, tail_lines=2) == "4\n5\n"
+    assert log(cluster, place, previous=True, limit_bytes=3) == "1\n2"
+    stamped = log(cluster, place, previous=True, timestamps=True, tail_lines=1)
+    assert stamped.startswith("20")
+    assert stamped.endswith("Z 5\n")
+    assert log(cluster, place, since_seconds=3600) == "second\n"
+    with pytest.raises(ApiException, match=r"previous terminated container .*main.* not found"):
+        log(cluster, place, "open", previous=True)
+    with pytest.raises(ApiException, match="tailLines: Invalid value: -1"):
+        log(cluster, place, tail_lines=-1)
+
+
+def test_a_followed_log_shows_what_is_written_later(cluster, place):
+    response = core(cluster).read_namespaced_pod_log(
+        "open", place, follow=True, _preload_content=False, tail_lines=0
+    )
+    lines = []
+    reader = threading.Thread(target=lambda: lines.append(response.readline()))
+    reader.start()
+    run(cluster, place, "open", ["curl", "-s", "http://localhost:8080/found-in-the-log"])
+    reader.join(10)
+    response.close()
+    assert b"/found-in-the-log" in lines[0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_port_is_forwarded_into_the_pod(cluster, place):
+    forward = portforward(
+        core(cluster).connect_get_namespaced_pod_portforward, "open", place, ports="8080"
+    )
+    with forward.socket(8080)._socket as sock:
+        sock.settimeout(10)
+        sock.sendall(b"GET /hi HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    forward.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"pod: open" in answer
+
+
+kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+def kubectl_run(cluster, *words, **more):
+    command = ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+
+
+@kubectl
+def test_kubectl_execs_with_input_and_exit_code(cluster, place):
+    words = ("exec", "-i", "-n", place, "open", "--", "sh", "-c", "cat; echo e >&2; exit 4")
+    done = kubectl_run(cluster, *words, input="in")
+    assert (done.returncode, done.stdout) == (4, "in")
+    assert done.stderr == "e\ncommand terminated with exit code 4\n"
+
+
+@kubectl
+def test_kubectl_forwards_a_port(cluster, place):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *("kubectl", f"--kubeconfig={cluster.kubeconfig}", "port-forward"),
+            *("-n", place, "service/open", f"{port}:80"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline().startswith("Forwarding from")
+            for _ in range(3):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                    assert b"pod: open" in answer.read()
+        finally:
+            process.terminate()
