@@ -126,7 +126,7 @@ def test_flows_have_the_outcomes_that_the_packets_have(cluster, place):
         *("open", "refused", "open", "refused", "silent", "silent", "open", "open"),
         *("unresolved", "open", "refused", "failed", "failed"),
     ]
-    assert results[10]["detail"] == "no route to host"  # nobody outside knows the way to pods
+    assert results[10]["detail"] == "network is unreachable"  # outside, pods have no route
     assert results[11]["detail"] == f"there is no pod {place}/gone"
     assert results[7]["address"] == "203.0.113.10"
 
