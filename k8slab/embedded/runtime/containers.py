@@ -34,6 +34,7 @@ class Output:
         self._pumps: list[Pump] = []
         self._listeners: list[Callable[[str, bytes], None]] = []
         self._throttle = Throttle()
+        self._holds = 0
 
     def add(self, stream: str, descriptor: int) -> None:
         """Read `descriptor`, which this owns, as `stream` (``stdout`` or ``stderr``)."""
@@ -70,9 +71,47 @@ class Output:
         for listener in list(self._listeners):
             listener(stream, data)
         if pause := self._throttle.take(len(data)):
+            self.hold()
+            asyncio.get_running_loop().call_later(pause, self.release)
+
+    def hold(self) -> None:
+        """Read no further, so that the container must wait; undone by as many `release`."""
+        self._holds += 1
+        if self._holds == 1:
             for pump in self._pumps:
                 pump.pause_reading()
-                asyncio.get_running_loop().call_later(pause, pump.resume_reading)
+
+    def release(self) -> None:
+        """Take one hold back."""
+        self._holds -= 1
+        if self._holds == 0:
+            for pump in self._pumps:
+                pump.resume_reading()
+
+
+class _Valve(asyncio.ReadTransport):
+    """Stands under the stream of somebody attached: a full stream holds the output back."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self._holding = False
+
+    def pause_reading(self) -> None:
+        """Hold the output (called by the stream when its buffer is full)."""
+        if not self._holding:
+            self._holding = True
+            self._output.hold()
+
+    def resume_reading(self) -> None:
+        """Let the output go on."""
+        if self._holding:
+            self._holding = False
+            self._output.release()
+
+    def is_closing(self) -> bool:
+        """Tell that there is nothing of its own to close."""
+        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +154,10 @@ class Attachment:
         self.stdin = stdin
         self.stdout: asyncio.StreamReader = asyncio.StreamReader()
         self.stderr = None if container.spec.tty else asyncio.StreamReader()
+        self._valves = [_Valve(container.output) for _ in range(2)]
+        for valve, stream in zip(self._valves, (self.stdout, self.stderr), strict=True):
+            if stream is not None:
+                stream.set_transport(valve)
         self._stop = container.output.listen(self._feed)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -126,6 +169,8 @@ class Attachment:
     def kill(self) -> None:
         """Detach; the container goes on."""
         self._stop()
+        for valve in self._valves:
+            valve.resume_reading()
 
     async def wait(self) -> int:
         """Return the container's exit code once it ended and all its output was handed over."""
