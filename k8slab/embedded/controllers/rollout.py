@@ -125,7 +125,7 @@ def recreate(new: Set, old: Sequence[Set], replicas: int, *, old_pods: int) -> d
 def proportional(sets: Sequence[Set], allowed: Limits) -> dict[str, int]:
     """Share a change of ``spec.replicas`` among the sets of a rollout that is under way.
 
-    The largest set takes what rounding leaves, so that the sum is exact.
+    The largest sets take what rounding leaves, so that the sum is exact.
     """
     total = sum(s.replicas for s in sets)
     if not total:
@@ -135,7 +135,8 @@ def proportional(sets: Sequence[Set], allowed: Limits) -> dict[str, int]:
     if not difference:
         return {}
     order = sorted(sets, key=lambda s: (-s.replicas, s.name))
-    result = {s.name: max(0, s.replicas + round(s.replicas * difference / total)) for s in order}
+    result = {s.name: s.replicas * target // total for s in order}
     rest = target - sum(result.values())
-    result[order[0].name] = max(0, result[order[0].name] + rest)
+    for one in order[:rest]:  # less than one for each set: the largest get it
+        result[one.name] += 1
     return {s.name: result[s.name] for s in order if result[s.name] != s.replicas}

@@ -105,6 +105,7 @@ def test_a_rolling_update_stays_between_its_limits_and_keeps_the_old_set(in_worl
         assert min(ready for _, ready in seen) >= 5
         old, new = sets(world, "web")
         assert (old["spec"]["replicas"], new["spec"]["replicas"]) == (0, 6)
+        await world.until(lambda: len(world.pods(app="web")) == 6)
         assert all(p["spec"]["containers"][0]["image"] == "web2" for p in world.ready(app="web"))
 
     in_world(play)

@@ -9,6 +9,7 @@ Source: core/v1 ``Probe``; kubelet ``prober``.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ async def _get(opened: socket.socket, path: str, wanted: Object, host: str) -> i
             raise EOFError("malformed HTTP response" if first else "EOF")
         return int(words[1])
     finally:
-        writer.close()
+        writer.transport.abort()
 
 
 def _nobody(error: Exception) -> bool:
@@ -170,8 +171,9 @@ def _shown(host: str) -> str:
 
 
 def _dial(host: str, port: int, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"dial tcp {_shown(host)}:{port}: connect: {error.strerror.lower()}"
+    if isinstance(error, OSError) and error.errno:
+        # asyncio puts words of its own into strerror.
+        return f"dial tcp {_shown(host)}:{port}: connect: {os.strerror(error.errno).lower()}"
     return str(error)
 
 

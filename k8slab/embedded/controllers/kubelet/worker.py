@@ -177,9 +177,35 @@ class PodWorker:
         except ConfigError as error:
             self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
             return None  # a change of the source wakes the actor
+        try:
+            sandbox = await self.agent.context.runtime.create_sandbox(self._sandbox_spec())
+            self.addresses = await self._attach(sandbox)
+        except Exception as error:
+            await self._undo_sandbox()
+            if not isinstance(error, KernelError):
+                raise
+            message = f"Failed to create pod sandbox: {error}"
+            self.event("FailedCreatePodSandBox", message, warning=True)
+            return SANDBOX_RETRY
+        self.sandbox = sandbox
+        return None
+
+    async def _undo_sandbox(self) -> None:
+        """Leave nothing of a sandbox that could not be completed; the next attempt is a new one."""
+        self.addresses = []
+        await self._detach()
+        await self.agent.context.runtime.remove_sandbox(self.uid)
+
+    async def _detach(self) -> None:
+        if self._attached:
+            await self.agent.context.network.detach_pod(self.uid)
+            self._attached = False
+        self.agent.gate.detached(self.uid)
+
+    def _sandbox_spec(self) -> SandboxSpec:
         spec = self.pod["spec"]
         on_host = bool(spec.get("hostNetwork"))
-        wanted = SandboxSpec(
+        return SandboxSpec(
             uid=self.uid,
             hostname=self.agent.name if on_host else files.hostname(self.pod),
             network=self.agent.netns() if on_host else None,
@@ -189,19 +215,9 @@ class PodWorker:
                 for s in (spec.get("securityContext") or {}).get("sysctls") or ()
             },
         )
-        try:
-            sandbox = await self.agent.context.runtime.create_sandbox(wanted)
-            self.addresses = await self._attach(sandbox, on_host=on_host)
-        except KernelError as error:
-            message = f"Failed to create pod sandbox: {error}"
-            self.event("FailedCreatePodSandBox", message, warning=True)
-            await self.agent.context.runtime.remove_sandbox(self.uid)
-            return SANDBOX_RETRY
-        self.sandbox = sandbox
-        return None
 
-    async def _attach(self, sandbox: Sandbox, *, on_host: bool) -> list[str]:
-        if on_host:
+    async def _attach(self, sandbox: Sandbox) -> list[str]:
+        if self.pod["spec"].get("hostNetwork"):
             return list(self.agent.addresses)
         await self.agent.gate.admit(self.pod)
         addresses = await self.agent.context.network.attach_pod(
@@ -248,13 +264,10 @@ class PodWorker:
             await self._stop(record, grace)
         if running and not self._gone:
             self.publish()
-        if self._attached:
-            await context.network.detach_pod(self.uid)
-            self._attached = False
+        await self._detach()
         if self.sandbox is not None:
             await context.runtime.remove_sandbox(self.uid)
             self.sandbox = None
-        self.agent.gate.detached(self.uid)
         if not self._gone:
             self._delete_object()
         self._gone = True
