@@ -74,6 +74,7 @@ OBSERVE: Fields = {
 
 COMMAND: Fields = {
     "pod": text("the pod in which it runs"),
+    "container": text("the container of the pod; its default one otherwise"),
     "node": text("the node on which it runs"),
     "argv": Field((list,), "the command, word by word", required=True),
 }

@@ -16,7 +16,7 @@ from k8slab.course.progress import LabProgress, foretold, progress
 from k8slab.errors import UsageError
 from k8slab.grading import Context, Finding, Result, Status, baseline, grade, http, values
 from k8slab.policy import Party
-from k8slab.probes import Observation, Outcome, expand, observe, one_pod
+from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -287,7 +287,7 @@ class Session:
             done = self.cluster.node_run(spec["node"], argv)
         else:
             pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
-            done = self.cluster.exec(pod.namespace, pod.name, argv)
+            done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
         told = (done.stdout + done.stderr).splitlines()
         return [f"$ {' '.join(argv)}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ProbeError
+from k8slab.probes import run_in_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ def command_line(source: Party, url: str, headers: Mapping[str, str] | None = No
 
 def get(cluster: Any, source: Party, url: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Ask from a pod; raises `ProbeError` when curl itself cannot be run."""
-    done = cluster.exec(source.namespace, source.name, _curl(url, headers), deadline=SECONDS + 10)
+    done = run_in_pod(cluster, source, _curl(url, headers), deadline=SECONDS + 10)
     if done.code in (126, 127):
         raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
     if done.code:

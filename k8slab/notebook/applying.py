@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course.setup import READY_KINDS, wait_ready
-from k8slab.errors import ClusterNotReadyError
+from k8slab.course.setup import wait_ready
+from k8slab.errors import ApiStatusError, ClusterNotReadyError, ManifestError, UsageError
 from k8slab.graphs import html_table
 from k8slab.notebook.views import View
 from k8slab.objects import manifests, meta
@@ -15,30 +16,52 @@ if TYPE_CHECKING:
 
 
 def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0) -> View:
-    """Apply every object of a text; `seconds` is how long to wait for pods (0: not at all)."""
-    objects = manifests.load(text, "cell")
+    """Apply every object of a text; `seconds` is how long to wait for pods (0: not at all).
+
+    What is refused is shown with its reason and not raised, like a failing kubectl: an
+    answer that is not written yet must not stop a notebook.
+    """
+    try:
+        objects = manifests.load(text, "cell")
+    except ManifestError as error:
+        return View(f"refused: {error}", f"<pre>refused: {escape(str(error))}</pre>")
     if not objects:
         return View("nothing to apply yet", "<p>nothing to apply yet</p>")
-    before = {_identity(obj, namespace): _revision(cluster, obj, namespace) for obj in objects}
-    applied = cluster.apply(objects, namespace=namespace)
-    note = _wait(cluster, applied, seconds) if seconds else ""
-    rows = [_row(obj, before.get(_identity(obj, namespace), ""), note) for obj in applied]
-    head = ["kind", "name", "namespace", "", "state"]
+    applied, rows, notes = [], [], []
+    for obj in objects:
+        before = _revision(cluster, obj, namespace)
+        try:
+            (found,) = cluster.apply([obj], namespace=namespace)
+        except ApiStatusError as error:
+            rows.append(_cells(obj, namespace, "refused"))
+            notes.append(f"{obj['kind']} {meta.name_of(obj)}: {error}")
+        else:
+            applied.append(found)
+            after = _revision_of(found)
+            change = "created" if not before else "unchanged" if before == after else "configured"
+            rows.append(_cells(found, namespace, change))
+    if seconds and (late := _wait(cluster, applied, seconds)):
+        notes.append(late)
     lines = [" ".join(cell for cell in row if cell) for row in rows]
-    html = html_table(head, rows)
-    if note:
-        lines.append(note)
-        html += f"<pre>{note}</pre>"
-    return View("\n".join(lines), html)
+    told = f"<pre>{escape(chr(10).join(notes))}</pre>" if notes else ""
+    html = html_table(["kind", "name", "namespace", "result"], rows) + told
+    return View("\n".join([*lines, *notes]), html)
 
 
-def _identity(obj: Object, namespace: str) -> tuple[str, str, str]:
-    return obj["kind"], meta.namespace_of(obj) or namespace, meta.name_of(obj)
+def _cells(obj: Object, namespace: str, change: str) -> list[str]:
+    return [obj["kind"], meta.name_of(obj), meta.namespace_of(obj) or namespace, change]
 
 
 def _revision(cluster: Any, obj: Object, namespace: str) -> str:
-    found = cluster.get(obj["kind"], meta.name_of(obj), meta.namespace_of(obj) or namespace)
-    return str(found["metadata"].get("resourceVersion", "")) if found else ""
+    try:
+        found = cluster.get(obj["kind"], meta.name_of(obj), meta.namespace_of(obj) or namespace)
+    except UsageError:
+        return ""  # a kind that the cluster does not serve: applying it says so
+    return _revision_of(found) if found else ""
+
+
+def _revision_of(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion", ""))
 
 
 def _wait(cluster: Any, applied: list[Object], seconds: float) -> str:
@@ -47,11 +70,3 @@ def _wait(cluster: Any, applied: list[Object], seconds: float) -> str:
     except ClusterNotReadyError as error:  # told, not raised: it may be what the lab is about
         return str(error)
     return ""
-
-
-def _row(obj: Object, before: str, note: str) -> list[str]:
-    after = str(obj["metadata"].get("resourceVersion", ""))
-    change = "created" if not before else "unchanged" if before == after else "configured"
-    waited = obj["kind"] in READY_KINDS
-    state = "" if not waited else "not ready" if meta.name_of(obj) in note else "ready"
-    return [obj["kind"], meta.name_of(obj), meta.namespace_of(obj), change, state]

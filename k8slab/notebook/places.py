@@ -7,14 +7,15 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from k8slab.errors import UsageError
+from k8slab.errors import ApiStatusError, ProbeError, UsageError
 from k8slab.notebook.views import Output, shown
 from k8slab.objects import meta
+from k8slab.policy import Party
+from k8slab.probes import run_in_pod
+from k8slab.programs import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from k8slab.programs import Completed
 
 _SHELL = re.compile(r"[|&;<>$`*?~()]")
 
@@ -53,9 +54,11 @@ class Pod:
     ) -> Output:
         """Run a command in the pod, as ``kubectl exec`` does."""
         argv = words(command)
-        done = self.cluster.exec(
-            self.namespace, self.name, argv, container=container, deadline=seconds
-        )
+        party = Party("pod", self.name, self.namespace)
+        try:
+            done = run_in_pod(self.cluster, party, argv, container=container, deadline=seconds)
+        except (ApiStatusError, ProbeError) as error:  # shown, as kubectl shows it
+            done = Completed(tuple(argv), 1, "", f"error: {error}")
         return output(done, shlex.join(argv))
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import K8slabError
 from k8slab.probes.outcome import Observation, Outcome
+from k8slab.probes.targets import run_in_pod
 
 if TYPE_CHECKING:
     from k8slab.policy import Flow, Party
@@ -59,12 +60,8 @@ def _run_one(
     if source.kind != "pod":
         return _all_failed(jobs, f"{source}: this cluster can probe from pods only")
     try:
-        done = cluster.exec(
-            source.namespace,
-            source.name,
-            ["sh", "-c", script(jobs, deadline)],
-            deadline=30 + 2 * deadline,
-        )
+        argv = ["sh", "-c", script(jobs, deadline)]
+        done = run_in_pod(cluster, source, argv, deadline=30 + 2 * deadline)
     except K8slabError as error:
         return _all_failed(jobs, f"exec in {source} did not work: {error.args[0]}")
     answers = read_answers(done.stdout)

@@ -14,9 +14,12 @@ from k8slab.objects import meta
 from k8slab.policy.flow import WORKLOADS, Flow, Party
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from k8slab.objects.meta import Object
+    from k8slab.programs import Completed
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,26 @@ def one_pod(cluster: Any, party: Party) -> Party:
     if found.kind != "pod":
         raise ProbeError(f"{party} has no pod")
     return found
+
+
+def run_in_pod(
+    cluster: Any, pod: Party, argv: Sequence[str], *, container: str = "", deadline: float = 30.0
+) -> Completed:
+    """Run a command in a pod; without a container in its default one, as kubectl does.
+
+    That is the one named by the annotation, else the first (kubectl's `DefaultContainer`);
+    the API itself refuses to choose. Raises `ProbeError` when there is no such pod.
+    """
+    if not container:
+        found = cluster.get("pods", pod.name, pod.namespace)
+        if found is None:
+            raise ProbeError(f"there is no pod {pod}")
+        first = found["spec"]["containers"][0]["name"]
+        container = meta.annotations_of(found).get(DEFAULT_CONTAINER, first)
+    done: Completed = cluster.exec(
+        pod.namespace, pod.name, argv, container=container, deadline=deadline
+    )
+    return done
 
 
 def _internal_address(node: Object) -> str:

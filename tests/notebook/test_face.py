@@ -8,7 +8,7 @@ import yaml
 
 from k8slab import programs
 from k8slab.course import load
-from k8slab.errors import UsageError
+from k8slab.errors import ApiStatusError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.notebook import Face
 from k8slab.programs import Completed
@@ -206,3 +206,23 @@ def test_an_object_can_be_waited_for(face):
     face.begin("protect")
     assert repr(face.wait("pods/web")) == "pods/web: ready"
     assert face.pod("web").address.startswith("10.244.")
+
+
+def test_what_cannot_be_applied_is_shown_and_not_raised(face, monkeypatch):
+    face.begin("protect")
+    assert repr(face.apply("a: [")).startswith("refused: cell:2:")
+
+    def refuse(objects, *, namespace=""):
+        raise ApiStatusError("spec.containers: Required value", code=422, reason="Invalid")
+
+    monkeypatch.setattr(face.cluster, "apply", refuse)
+    view = face.apply("{apiVersion: v1, kind: Pod, metadata: {name: x}}")
+    assert repr(view).splitlines() == [
+        "Pod x lab90-protect refused",
+        "Pod x: spec.containers: Required value",
+    ]
+
+
+def test_a_command_in_a_pod_that_is_not_there_is_shown_and_not_raised(face):
+    output = face.pod("none").run("ip route")
+    assert (output.code, output.said) == (1, "error: there is no pod default/none")
