@@ -63,6 +63,12 @@ HOST_PROCESSES = 4096
 everything in the cluster counts."""
 
 
+SPARES = 4
+"""Sandboxes whose namespaces are made before a pod wants them: they cost no process."""
+SPARE_PAUSE = 0.2
+"""Seconds between a pod's sandbox and making a spare one, which would compete with its start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox:
     """The namespaces of a pod, as descriptors; `netns` belongs to this room."""
@@ -109,6 +115,8 @@ class Runtime:
         self._containers: dict[str, Container] = {}
         self._logs: dict[str, LogFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spares: list[dict[str, int]] = []
+        self._refilling: asyncio.Task[None] | None = None
         self.on_exit = lambda _exit: None
 
     async def start(self) -> None:
@@ -116,9 +124,13 @@ class Runtime:
         volumes.trust(b"")
         rootfs.install_shim()
         self._zygote.start()
+        self._refill_later()
 
     async def close(self) -> None:
         """End every container and let every sandbox go."""
+        if self._refilling:
+            self._refilling.cancel()
+            await asyncio.wait({self._refilling})
         for uid in list(self._sandboxes):
             await self.remove_sandbox(uid)
         self._zygote.close()
@@ -131,15 +143,34 @@ class Runtime:
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Make the namespaces of a pod; nothing runs in them yet."""
-        request = MakeSandbox(hostname=spec.hostname, sysctls=spec.sysctls)
-        given = {} if spec.network is None else {"network": spec.network}
-        numbers = (await self._zygote.launch(request, given)).namespaces
-        names = SANDBOX_NAMESPACES if spec.network is None else SANDBOX_NAMESPACES[1:]
-        sandbox = Sandbox(spec.uid, spec.hostname, dict(zip(names, numbers, strict=True)))
+        if spec.network is None and not spec.sysctls and self._spares:
+            namespaces = self._spares.pop()
+        else:
+            namespaces = await self._make_namespaces(spec)
+        self._refill_later()
+        sandbox = Sandbox(spec.uid, spec.hostname, namespaces)
         if spec.share_processes:
             sandbox = replace(sandbox, pause=await self._start_pause(sandbox))
         self._sandboxes[spec.uid] = sandbox
         return sandbox
+
+    async def _make_namespaces(self, spec: SandboxSpec) -> dict[str, int]:
+        request = MakeSandbox(hostname=spec.hostname, sysctls=spec.sysctls)
+        given = {} if spec.network is None else {"network": spec.network}
+        numbers = (await self._zygote.launch(request, given)).namespaces
+        names = SANDBOX_NAMESPACES if spec.network is None else SANDBOX_NAMESPACES[1:]
+        return dict(zip(names, numbers, strict=True))
+
+    def _refill_later(self) -> None:
+        """Have namespaces ready for the next pods, made when this one is on its way."""
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.get_running_loop().create_task(self._refill())
+
+    async def _refill(self) -> None:
+        await asyncio.sleep(SPARE_PAUSE)
+        while len(self._spares) < SPARES:
+            spare = await self._make_namespaces(SandboxSpec(uid="", hostname="spare"))
+            self._spares.append(spare)
 
     async def _start_pause(self, sandbox: Sandbox) -> Launched:
         request = StartContainer(

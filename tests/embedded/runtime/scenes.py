@@ -411,9 +411,15 @@ async def speed(runtime):
         seconds.append(time.monotonic() - began)
     removing = time.monotonic()
     await asyncio.gather(*(runtime.remove_sandbox(f"pod-{number}") for number in range(10)))
-    left = [path for path in Path("/proc").iterdir() if path.name.isdigit()]  # noqa: ASYNC240
+    took = time.monotonic() - removing
+
+    def left():
+        return sum(path.name.isdigit() for path in Path("/proc").iterdir())
+
+    while left() > 3 and time.monotonic() - removing < 10:  # a spare may just be in the making
+        await asyncio.sleep(0.01)
     return {
         "median": sorted(seconds)[5],
-        "removing": time.monotonic() - removing,
-        "processes": len(left),
+        "removing": took,
+        "processes": left(),
     }
