@@ -53,5 +53,6 @@ class Polling(Generic[T]):
             self.pause(wait)
             wait = min(2 * wait, LONGEST_PAUSE)
             again = self.look()
-            times = times + 1 if self.same(seen, again) else 1
+            lasting = self.same(seen, again) or (self.good(seen) and self.good(again))
+            times = times + 1 if lasting else 1
             seen = again

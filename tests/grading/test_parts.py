@@ -44,6 +44,8 @@ def test_polling_goes_on_to_the_deadline_while_something_is_under_way():
 
 def test_a_good_moment_must_last():
     assert poll(["good", "bad", "bad"], good=lambda s: s == "good")[0] == "bad"
+    changing = iter(range(9))
+    assert poll(changing, good=lambda _seen: True, quiet=False) == (1, 0.02)
     assert poll(["good", "good"], good=lambda s: s == "good", quiet=False)[0] == "good"
 
 
