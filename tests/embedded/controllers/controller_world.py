@@ -176,9 +176,10 @@ class FakeProber:
 
 class FakeCredentials:
     ca_certificate = "CERTIFICATE"
+    number = 1
 
     def pod_token(self, pod: dict, *, audience: str, seconds: int) -> str:
-        return f"token of {pod['metadata']['name']}"
+        return f"token {self.number} of {pod['metadata']['name']}"
 
 
 @dataclass

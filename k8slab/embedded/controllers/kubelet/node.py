@@ -6,6 +6,7 @@ this object.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
@@ -118,11 +119,14 @@ class NodeAgent:
                 worker.source_changed(resource, name_of(source))
 
     def forget(self, worker: PodWorker) -> None:
-        """Drop a pod that is gone, and its logs."""
+        """Drop a pod that is gone."""
         self.workers.pop(worker.uid, None)
         for record in worker.records.values():
             self.exits.forget(record.id)
-        shutil.rmtree(self.log_folder(worker.pod), ignore_errors=True)
+
+    async def drop_logs(self, pod: Object) -> None:
+        """Remove the logs of a pod that is gone; a disk may be slow, so not on the event loop."""
+        await asyncio.to_thread(shutil.rmtree, self.log_folder(pod), ignore_errors=True)
 
     def log_folder(self, pod: Object) -> Path:
         """Return where the logs of a pod are, named as on a real node."""

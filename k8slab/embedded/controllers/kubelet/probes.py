@@ -77,14 +77,13 @@ class Prober:
     async def _exec(self, argv: list[str], container_id: str) -> Attempt:
         process = await self._runtime.exec(container_id, ExecSpec(tuple(argv)))
         try:
-            output = b""
-            if process.stdout is not None:
-                output = await process.stdout.read(LONGEST_ANSWER)
+            streams = [s for s in (process.stdout, process.stderr) if s is not None]
+            parts = await asyncio.gather(*(_all_of(stream) for stream in streams))
             code = await process.wait()
         except asyncio.CancelledError:
             process.kill()
             raise
-        return Attempt(code == 0, output.decode("utf-8", "replace"))
+        return Attempt(code == 0, b"".join(parts)[:LONGEST_ANSWER].decode("utf-8", "replace"))
 
     async def _tcp(self, host: str, port: int) -> Attempt:
         try:
@@ -120,6 +119,14 @@ class Prober:
             opened.close()
             raise
         return opened
+
+
+async def _all_of(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end and keep its beginning: a full pipe would stop the command."""
+    kept = await stream.read(LONGEST_ANSWER)
+    while more := await stream.read(LONGEST_ANSWER):
+        kept += more[: LONGEST_ANSWER - len(kept)]
+    return kept
 
 
 def port_of(wanted: Object, target: Target) -> int:

@@ -48,6 +48,17 @@ def contents(volume: Object, sources: Sources, credentials: Credentials) -> File
     )
 
 
+def token_life(pod: Object) -> float | None:
+    """Return the life in seconds of the shortest-lived token among the volumes, if any."""
+    lives = [
+        float(source["serviceAccountToken"].get("expirationSeconds") or TOKEN_SECONDS)
+        for volume in pod["spec"].get("volumes") or ()
+        for source in (volume.get("projected") or {}).get("sources") or ()
+        if source.get("serviceAccountToken")
+    ]
+    return min(lives, default=None)
+
+
 def mounts(
     container: Object, files: Mapping[str, Files | None], expand: Callable[[str], str]
 ) -> tuple[Mount, ...]:

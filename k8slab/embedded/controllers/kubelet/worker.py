@@ -43,6 +43,9 @@ SANDBOX_RETRY = 1.0
 SHOW_CREATING_AFTER = 0.05
 """A start that takes longer than this is shown as ContainerCreating meanwhile."""
 
+ROTATE_AT = 0.8
+"""Part of a token's life after which it is replaced (kubelet's token manager)."""
+
 SHORTEST_GRACE = 2.0
 """Seconds that are left for TERM when the preStop hook used them up (kubelet)."""
 
@@ -67,6 +70,7 @@ class PodWorker:
         self._monitor = Monitor(self)
         self._starter = Starter(self)
         self._stops: set[asyncio.Task[None]] = set()
+        self._tokens_until = float("inf")
         self._adopt_containers()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"pod {key_of(pod)}")
 
@@ -155,10 +159,14 @@ class PodWorker:
             return None
         if self.sandbox is None and (delay := await self._make_sandbox()) is not None:
             return delay
-        if self._stale:
+        if self._stale or time.monotonic() > self._tokens_until:
             self._stale = False
             await self._refresh_volumes()
-        return await self._starter.advance()
+        delay = await self._starter.advance()
+        rotation = self._tokens_until - time.monotonic()
+        if delay is None or delay > rotation:
+            return None if rotation == float("inf") else max(rotation, 0.0)
+        return delay
 
     def _over(self) -> bool:
         """Say whether nothing runs and nothing may be started again."""
@@ -233,6 +241,9 @@ class PodWorker:
     def _read_volumes(self) -> dict[str, volumes.Files | None]:
         sources = self.sources()
         credentials = self.agent.context.credentials
+        life = volumes.token_life(self.pod)
+        if life is not None:
+            self._tokens_until = time.monotonic() + life * ROTATE_AT
         return {
             volume["name"]: volumes.contents(volume, sources, credentials)
             for volume in self.pod["spec"].get("volumes") or ()
@@ -272,6 +283,7 @@ class PodWorker:
             self._delete_object()
         self._gone = True
         self.agent.forget(self)
+        await self.agent.drop_logs(self.pod)
 
     def _delete_object(self) -> None:
         try:

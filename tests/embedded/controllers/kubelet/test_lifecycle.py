@@ -373,3 +373,23 @@ def test_the_daemon_finds_container_and_logs(in_world):
         assert world.controllers.kubelets.container(pod, "other") is None
 
     in_world(play)
+
+
+def test_a_token_is_replaced_when_most_of_its_life_is_over(in_world):
+    async def play(world):
+        source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}
+        volume = {"name": "token", "projected": {"sources": [source]}}
+        made = pod_object("a", volumes=[volume], automountServiceAccountToken=False)
+        world.api.create("pods", made)
+        await world.until(lambda: is_ready(world.pod("a")))
+        uid = world.pod("a")["metadata"]["uid"]
+        agent = world.controllers.kubelets.agents[world.pod("a")["spec"]["nodeName"]]
+        worker = agent.workers[uid]
+        world.controllers.kubelets.agents[agent.name].context.credentials.number = 2
+        worker._tokens_until = 0
+        worker.wake()
+        await world.until(lambda: world.runtime.volumes.get((uid, "token")))
+        assert world.runtime.volumes[uid, "token"] == {"token": b"token 2 of a"}
+        assert worker._tokens_until > 100
+
+    in_world(play)

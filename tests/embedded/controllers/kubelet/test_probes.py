@@ -20,13 +20,16 @@ def _stay_here(monkeypatch):
 class Runtime:
     """Run nothing; say how it ended."""
 
-    def __init__(self, code=0, output=b"", delay=0.0):
-        self.code, self.output, self.delay, self.killed = code, output, delay, False
+    def __init__(self, code=0, output=b"", errors=b"", delay=0.0):
+        self.code, self.output, self.errors = code, output, errors
+        self.delay, self.killed = delay, False
 
     async def exec(self, container_id, spec):
-        reader = asyncio.StreamReader()
-        reader.feed_data(self.output)
-        reader.feed_eof()
+        streams = []
+        for text in (self.output, self.errors):
+            streams.append(asyncio.StreamReader())
+            streams[-1].feed_data(text)
+            streams[-1].feed_eof()
 
         async def wait():
             await asyncio.sleep(self.delay)
@@ -35,7 +38,7 @@ class Runtime:
         def kill():
             self.killed = True
 
-        return SimpleNamespace(stdout=reader, wait=wait, kill=kill)
+        return SimpleNamespace(stdout=streams[0], stderr=streams[1], wait=wait, kill=kill)
 
 
 def attempt(probe, port=0, runtime=None, container=None):
@@ -124,8 +127,10 @@ def test_an_open_port_passes():
 def test_an_exec_probe_passes_with_code_0_and_shows_the_output_otherwise():
     probe = {"exec": {"command": ["true"]}}
     assert attempt(probe, runtime=Runtime()).passed
-    failed = attempt(probe, runtime=Runtime(code=1, output=b"no file"))
-    assert (failed.passed, failed.message) == (False, "no file")
+    failed = attempt(probe, runtime=Runtime(code=1, output=b"looking: ", errors=b"no file"))
+    assert (failed.passed, failed.message) == (False, "looking: no file")
+    long = attempt(probe, runtime=Runtime(code=1, output=b"x" * 50_000))
+    assert len(long.message) == probes.LONGEST_ANSWER
 
 
 def test_an_exec_probe_that_takes_too_long_is_killed():

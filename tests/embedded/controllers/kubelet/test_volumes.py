@@ -73,7 +73,7 @@ CASES = {
                 ]
             }
         },
-        {"token": b"token of p", "ca.crt": b"1", "namespace": b"default"},
+        {"token": b"token 1 of p", "ca.crt": b"1", "namespace": b"default"},
     ),
 }
 
