@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -38,7 +39,7 @@ from k8slab.embedded.daemon.pods import RuntimePods
 from k8slab.embedded.network.network import Network
 from k8slab.embedded.runtime.images import WORLD
 from k8slab.embedded.runtime.runtime import Runtime
-from k8slab.errors import K8slabError
+from k8slab.errors import ClusterError, K8slabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,16 @@ def run(
     daemon = Daemon(config, zygote, Progress(progress))
     # The loop is not closed afterwards: what still runs on it ends with the process.
     return loop.run_until_complete(daemon.run(api_sockets, stop))
+
+
+def _open_store(path: Path) -> Store:
+    try:
+        return Store(path)
+    except sqlite3.DatabaseError as error:
+        raise ClusterError(
+            f"the cluster's objects cannot be read: {path.name}: {error}",
+            hint="If the disk is full, make room. Otherwise `k8slab reset` makes a new cluster.",
+        ) from error
 
 
 class Progress:
@@ -158,7 +169,7 @@ class Daemon:
         await asyncio.to_thread(pki.ensure_pki, keys, self.config)
         self._write_kubeconfig(keys)
         with step("store"):
-            self.store = Store(self.inside / "store.sqlite")
+            self.store = _open_store(self.inside / "store.sqlite")
             api = Api(self.store, self.config)
         with step("network"):
             await asyncio.gather(self.network.start(), self.runtime.start())

@@ -1,0 +1,70 @@
+"""Start and stop of the whole daemon, under its supervisor."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from k8slab.clusters import kubeconfig as kubeconfigs
+from k8slab.clusters.rest import Rest
+from k8slab.embedded.config import ClusterConfig, ClusterPaths
+from k8slab.embedded.supervisor import control
+from k8slab.errors import ClusterNotReadyError
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path))
+    paths = ClusterPaths.of("d")
+    yield paths
+    control.stop(paths)
+
+
+def start(paths, lines=None):
+    on_progress = (lambda line: None) if lines is None else lines.append
+    return control.start(ClusterConfig(name="d", nodes=2), paths, on_progress=on_progress)
+
+
+def test_each_step_is_told_and_ready_means_that_names_resolve(cluster, paths):
+    lines = []
+    started = start(paths, lines)
+    steps = [line["step"] for line in lines if line.get("done")]
+    assert steps == ["store", "network", "api", "controllers", "world", "dns"]
+    assert started.ready["dns"] is True
+    assert started.ready["nodes"] == ["d-control-plane", "d-worker"]
+    assert paths.kubeconfig.stat().st_mode & 0o777 == 0o600
+    began = time.monotonic()
+    assert control.stop(paths)
+    assert time.monotonic() - began < 2
+
+
+def pods(paths):
+    """Return UID and restarts of each system pod."""
+    rest = Rest(kubeconfigs.read(paths.kubeconfig))
+    try:
+        found = rest.request("GET", "/api/v1/namespaces/kube-system/pods")["items"]
+    finally:
+        rest.close()
+    return {
+        pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"]
+        for pod in found
+    }
+
+
+def test_objects_are_back_after_the_daemon_was_killed(cluster, paths):
+    start(paths)
+    before = pods(paths)
+    os.kill(control.status(paths).daemon_pid, signal.SIGKILL)
+    control.stop(paths)
+    assert start(paths).ready["dns"] is True
+    assert pods(paths) == {uid: restarts + 1 for uid, restarts in before.items()}
+
+
+def test_a_store_that_cannot_be_read_is_told_with_what_to_do(cluster, paths):
+    paths.inside.mkdir(parents=True)
+    (paths.inside / "store.sqlite").write_bytes(b"this is no database" * 1000)
+    with pytest.raises(ClusterNotReadyError) as caught:
+        start(paths)
+    assert "objects cannot be read: store.sqlite: file is not a database" in str(caught.value)
+    assert "k8slab reset" in str(caught.value)
