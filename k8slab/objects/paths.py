@@ -16,6 +16,7 @@ _STEP = re.compile(
     r"|\.?(?P<name>[\w/-]+)"
 )
 
+
 def at(obj: Any, path: str) -> Any:
     """Return the value at `path`, or ``None`` when any step leads nowhere."""
     value = obj
