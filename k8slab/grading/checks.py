@@ -186,8 +186,12 @@ def _check_http(context: Context, spec: Spec) -> Finding:
                 found.append(f"header {name}: {want}")
         return found
 
+    def look() -> http.Answer:
+        url = values.fill(context, spec["url"])
+        return http.get(context.cluster, source, url, spec.get("request_headers"))
+
     answer = Polling(
-        look=lambda: http.get(context.cluster, source, spec["url"], spec.get("request_headers")),
+        look=look,
         good=lambda answer: not misses(answer),
         # Bodies differ from one request to the next; what is missing does not.
         same=lambda one, other: (one.told(), misses(one)) == (other.told(), misses(other)),
@@ -196,10 +200,11 @@ def _check_http(context: Context, spec: Spec) -> Finding:
     ).run()
     if not (missed := misses(answer)):
         return Finding("http", Status.PASSED)
-    command = http.command_line(source, spec["url"], spec.get("request_headers"))
+    url = values.fill(context, spec["url"])
+    command = http.command_line(source, url, spec.get("request_headers"))
     seen = answer.told()
-    example = Counterexample(f"GET {spec['url']}", " and ".join(missed), seen, (), command)
-    return Finding("http", Status.FAILED, (f"{spec['url']}: {seen}",), example)
+    example = Counterexample(f"GET {url}", " and ".join(missed), seen, (), command)
+    return Finding("http", Status.FAILED, (f"{url}: {seen}",), example)
 
 
 def _json(body: str) -> Any:
@@ -244,7 +249,7 @@ CHECKS: dict[str, CheckKind] = {
     "http": CheckKind(
         {
             "from": text("the pod that asks; it needs curl", required=True),
-            "url": text("what is asked for", required=True),
+            "url": text("what is asked for; {pods/web status.podIP} gives a value", required=True),
             "status": Field((int,), "the status wanted; 200 otherwise"),
             "body_contains": text("text that the body must have"),
             "json": Field((dict,), "values wanted in a JSON body, by path"),

@@ -11,6 +11,7 @@ An exercise never stores a right answer; it says where the answer can be read:
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from k8slab.grading.context import Context
+
+_PLACE = re.compile(r"\{(?P<object>[^\s{}]+/[^\s{}]+) (?P<path>[^\s{}]+)\}")
 
 FIELDS: Fields = {
     "object": text("an object as RESOURCE/NAME, for example pods/web or deployments.apps/web"),
@@ -69,6 +72,14 @@ def find(context: Context, spec: Mapping[str, Any]) -> Any:
     found = context.cluster.list(resource, namespace, selector=spec.get("selector", ""))
     live = [obj for obj in found if not meta.is_deleting(obj)]
     return live[0] if live else None
+
+
+def fill(context: Context, template: str) -> str:
+    """Replace each ``{RESOURCE/NAME PATH}`` by what the cluster says; a missing one by nothing."""
+    return _PLACE.sub(
+        lambda found: as_text(read(context, {"object": found["object"], "path": found["path"]})),
+        template,
+    )
 
 
 def _contains(block: str, value: Any) -> str:

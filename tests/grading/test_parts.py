@@ -189,3 +189,10 @@ def test_a_result_is_plain_json_too():
     assert result["status"] == "failed"
     assert result["checks"][0]["status"] == "failed"
     assert result["checks"][0]["counterexample"]["seen"] == "b"
+
+
+def test_a_url_can_hold_values_that_the_cluster_tells(shop):
+    context = Context(shop, "shop", deadline=0.05)
+    address = shop.get("pods", "db", "shop")["status"]["podIP"]
+    filled = values.fill(context, "http://{pods/db status.podIP}:8080/{pods/no status.podIP}")
+    assert filled == f"http://{address}:8080/nothing"
