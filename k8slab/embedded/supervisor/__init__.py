@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from k8slab.embedded.supervisor.control import ClusterStatus, Started, start, status, stop
-    from k8slab.embedded.supervisor.preflight import Check, preflight
+    from k8slab.embedded.supervisor.trial import Check, preflight
 
 __all__ = ["Check", "ClusterStatus", "Started", "preflight", "start", "status", "stop"]
 
@@ -19,8 +19,7 @@ __all__ = ["Check", "ClusterStatus", "Started", "preflight", "start", "status", 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    # `preflight` is a module as well as its function: importing it sets the module here.
-    module = "preflight" if name in {"Check", "preflight"} else "control"
+    module = "trial" if name in {"Check", "preflight"} else "control"
     value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

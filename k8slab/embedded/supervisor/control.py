@@ -221,7 +221,7 @@ def _follow(
 
 def _explain(error: ClusterNotReadyError) -> None:
     """Raise `EnvironmentLacksError` when the machine lacks what a cluster needs."""
-    from k8slab.embedded.supervisor.preflight import preflight  # noqa: PLC0415
+    from k8slab.embedded.supervisor.trial import preflight  # noqa: PLC0415
 
     for check in preflight():
         if not check.ok:

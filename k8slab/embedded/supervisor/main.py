@@ -90,10 +90,10 @@ class Report:
 
     def ready(self, text: bytes) -> None:
         """Say that the start is over, and let another start look."""
+        os.close(self._starting)  # first: the caller may look at once
         self.line(text)
         self.done = True
         os.close(self.pipe)
-        os.close(self._starting)
 
 
 class Supervisor:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,12 @@ def start(paths, name="calm", **config):
 def family(paths):
     """Return pidfds of all processes of the running cluster, by pid."""
     pids = [process.pid for process in memory.descendants(supervisor.status(paths).supervisor_pid)]
-    assert len(pids) == 5  # supervisor, init, zygote, daemon, pod
-    return {pid: os.pidfd_open(pid) for pid in pids}
+    assert len(pids) >= 5  # supervisor, init, zygote, daemon, pod; a spare may be in the making
+    pidfds = {}
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            pidfds[pid] = os.pidfd_open(pid)
+    return pidfds
 
 
 def all_end(pidfds):
@@ -267,7 +272,7 @@ def test_the_preflight_tries_what_a_cluster_does():
 def test_the_preflight_says_what_forbids_user_namespaces():
     script = (
         "echo 0 > /proc/sys/user/max_user_namespaces; "
-        f"exec {sys.executable} -c 'from k8slab.embedded.supervisor.preflight import preflight\n"
+        f"exec {sys.executable} -c 'from k8slab.embedded.supervisor.trial import preflight\n"
         "for check in preflight(): print(check.what, check.ok, check.remedy)'"
     )
     done = subprocess.run(

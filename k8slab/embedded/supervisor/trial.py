@@ -62,7 +62,7 @@ def preflight() -> list[Check]:
     """
     with tempfile.TemporaryDirectory(prefix="k8slab-trial-") as directory:
         done = subprocess.run(
-            spawning.python("k8slab.embedded.supervisor.preflight", directory),
+            spawning.python("k8slab.embedded.supervisor.trial", directory),
             capture_output=True,
             text=True,
             timeout=DEADLINE,
