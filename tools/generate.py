@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from drawings import rooms
 
+from k8slab import programs
 from k8slab.cli.main import k8slab
 from k8slab.course.__main__ import main as labs
 from k8slab.embedded.apiserver import schema_build
@@ -50,8 +52,15 @@ def schemas() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "book/command-line.md": command_line,
+    "book/drawings/rooms.dot": rooms,
     "k8slab/embedded/apiserver/schema_table.json": schemas,
 }
+
+
+def render() -> None:
+    """Draw the book's pictures; not checked, because each version of dot draws differently."""
+    for source in sorted((ROOT / "book/drawings").glob("*.dot")):
+        programs.run(["dot", "-Tsvg", str(source), "-o", str(source.with_suffix(".svg"))])
 
 
 def main(argv: list[str]) -> int:
@@ -68,6 +77,8 @@ def main(argv: list[str]) -> int:
         else:
             file.write_text(text, encoding="utf-8")
             sys.stderr.write(f"wrote {name}\n")
+    if not check:
+        render()
     for name in stale:
         sys.stderr.write(f"{name} is not current; write it: .venv/bin/python tools/generate.py\n")
     places = ["--solutions", str(ROOT / "solutions"), "--labs", str(ROOT / "labs")]
