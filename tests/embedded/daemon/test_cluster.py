@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import urllib.request
+import warnings
 
 import pytest
 from kubernetes import client
@@ -37,6 +38,15 @@ def pod(name, *args, image="k8slab/app", command=None):
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
     }
+
+
+@pytest.fixture(autouse=True)
+def _collect():
+    """Collect the sockets that the official client leaves to the garbage collector."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +209,11 @@ def test_a_command_runs_with_its_input_and_tells_its_exit_code(cluster, place):
     assert run(cluster, place, "open", argv, stdin="word\n") == ("got word\n", "bad\n", 9)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_cannot_run_is_told_as_a_real_cluster_does(cluster, place):
     with pytest.raises(ApiException, match="container nope is not valid for pod open"):
         run(cluster, place, "open", ["true"], container="nope")
     with pytest.raises(ApiException, match=r"pods .*gone.* not found"):
         run(cluster, place, "gone", ["true"])
-    gc.collect()  # that client leaves the sockets of refused handshakes to the collector
     response = stream(
         core(cluster).connect_get_namespaced_pod_exec,
         "open",
@@ -255,7 +263,6 @@ def test_a_followed_log_shows_what_is_written_later(cluster, place):
     assert b"/found-in-the-log" in lines[0]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_port_is_forwarded_into_the_pod(cluster, place):
     forward = portforward(
         core(cluster).connect_get_namespaced_pod_portforward, "open", place, ports="8080"
@@ -267,6 +274,7 @@ def test_a_port_is_forwarded_into_the_pod(cluster, place):
         while piece := sock.recv(65536):
             answer += piece
     forward.close()
+    forward.websocket.close()
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"pod: open" in answer
 
