@@ -5,6 +5,7 @@ import pytest
 from k8slab import clusters
 from k8slab.clusters import records
 from k8slab.clusters.wanted import Wanted
+from k8slab.embedded import supervisor
 from k8slab.errors import ClusterNotFoundError, ClusterNotReadyError, UsageError
 
 pytestmark = pytest.mark.usefixtures("state_home")
@@ -75,3 +76,13 @@ def test_a_name_belongs_to_the_provider_that_took_it(kubeconfig):
 def test_a_provider_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="there is no provider 'cloud'"):
         clusters.up("team", provider="cloud")
+
+
+def test_a_cluster_without_names_is_not_called_ready(monkeypatch, tmp_path):
+    """`up` promises that names resolve; a start without them says where to look."""
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path))
+    started = supervisor.Started(pid=1, seconds=0.1, already_running=False, ready={"dns": False})
+    monkeypatch.setattr(supervisor, "start", lambda *_args, **_options: started)
+    with pytest.raises(ClusterNotReadyError, match="names do not resolve") as caught:
+        clusters.up("lab", provider="embedded")
+    assert "kubectl -n kube-system" in str(caught.value)

@@ -10,7 +10,7 @@ from k8slab.clusters import records
 from k8slab.clusters.cluster import Cluster
 from k8slab.clusters.providers.base import BROKEN, RUNNING, STARTING, STOPPED, Status
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
-from k8slab.errors import EnvironmentLacksError, K8slabError, UsageError
+from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, K8slabError, UsageError
 from k8slab.programs import Completed
 from k8slab.version import __version__
 
@@ -45,11 +45,18 @@ def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
         progress(f"starting the cluster: {message.get('message') or message.get('step')}")
 
     progress("starting the cluster")
-    if supervisor.start(config, paths, on_progress=said).already_running and not _answers(name):
+    started = supervisor.start(config, paths, on_progress=said)
+    if started.already_running and not _answers(name):
         # Its daemon was killed a moment ago, or hangs: begin again from what is on the disk.
         progress("the cluster does not answer; starting it again")
         supervisor.stop(paths)
-        supervisor.start(config, paths, on_progress=said)
+        started = supervisor.start(config, paths, on_progress=said)
+    if not started.ready.get("dns", True):
+        raise ClusterNotReadyError(
+            f"the cluster {name} runs, but names do not resolve in it",
+            hint="look at its name servers: kubectl -n kube-system get pods,configmaps\n"
+            f"  or start afresh: k8slab reset --name {name}",
+        )
 
 
 def down(name: str) -> None:
