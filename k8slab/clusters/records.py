@@ -15,7 +15,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.config import ClusterPaths, state_home
+from k8slab.embedded.config import ClusterPaths, make_private, make_state_home, state_home
 from k8slab.errors import ClusterNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -87,16 +87,15 @@ def forget(name: str) -> None:
 
 def directory(name: str) -> Path:
     """Return the directory of a cluster, made (0700) where it is missing."""
-    root = ClusterPaths.of(name).root
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return root
+    return make_private(ClusterPaths.of(name).root)
 
 
 @contextmanager
 def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold the cluster's lock; `waiting` is told once when another command holds it."""
-    locks = state_home() / "locks"
-    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = make_state_home()
+    make_private(home / "clusters")
+    locks = make_private(home / "locks")
     with (locks / f"{name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,12 +9,49 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+from k8slab.errors import EnvironmentLacksError
 
 KUBERNETES_MINOR = 37
 """The API version served: the newest whose models the pinned `kubernetes` package has."""
 
 CLUSTER_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranges:
+    """The address ranges of one IP family."""
+
+    pods: str
+    services: str
+    nodes: str
+    load_balancers: str
+
+
+RANGES = {
+    4: Ranges(
+        pods="10.244.0.0/16",
+        services="10.96.0.0/16",
+        nodes="172.18.0.0/16",
+        load_balancers="172.18.255.0/24",
+    ),
+    # kind's defaults (pkg/apis/config/v1alpha4); the network is the one that it makes in Docker.
+    6: Ranges(
+        pods="fd00:10:244::/56",
+        services="fd00:10:96::/112",
+        nodes="fc00:f853:ccd:e793::/64",
+        load_balancers="fc00:f853:ccd:e793::ff00/120",
+    ),
+}
+
+IP_FAMILIES = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
+"""What ``--ip-family`` means: IP versions, the primary one first (kind's ``ipFamily``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +63,19 @@ class ClusterConfig:
     """Nodes in all, the control plane included."""
     cni: str = "calico"
     proxy_mode: str = "nftables"
-    pod_cidrs: list[str] = field(default_factory=lambda: ["10.244.0.0/16"])
-    service_cidrs: list[str] = field(default_factory=lambda: ["10.96.0.0/16"])
-    node_cidrs: list[str] = field(default_factory=lambda: ["172.18.0.0/16"])
-    load_balancer_cidrs: list[str] = field(default_factory=lambda: ["172.18.255.0/24"])
+    pod_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].pods])
+    service_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].services])
+    node_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].nodes])
+    load_balancer_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].load_balancers])
     load_balancer: bool = True
     max_pods: int = 110
     api_port: int = 0
     """The loopback port of the API on the host; kept across restarts."""
+
+    @property
+    def ip_versions(self) -> list[int]:
+        """Return the IP versions of the cluster, the primary one first."""
+        return [ip_network(cidr).version for cidr in self.pod_cidrs]
 
     @property
     def node_names(self) -> list[str]:
@@ -59,6 +101,44 @@ def state_home() -> Path:
         return Path(home).absolute()
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "k8slab"
+
+
+def make_state_home() -> Path:
+    """Return the state directory, made where it is missing; nobody else may look into it.
+
+    A wider one is narrowed to 0700 when all in it is ours: somebody may have pointed
+    ``$K8SLAB_HOME`` at a directory that has other uses.
+    """
+    home = state_home()
+    try:
+        existing = [*os.scandir(home)] if home.exists() else []
+        if all(entry.name.startswith(_OURS) for entry in existing):
+            make_private(home)
+    except OSError as error:
+        raise _unusable(home, error) from error
+    return home
+
+
+def make_private(directory: Path) -> Path:
+    """Return the directory, made where it is missing and narrowed to 0700 where it is wider."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return directory
+
+
+_OURS = ("clusters", "locks", "progress.sqlite")
+
+
+def _unusable(directory: Path, error: OSError) -> EnvironmentLacksError:
+    return EnvironmentLacksError(
+        f"the directory {directory} cannot be used: {error.strerror}",
+        hint="k8slab keeps its state there: make it yours, or choose another place: "
+        "export K8SLAB_HOME=DIRECTORY",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +195,10 @@ class WorldHost:
 
 
 WORLD_RANGES = {
-    "internet": ["203.0.113.0/24", "198.51.100.0/24"],
-    "corp": ["192.168.1.0/24"],
+    "internet": ["203.0.113.0/24", "198.51.100.0/24", "2001:db8::/32"],
+    "corp": ["192.168.1.0/24", "fd00:192:168:1::/64"],
 }
-"""The ranges behind the router: documentation addresses (RFC 5737) as the internet."""
+"""The ranges behind the router: documentation addresses (RFC 5737, RFC 3849) as the internet."""
 
 WORLD_HOSTS = [
     WorldHost("internet", "203.0.113.10", ("example.com", "www.example.com"), "web"),
@@ -126,9 +206,26 @@ WORLD_HOSTS = [
     WorldHost("internet", "203.0.113.53", ("dns.example.net",), "dns"),
     WorldHost("internet", "198.51.100.10", ("api.example.net",), "web"),
     WorldHost("internet", "198.51.100.20", ("cdn.example.net",), "web"),
+    WorldHost("internet", "2001:db8:113::10", ("example.com", "www.example.com"), "web"),
+    WorldHost("internet", "2001:db8:113::20", ("example.org", "www.example.org"), "web"),
+    WorldHost("internet", "2001:db8:113::53", ("dns.example.net",), "dns"),
+    WorldHost("internet", "2001:db8:100::10", ("api.example.net",), "web"),
+    WorldHost("internet", "2001:db8:100::20", ("cdn.example.net",), "web"),
     WorldHost("corp", "192.168.1.10", ("db.corp.test",), "database"),
     WorldHost("corp", "192.168.1.20", ("wiki.corp.test",), "web"),
     WorldHost("corp", "192.168.1.53", ("dns.corp.test",), "dns"),
+    WorldHost("corp", "fd00:192:168:1::10", ("db.corp.test",), "database"),
+    WorldHost("corp", "fd00:192:168:1::20", ("wiki.corp.test",), "web"),
+    WorldHost("corp", "fd00:192:168:1::53", ("dns.corp.test",), "dns"),
     # A machine beside the nodes, outside of the cluster: it sees NodePorts and load balancers.
     WorldHost("laptop", "172.18.0.250", ("laptop",), "client"),
+    WorldHost("laptop", "fc00:f853:ccd:e793::fa", ("laptop",), "client"),
 ]
+
+
+def world_hosts(versions: Collection[int]) -> list[WorldHost]:
+    """Return the hosts with an address of these IP versions.
+
+    The world speaks what the cluster speaks: a name has no address that nobody can reach.
+    """
+    return [host for host in WORLD_HOSTS if ip_address(host.address).version in versions]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.config import state_home
+from k8slab.embedded.config import make_private, make_state_home
 from k8slab.embedded.supervisor import lock, memory, spawning
 from k8slab.embedded.supervisor.identity import open_process
 from k8slab.errors import ClusterError, ClusterNotReadyError, EnvironmentLacksError
@@ -149,9 +149,8 @@ def status(paths: ClusterPaths) -> ClusterStatus:
 
 
 def _make_directories(paths: ClusterPaths) -> None:
-    state_home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths.root.chmod(0o700)
+    make_state_home()
+    make_private(paths.root)
 
 
 def _wait_for_turn(paths: ClusterPaths, on_progress: Callable[[dict[str, Any]], None]) -> int:
