@@ -64,8 +64,7 @@ def build(mountpoint: Path, inside: Path, owner: int) -> None:
         (mountpoint / name).mkdir(parents=True)
     _programs(mountpoint)
     for name in _ETC:
-        if Path("/etc", name).exists():
-            _bind(Path("/etc", name), mountpoint)
+        _setting(Path("/etc", name), mountpoint)
     _devices(mountpoint / "dev")
     linux.mount("/proc", str(mountpoint / "proc"), flags=linux.MS_BIND | linux.MS_REC)
     owned = f"uid={owner},gid={owner}"
@@ -107,6 +106,19 @@ def _programs(root: Path) -> None:
             (root / name).symlink_to(source.readlink())
         elif source.is_dir():
             _bind(source, root)
+
+
+def _setting(source: Path, root: Path) -> None:
+    """Show a directory of /etc, or keep a copy of a file.
+
+    A file is not bound: whoever installs a program replaces it (ldconfig(8) renames a new
+    ld.so.cache over the old one), and a file that has no name any more cannot be bound into
+    the next container.
+    """
+    if source.is_dir():
+        _bind(source, root)
+    elif source.is_file():
+        (root / source.relative_to("/")).write_bytes(source.read_bytes())
 
 
 def _bind(source: Path, root: Path) -> None:

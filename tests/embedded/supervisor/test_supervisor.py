@@ -216,6 +216,15 @@ def test_the_cluster_sees_programs_and_its_own_directory_only(place):
     assert files["/k8slab"] == ["kubeconfig"]
 
 
+def test_settings_are_copies_since_their_files_are_replaced_when_programs_are_installed(place):
+    start(place)
+    pid = supervisor.status(place).daemon_pid
+    mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    points = [Path(line.split()[4]) for line in mounts]
+    assert Path("/usr") in points
+    assert [point for point in points if point.parent == Path("/etc") and not point.is_dir()] == []
+
+
 def test_the_cluster_has_namespaces_of_its_own(place):
     start(place)
     pid = supervisor.status(place).daemon_pid
