@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.families import HEADLESS, complete_families
 from k8slab.objects.meta import name_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
-HEADLESS = "None"
 _TRIES = 64
 
 
@@ -73,11 +73,15 @@ class Allocator:
         if before.get("clusterIPs") and not spec.get("clusterIP"):
             spec["clusterIP"] = before["clusterIP"]
             spec["clusterIPs"] = before["clusterIPs"]
-        _complete_families(spec, before, self._families())
-        if spec.get("clusterIP") == HEADLESS:
+        headless = spec.get("clusterIP") == HEADLESS
+        if not spec.get("clusterIPs") and spec.get("clusterIP"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        if errors := complete_families(spec, before, self._families()):
+            raise statuses.invalid_object("Service", "", name_of(new), errors)
+        if headless:
             spec["clusterIPs"] = [HEADLESS]
             return
-        asked = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+        asked = spec.get("clusterIPs") or []
         held = set(_addresses(old)) if old else set()
         taken: list[str] = []
         for number, family in enumerate(spec["ipFamilies"]):
@@ -85,7 +89,7 @@ class Allocator:
                 self._claim(new, asked[number], held)
                 taken.append(asked[number])
             else:
-                taken.append(self._free_address(new, family))
+                taken.append(self._free_address(family))
         spec["clusterIPs"] = taken
         spec["clusterIP"] = taken[0]
 
@@ -105,11 +109,8 @@ class Allocator:
             why = f"failed to allocate IP {address}: provided IP is already allocated"
             raise _refused(service, statuses.invalid("spec.clusterIPs", [address], why))
 
-    def _free_address(self, service: Object, family: str) -> str:
-        network = next((net for net in self._ranges if f"IPv{net.version}" == family), None)
-        if network is None:
-            why = f"may not be {family!r}: the cluster has {', '.join(self._families())}"
-            raise _refused(service, statuses.invalid("spec.ipFamilies", [family], why))
+    def _free_address(self, family: str) -> str:
+        network = next(net for net in self._ranges if f"IPv{net.version}" == family)
         first, last = _dynamic_bounds(network)
         for _ in range(_TRIES):
             address = str(network[random.randint(first, last)])
@@ -186,27 +187,6 @@ def _dynamic_bounds(network: IPv4Network | IPv6Network) -> tuple[int, int]:
     reserved = min(max(16, size // 16), 256)
     last = size - 2 if network.version == 4 else size - 1
     return min(reserved + 1, last), last
-
-
-def _complete_families(spec: dict, before: dict, known: list[str]) -> None:
-    """Fill in ``ipFamilies`` and ``ipFamilyPolicy`` (KEP-563)."""
-    if not spec.get("ipFamilyPolicy"):
-        asked = max(len(spec.get("ipFamilies") or ()), len(spec.get("clusterIPs") or ()))
-        spec["ipFamilyPolicy"] = before.get("ipFamilyPolicy") or (
-            "RequireDualStack" if asked > 1 else "SingleStack"
-        )
-    if not spec.get("ipFamilies"):
-        asked_addresses = [a for a in spec.get("clusterIPs") or () if a != HEADLESS]
-        if not asked_addresses and spec.get("clusterIP") not in (None, "", HEADLESS):
-            asked_addresses = [spec["clusterIP"]]
-        spec["ipFamilies"] = (
-            before.get("ipFamilies")
-            or [f"IPv{ip_address(address).version}" for address in asked_addresses]
-            or known[:1]
-        )
-    if spec["ipFamilyPolicy"] != "SingleStack" and len(spec["ipFamilies"]) < len(known):
-        others = [family for family in known if family not in spec["ipFamilies"]]
-        spec["ipFamilies"] = [*spec["ipFamilies"], *others]
 
 
 def _clear(spec: dict) -> None:

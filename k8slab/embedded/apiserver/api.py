@@ -24,11 +24,13 @@ from k8slab.embedded.apiserver import (
 from k8slab.embedded.apiserver.allocation import Allocator
 from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
+from k8slab.embedded.apiserver.roles import Roles
 from k8slab.objects.meta import labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from k8slab.embedded.apiserver.auth import User
     from k8slab.embedded.apiserver.store import Event, Store
     from k8slab.embedded.config import ClusterConfig
     from k8slab.objects.meta import Object
@@ -61,6 +63,8 @@ class Writer:
     """Empty: the fields' owner is not recorded (controllers in this process)."""
     dry_run: bool = False
     operation: str = "Update"
+    user: User | None = None
+    """On whose behalf; ``None`` for this process, which may grant what it likes."""
     managed: tuple[Object, ...] | None = None
     """The managed fields after a server-side apply, which computes them itself."""
 
@@ -75,6 +79,7 @@ class Api:
         self.store = store
         self.config = config
         self.kinds = kinds or KindTable.built_in()
+        self.roles = Roles(store)
         self._allocator = Allocator(store, config)
         self._hooks: defaultdict[str, list[Hook]] = defaultdict(list)
 
@@ -145,6 +150,8 @@ class Api:
         if name and self.store.entry(kind.storage, namespace, name):
             raise statuses.already_exists(resource, name)
         validation.check(kind, new, None)
+        if writer.user:
+            self.roles.check_grant(writer.user, kind, new, None)
         self._allocator.assign(kind, new, None)
         ownership.record(kind, new, None, writer)
         return new if writer.dry_run else self.store.put(kind.storage, new)
@@ -264,6 +271,8 @@ class Api:
             admission.admit_update(self, kind, new, old)
         internal = not writer.manager
         validation.check(kind, new, old, subresource=subresource, internal=internal)
+        if writer.user:
+            self.roles.check_grant(writer.user, kind, new, old)
         if not subresource:
             self._allocator.assign(kind, new, old)
         if kind.resource in WITH_GENERATION and _wanted(new) != _wanted(old):

@@ -6,15 +6,18 @@ field that the manager applied before and no longer states is removed, unless ot
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from k8slab.embedded.apiserver import bodies, eventsview, fieldsets, ownership, statuses
 from k8slab.embedded.apiserver.api import Writer
+from k8slab.embedded.apiserver.auth import authorize
 from k8slab.embedded.apiserver.fieldsets import ITEM, item_key
 from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
 from k8slab.embedded.apiserver.objectmeta import copy
+from k8slab.embedded.apiserver.routes import action_of
 from k8slab.embedded.apiserver.schema import type_of, type_of_kind
 from k8slab.errors import ApiStatusError
 
@@ -57,7 +60,9 @@ def apply(
         if target.subresource:
             raise statuses.not_found(kind.resource, target.name)
         entry = ownership.entry_of(kind, owner, "Apply", frozenset(wanted), None)
-        writer = Writer(manager, dry_run=dry_run, managed=(entry,))
+        create = replace(action_of(request), verb="create")
+        authorize(api.roles, request.user, create)
+        writer = Writer(manager, dry_run=dry_run, user=request.user, managed=(entry,))
         return api.create(kind.resource, applied, writer=writer, owned=True), 201, complaints
     entries = _entries(kind, live, wanted, owner, force=request.flag("force"))
     removed = _removed(live, frozenset(wanted), owner)
@@ -67,7 +72,7 @@ def apply(
         _remove(merged, path)
     if version:
         merged["metadata"]["resourceVersion"] = version
-    writer = Writer(manager, dry_run=dry_run, managed=tuple(entries))
+    writer = Writer(manager, dry_run=dry_run, user=request.user, managed=tuple(entries))
     made = api.update(
         kind.resource, merged, subresource=target.subresource, writer=writer, owned=True
     )

@@ -1,36 +1,38 @@
-"""Who sends a request, and what may they do.
+"""Who sends a request, on whose behalf, and may they.
 
 A client shows a certificate of the cluster's CA (the common name is the user, organizations are
-groups) or a service-account token. There is no anonymous access. Until RBAC is evaluated,
-``system:masters`` may do everything, the service accounts of kube-system may read everything, and
-everyone may discover the API and ask about themselves.
+groups) or a service-account token. There is no anonymous access. ``Impersonate-`` headers ask to
+be taken for somebody else, which the verb ``impersonate`` must allow. What a caller may do is
+decided by RBAC (`roles`); ``system:masters`` may do everything.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.rbac import Action
+from k8slab.embedded.apiserver.roles import account_user
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.pki import Tokens
+    from k8slab.embedded.apiserver.roles import Roles
 
 MASTERS = "system:masters"
-AUTHENTICATED = "system:authenticated"
-LAB_PATHS = "/apis/lab.k8slab.dev/"
-"""Commands on nodes, probes from anywhere: for the administrator alone."""
-
-READ_VERBS = frozenset({"get", "list", "watch"})
-SELF_REVIEWS = frozenset(
-    {
-        "selfsubjectreviews",
-        "selfsubjectaccessreviews",
-        "selfsubjectrulesreviews",
-    }
-)
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+ACCOUNTS = "system:serviceaccounts"
+ANONYMOUS = "system:anonymous"
+AUTHENTICATION = "authentication.k8s.io"
+POD_NAME, POD_UID = (f"authentication.kubernetes.io/pod-{word}" for word in ("name", "uid"))
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
+EXTRA_HEADER = "impersonate-extra-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,6 @@ class User:
     def is_master(self) -> bool:
         """Say whether this caller may do everything."""
         return MASTERS in self.groups
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What a caller wants to do; `path` for requests that name no resource."""
-
-    verb: str
-    group: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""
 
 
 def unauthorized() -> ApiStatusError:
@@ -87,59 +76,95 @@ def _from_certificate(certificate: dict) -> User:
     return User(name, (*groups, AUTHENTICATED))
 
 
-def from_token(token: str, tokens: Tokens, api: Api) -> User | None:
-    """Return whose token it is; ``None`` when it is not valid, or its account or pod has gone."""
-    claims = tokens.verify(token)
+def from_token(token: str, tokens: Tokens, api: Api, audiences: Sequence[str] = ()) -> User | None:
+    """Return whose token it is; ``None`` when it is not valid, or what it is bound to has gone.
+
+    `audiences` are those that it must name one of, the API's own by default.
+    """
+    claims = tokens.verify(token, audiences)
     if claims is None:
         return None
     own = claims["kubernetes.io"]
     namespace = own["namespace"]
     account = own["serviceaccount"]
-    found = api.get("serviceaccounts", account["name"], namespace)
-    if found is None or found["metadata"]["uid"] != account["uid"]:
-        return None
-    extra: dict[str, list[str]] = {}
-    if pod := own.get("pod"):
-        bound = api.get("pods", pod["name"], namespace)
-        if bound is None or bound["metadata"]["uid"] != pod["uid"]:
+    bonds = {"serviceaccounts": account, "pods": own.get("pod"), "secrets": own.get("secret")}
+    for resource, bond in bonds.items():
+        if bond is None:
+            continue
+        found = api.get(resource, bond["name"], namespace)
+        if found is None or found["metadata"]["uid"] != bond["uid"]:
             return None
-        extra["authentication.kubernetes.io/pod-name"] = [pod["name"]]
-        extra["authentication.kubernetes.io/pod-uid"] = [pod["uid"]]
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-    name = f"system:serviceaccount:{namespace}:{account['name']}"
-    return User(name, groups, account["uid"], extra)
+    extra: dict[str, list[str]] = {}
+    if number := claims.get("jti"):
+        extra[CREDENTIAL] = [f"JTI={number}"]
+    if pod := own.get("pod"):
+        extra |= {POD_NAME: [pod["name"]], POD_UID: [pod["uid"]]}
+    groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
+    return User(account_user(namespace, account["name"]), groups, account["uid"], extra)
 
 
-def is_allowed(user: User, action: Action) -> bool:
-    """Say whether the caller may do this (the place where RBAC will be asked)."""
-    if user.is_master:
-        return True
-    if not action.resource:
-        return action.verb == "get" and not action.path.startswith(LAB_PATHS)
-    if action.resource in SELF_REVIEWS:
-        return action.verb == "create"
-    in_system = "system:serviceaccounts:kube-system" in user.groups
-    return in_system and action.verb in READ_VERBS
+# --- impersonation
 
 
-def authorize(user: User, action: Action) -> None:
+def impersonated(request: Request, user: User, api: Api) -> User:
+    """Return whom the caller asks to be taken for, or the caller; 403 when that is not allowed."""
+    headers = request.headers
+    name = headers.get("impersonate-user", "")
+    groups = [word.strip() for word in headers.get("impersonate-group", "").split(",") if word]
+    uid = headers.get("impersonate-uid", "")
+    extra = {
+        unquote(header.removeprefix(EXTRA_HEADER)): [value]
+        for header, value in headers.items()
+        if header.startswith(EXTRA_HEADER)
+    }
+    if not name:
+        if groups or uid or extra:
+            raise statuses.bad_request("groups, uid or extra are impersonated without a user")
+        return user
+    _, _, account = name.partition("system:serviceaccount:")
+    namespace, _, account_name = account.partition(":")
+    if account_name:
+        wanted = [Action("impersonate", "", "serviceaccounts", "", namespace, account_name)]
+        groups = groups or [ACCOUNTS, f"{ACCOUNTS}:{namespace}"]
+    else:
+        wanted = [Action("impersonate", resource="users", name=name)]
+    if headers.get("impersonate-group"):
+        wanted += [Action("impersonate", resource="groups", name=group) for group in groups]
+    if uid:
+        wanted.append(Action("impersonate", AUTHENTICATION, "uids", name=uid))
+    wanted += [
+        Action("impersonate", AUTHENTICATION, "userextras", key, name=value)
+        for key, values in extra.items()
+        for value in values
+    ]
+    for action in wanted:
+        authorize(api.roles, user, action)
+    everyone = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
+    if everyone not in groups:
+        groups.append(everyone)
+    return User(name, tuple(groups), uid, extra)
+
+
+# --- authorization
+
+
+def authorize(roles: Roles, user: User, action: Action) -> None:
     """Raise 403 with a real server's message when the caller may not do this."""
-    if is_allowed(user, action):
+    allowed, reason = roles.decide(user, action)
+    if allowed:
         return
+    why = f": {reason}" if reason else ""
     if not action.resource:
         raise ApiStatusError(
-            f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"',
+            f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"{why}',
             code=403,
             reason="Forbidden",
         )
     resource = f"{action.resource}.{action.group}" if action.group else action.resource
-    what = f'{resource} "{action.name}"' if action.name else resource
-    full = f"{action.resource}/{action.subresource}" if action.subresource else action.resource
     where = f'in the namespace "{action.namespace}"' if action.namespace else "at the cluster scope"
-    raise ApiStatusError(
-        f'{what} is forbidden: User "{user.name}" cannot {action.verb} resource "{full}" '
-        f'in API group "{action.group}" {where}',
-        code=403,
-        reason="Forbidden",
-        details={"name": action.name, "group": action.group, "kind": action.resource},
+    raise statuses.forbidden_request(
+        resource,
+        action.name,
+        f'User "{user.name}" cannot {action.verb} resource "{action.full_resource}" '
+        f'in API group "{action.group}" {where}{why}',
     )

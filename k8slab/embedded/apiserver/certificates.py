@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from k8slab.embedded.apiserver.pki import SUMS
 from k8slab.embedded.config import CLUSTER_DOMAIN
 
 if TYPE_CHECKING:
@@ -49,8 +51,11 @@ def make_pki(directory: Path, config: ClusterConfig) -> None:
 
     token_key = ec.generate_private_key(ec.SECP256R1())
     _write_private(directory / "sa.key", _key_text(token_key))
-    # Last: its presence says that everything before it was written.
     _write_private(directory / "sa.pub", _public_text(token_key))
+    made = sorted(path for path in directory.iterdir() if path.name != SUMS)
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made]
+    # Last: its presence says that everything before it was written.
+    _write_private(directory / SUMS, "".join(sums).encode())
 
 
 def _server_names(config: ClusterConfig) -> list[x509.GeneralName]:

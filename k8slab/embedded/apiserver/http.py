@@ -25,6 +25,8 @@ import httptools
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from k8slab.embedded.apiserver.auth import User
+
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes in a request's body: kube-apiserver's MaxRequestBodyBytes."""
 
@@ -53,6 +55,8 @@ class Request:
     take_over: Callable[[], tuple[asyncio.StreamReader, asyncio.StreamWriter]]
     too_large: bool = False
     """The body was longer than `BODY_LIMIT` and was not kept."""
+    user: User = field(init=False)
+    """Who sends it, once that is known; set by the application."""
 
     def parameter(self, name: str) -> str:
         """Return a query parameter's first value, or an empty string."""

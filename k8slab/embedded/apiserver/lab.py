@@ -5,7 +5,7 @@
     POST nodes/NAME/commands  run a command in a node's network namespace
     GET  cluster              config, capabilities, versions, the world's hosts
 
-Only the administrator may: the server authorizes the path before it comes here.
+Its paths are resources like any other (``create probes``), authorized before they come here.
 """
 
 from __future__ import annotations

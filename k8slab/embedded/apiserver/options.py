@@ -25,7 +25,7 @@ def writer_of(request: Request) -> Writer:
         raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
     if not manager:
         manager = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
-    return Writer(manager or "unknown", dry_run=bool(dry_run))
+    return Writer(manager or "unknown", dry_run=bool(dry_run), user=request.user)
 
 
 def validation_of(request: Request) -> str:

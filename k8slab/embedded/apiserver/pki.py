@@ -1,7 +1,7 @@
 """The cluster's certificates and keys: made once, used for TLS and for service-account tokens.
 
 ``pki/`` holds ``ca.crt``, ``ca.key``, ``apiserver.crt/.key``, ``admin.crt/.key`` and
-``sa.key/.pub`` (named as kubeadm names them). All keys are ECDSA P-256: they are made in a
+``sa.key/.pub`` (named as kubeadm names them), and ``SHA256SUMS`` of these files. All keys are ECDSA P-256: they are made in a
 millisecond. Every file is 0600. `cryptography` is imported only when something is made or
 signed, since a restart needs neither before the first token is asked for.
 """
@@ -9,16 +9,19 @@ signed, since a restart needs neither before the first token is asked for.
 from __future__ import annotations
 
 import base64
+import hashlib
 import ssl
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import orjson
 
 from k8slab.embedded.config import CLUSTER_DOMAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from k8slab.embedded.apiserver.signing import Signer
@@ -30,13 +33,35 @@ ISSUER = f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
 CLOCK_SKEW = 60
 
 
-def ensure_pki(directory: Path, config: ClusterConfig) -> None:
-    """Make what is missing in `directory`; what is there stays, so that kubeconfigs stay valid."""
-    if (directory / "sa.pub").exists():
-        return
+SUMS = "SHA256SUMS"
+"""Checksums of all other files, as sha256sum(1) writes and checks them. Made last."""
+
+
+def ensure_pki(directory: Path, config: ClusterConfig) -> bool:
+    """Make certificates and keys; those that are there stay, so that kubeconfigs stay valid.
+
+    When any of them is damaged all are made anew. Tells whether that was so: the credentials
+    that others hold are of no use then.
+    """
+    if is_intact(directory):
+        return False
     from k8slab.embedded.apiserver.certificates import make_pki  # noqa: PLC0415  heavy
 
+    damaged = (directory / SUMS).exists()
     make_pki(directory, config)
+    return damaged
+
+
+def is_intact(directory: Path) -> bool:
+    """Tell whether every file is there as it was made."""
+    try:
+        lines = (directory / SUMS).read_text(encoding="ascii").splitlines()
+        return bool(lines) and all(
+            hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
+            for digest, name in (line.split() for line in lines)
+        )
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def kubeconfig_text(directory: Path, name: str, server: str) -> str:
@@ -124,22 +149,25 @@ class Tokens:
                 "exp": now + seconds,
                 "iat": now,
                 "iss": ISSUER,
+                "jti": str(uuid4()),
                 "kubernetes.io": {"namespace": namespace, **claims},
                 "nbf": now,
                 "sub": f"system:serviceaccount:{namespace}:{account}",
             }
         )
 
-    def verify(self, token: str) -> dict[str, Any] | None:
-        """Return the claims of a valid token for this API that has not expired, else ``None``."""
+    def verify(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
+        """Return the claims of a valid token that has not expired, else ``None``.
+
+        It must be meant for one of `audiences`; by default, for this API.
+        """
         claims = self._claims(token)
         now = time.time()
         if claims is None or not claims["nbf"] <= now + CLOCK_SKEW or claims["exp"] <= now:
             return None
-        return claims
+        meant = claims["aud"]
+        return claims if any(one in meant for one in audiences or (ISSUER,)) else None
 
     def _verify(self, token: str) -> dict[str, Any] | None:
         claims = self._signer.claims(token)
-        if claims is None or claims.get("iss") != ISSUER or ISSUER not in claims.get("aud", ()):
-            return None
-        return claims
+        return claims if claims is not None and claims.get("iss") == ISSUER else None

@@ -19,7 +19,6 @@ from k8slab.embedded.apiserver import (
     statuses,
     subresources,
 )
-from k8slab.embedded.apiserver.auth import authenticate
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import validation_of, warnings_of, writer_of
 from k8slab.embedded.apiserver.routes import verb_of
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from k8slab.embedded.apiserver.api import Api
-    from k8slab.embedded.apiserver.auth import User
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.pki import Tokens
     from k8slab.embedded.apiserver.routes import Target
@@ -74,10 +72,6 @@ class Rest:
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
             return subresources.answer(self, request, target, verb)
         return self._verbs[verb](request, target)
-
-    def user_of(self, request: Request) -> User:
-        """Return who sends a request."""
-        return authenticate(request, self.tokens, self.api)
 
     # --- reading
 

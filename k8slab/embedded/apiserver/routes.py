@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver.auth import Action
+from k8slab.embedded.apiserver.rbac import Action
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
@@ -72,7 +72,36 @@ def verb_of(request: Request, target: Target) -> str:
     return "deletecollection" if verb == "delete" else verb
 
 
-def action_of(target: Target, verb: str) -> Action:
-    """Return what has to be authorized."""
-    kind = target.kind
-    return Action(verb, kind.group, kind.plural, target.subresource, target.namespace, target.name)
+def action_of(request: Request) -> Action:
+    """Return what has to be authorized: read from the path, whether or not it is served.
+
+    Source: ``RequestInfoFactory`` of k8s.io/apiserver.
+    """
+    method, parts = request.method, [part for part in request.path.split("/") if part]
+    rest = parts[2:] if parts[:1] == ["api"] else parts[3:] if parts[:1] == ["apis"] else []
+    if not rest:
+        return Action(method.lower(), path=request.path)
+    group = parts[1] if parts[0] == "apis" else ""
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in ("status", "finalize"):
+            rest = rest[2:]
+    resource, name, subresource = (*rest, "", "")[:3]
+    verb = _VERBS.get(method, method.lower())
+    if not name and verb == "get":
+        verb = "watch" if request.flag("watch") else "list"
+        name = _chosen_name(request)
+    elif not name and verb == "delete":
+        verb = "deletecollection"
+        name = _chosen_name(request)
+    return Action(verb, group, resource, subresource, namespace, name)
+
+
+def _chosen_name(request: Request) -> str:
+    """Return the one name that a list is limited to by its field selector."""
+    for term in request.parameter("fieldSelector").split(","):
+        key, equals, value = term.partition("=")
+        if equals and key.strip() == "metadata.name":
+            return value.removeprefix("=").strip()
+    return ""

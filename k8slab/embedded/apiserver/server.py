@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import discovery, openapi, statuses
-from k8slab.embedded.apiserver.auth import Action, authenticate, authorize
+from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses
+from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
 from k8slab.embedded.apiserver.pki import Tokens, server_context
 from k8slab.embedded.apiserver.rest import Rest
-from k8slab.embedded.apiserver.routes import Target, action_of, target_of, verb_of
+from k8slab.embedded.apiserver.routes import Target, action_of, target_of
 from k8slab.embedded.apiserver.streaming import Streaming
 from k8slab.errors import ApiStatusError
 
@@ -66,15 +67,20 @@ class Application:
             return failed(request, error)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
-        user = authenticate(request, self.tokens, self.api)
+        user = impersonated(request, authenticate(request, self.tokens, self.api), self.api)
+        request.user = user
         if request.too_large:
             raise too_large()
+        action = action_of(request)
+        authorize(self.api.roles, user, action)
         target = target_of(request.path, self.api.kinds)
         if target is None:
-            authorize(user, Action(request.method.lower(), path=request.path))
             return self._plain(request)
-        authorize(user, action_of(target, verb_of(request, target)))
         if self.streaming.serves(target):
+            if target.subresource != "log" and action.verb == "get":
+                # A WebSocket begins with GET; whoever may only read must not run commands
+                # (AuthorizePodWebsocketUpgradeCreatePermission, since 1.35).
+                authorize(self.api.roles, user, replace(action, verb="create"))
             return self.streaming.answer(request, self._pod(target), target)
         return self.rest.answer(request, target)
 
@@ -175,6 +181,7 @@ async def serve(
     filled by `pki.ensure_pki`.
     """
     del config
+    default_roles.furnish(api)
     application = Application(api, Tokens(pki_directory), Streaming(pods, lab))
     server = Server(application)
     await server.start(sockets, pki_directory)

@@ -1,7 +1,4 @@
-"""Subresources that are neither status nor streams, and kinds that are only questions.
-
-Scale, binding, eviction, service-account tokens; TokenReview and the access reviews.
-"""
+"""Subresources that are neither status nor streams: scale, binding, eviction, tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import auth, bodies, objectmeta, patches, patching, statuses
+from k8slab.embedded.apiserver import bodies, objectmeta, patches, patching, reviews, statuses
 from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import writer_of
@@ -175,86 +172,7 @@ def _bound(rest: Rest, namespace: str, reference: Object) -> dict[str, dict[str,
     return {kind.lower(): {"name": name, "uid": uid}}
 
 
-# --- questions
-
-
-def _token_review(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
-    del request, target
-    token = (obj.get("spec") or {}).get("token") or ""
-    user = auth.from_token(token, rest.tokens, rest.api)
-    status: Object = {"authenticated": False, "error": "invalid bearer token"}
-    if user:
-        status = {
-            "authenticated": True,
-            "user": _user_object(user),
-            "audiences": (obj.get("spec") or {}).get("audiences") or [],
-        }
-    return _reviewed(obj, status)
-
-
-def _user_object(user: auth.User) -> Object:
-    made: Object = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        made["uid"] = user.uid
-    if user.extra:
-        made["extra"] = user.extra
-    return made
-
-
-def _reviewed(obj: Object, status: Object) -> Response:
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "name"}
-    return Response(status=201, body=orjson.dumps({**obj, "metadata": metadata, "status": status}))
-
-
-def _self_review(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
-    del target
-    user = rest.user_of(request)
-    return _reviewed(obj, {"userInfo": _user_object(user)})
-
-
-def _access(user: auth.User, spec: Object) -> Object:
-    if (attributes := spec.get("resourceAttributes")) is not None:
-        action = auth.Action(
-            attributes.get("verb", ""),
-            attributes.get("group", ""),
-            attributes.get("resource", ""),
-            attributes.get("subresource", ""),
-            attributes.get("namespace", ""),
-            attributes.get("name", ""),
-        )
-    else:
-        plain = spec.get("nonResourceAttributes") or {}
-        action = auth.Action(plain.get("verb", ""), path=plain.get("path", ""))
-    return {"allowed": auth.is_allowed(user, action)}
-
-
-def _self_access(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
-    del target
-    return _reviewed(obj, _access(rest.user_of(request), obj.get("spec") or {}))
-
-
-def _subject_access(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
-    del rest, request, target
-    spec = obj.get("spec") or {}
-    user = auth.User(spec.get("user") or "", tuple(spec.get("groups") or ()))
-    return _reviewed(obj, _access(user, spec))
-
-
-def _self_rules(rest: Rest, request: Request, target: Target, obj: Object) -> Response:
-    del target
-    user = rest.user_of(request)
-    rules: list[Object] = [
-        {
-            "verbs": ["create"],
-            "apiGroups": ["authentication.k8s.io", "authorization.k8s.io"],
-            "resources": sorted(auth.SELF_REVIEWS),
-        }
-    ]
-    if user.is_master:
-        rules.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
-    plain = [{"verbs": ["*" if user.is_master else "get"], "nonResourceURLs": ["*"]}]
-    status = {"resourceRules": rules, "nonResourceRules": plain, "incomplete": False}
-    return _reviewed(obj, status)
+# --- kinds that are only created
 
 
 def _binding(rest: Rest, request: Request, target: Target, obj: Object) -> Answer:
@@ -265,11 +183,6 @@ def _binding(rest: Rest, request: Request, target: Target, obj: Object) -> Answe
 
 
 CREATE_ONLY: dict[str, Callable[[Rest, Request, Target, Object], Answer]] = {
-    "TokenReview": _token_review,
-    "SelfSubjectReview": _self_review,
-    "SelfSubjectAccessReview": _self_access,
-    "SelfSubjectRulesReview": _self_rules,
-    "SubjectAccessReview": _subject_access,
-    "LocalSubjectAccessReview": _subject_access,
+    **reviews.REVIEWS,
     "Binding": _binding,
 }

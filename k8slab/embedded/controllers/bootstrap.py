@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver import default_roles, rbac
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.slice_values import SERVICE_NAME
 from k8slab.embedded.dns import corefile
@@ -32,8 +33,11 @@ def nth_address(cidr: str, number: int) -> str:
 
 
 def dns_addresses(config: ClusterConfig) -> list[str]:
-    """Return the addresses of the Service kube-dns: the tenth of each range, as kubeadm has it."""
-    return [nth_address(cidr, 10) for cidr in config.service_cidrs]
+    """Return the address of the Service kube-dns: the tenth of the first range.
+
+    As kubeadm has it, it is single-stack on a dual-stack cluster too; it answers for both.
+    """
+    return [nth_address(config.service_cidrs[0], 10)]
 
 
 def furnish(api: Api, config: ClusterConfig) -> None:
@@ -46,7 +50,10 @@ def furnish(api: Api, config: ClusterConfig) -> None:
 
 
 def publish_api(api: Api, addresses: Sequence[str]) -> None:
-    """Have default/kubernetes lead to the control plane's address."""
+    """Have default/kubernetes lead to the control plane's first address.
+
+    It is single-stack, in the cluster's primary family (KEP-563).
+    """
     made: Object = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -73,7 +80,7 @@ def _ensure(api: Api, resource: str, obj: Object) -> None:
 
 
 def _kubernetes_service(config: ClusterConfig) -> Object:
-    addresses = [nth_address(cidr, 1) for cidr in config.service_cidrs]
+    addresses = [nth_address(config.service_cidrs[0], 1)]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -93,8 +100,14 @@ def _kubernetes_service(config: ClusterConfig) -> Object:
 def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:
     namespace = "kube-system"
     addresses = dns_addresses(config)
+    role = "system:coredns"
     return [
         ("serviceaccounts", {"metadata": {"name": "coredns", "namespace": namespace}}),
+        (f"clusterroles.{rbac.GROUP}", {"metadata": {"name": role}, "rules": _dns_rules()}),
+        (
+            f"clusterrolebindings.{rbac.GROUP}",
+            default_roles.cluster_binding(role, role, account=(namespace, "coredns")),
+        ),
         (
             "configmaps",
             {
@@ -128,6 +141,16 @@ def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:
             },
         ),
         ("deployments.apps", _dns_deployment(namespace)),
+    ]
+
+
+def _dns_rules() -> list[Object]:
+    """Return what CoreDNS may do, as kubeadm's addon says it."""
+    verbs = ["list", "watch"]
+    core = ["endpoints", "services", "pods", "namespaces"]
+    return [
+        {"apiGroups": [""], "resources": core, "verbs": verbs},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
     ]
 
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -153,6 +154,40 @@ def namespace(server, request):
     name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
     server.call(server.api.create, "namespaces", {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture
+def stranger(server):
+    """Send requests without a certificate."""
+    context = ssl.create_default_context(cafile=str(server.directory / "pki" / "ca.crt"))
+
+    def request(method, path, token="", body=None, **more):
+        connection = server.connect(context)
+        headers = {"Content-Type": "application/json", **more}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    return request
+
+
+@pytest.fixture
+def token(server, namespace):
+    """Ask for a token of a service account, which is made if needed; returns the answer."""
+
+    def token_of(space=namespace, account="default", **spec):
+        if server.call(server.api.get, "serviceaccounts", account, space) is None:
+            obj = {"metadata": {"name": account, "namespace": space}}
+            server.call(server.api.create, "serviceaccounts", obj)
+        path = f"/api/v1/namespaces/{space}/serviceaccounts/{account}/token"
+        return server.request("POST", path, {"spec": spec})
+
+    return token_of
 
 
 @pytest.fixture

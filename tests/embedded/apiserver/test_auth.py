@@ -3,44 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
-import ssl
 import stat
 
 import pytest
 
 from k8slab.embedded.apiserver import pki
-
-
-@pytest.fixture
-def stranger(server):
-    context = ssl.create_default_context(cafile=str(server.directory / "pki" / "ca.crt"))
-
-    def request(method, path, token="", body=None):
-        connection = server.connect(context)
-        headers = {"Content-Type": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-    return request
-
-
-@pytest.fixture
-def token(server, namespace):
-    def token_of(space=namespace, account="default", **spec):
-        if server.call(server.api.get, "serviceaccounts", account, space) is None:
-            obj = {"metadata": {"name": account, "namespace": space}}
-            server.call(server.api.create, "serviceaccounts", obj)
-        path = f"/api/v1/namespaces/{space}/serviceaccounts/{account}/token"
-        return server.request("POST", path, {"spec": spec})
-
-    return token_of
 
 
 def test_nothing_is_answered_to_a_stranger(stranger):
@@ -86,13 +53,6 @@ def test_a_plain_service_account_may_only_discover(stranger, token, namespace):
         f'"pods" in API group "" in the namespace "{namespace}"'
     )
     assert stranger("GET", "/apis/lab.k8slab.dev/v1/cluster", word)[0] == 403
-
-
-def test_service_accounts_of_the_system_may_read(stranger, token):
-    word = token("kube-system", "dns").json["status"]["token"]
-    assert stranger("GET", "/api/v1/services", word)[0] == 200
-    path = "/api/v1/namespaces/default/configmaps"
-    assert stranger("POST", path, word, {"metadata": {"name": "x"}})[0] == 403
 
 
 def test_a_token_ends_with_its_account_or_pod(server, stranger, token, namespace, make_pod):

@@ -159,10 +159,13 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
     policy = spec.get("ipFamilyPolicy")
     if policy and policy not in POLICIES:
         errors.append(not_supported("spec.ipFamilyPolicy", policy, POLICIES))
-    for number, family in enumerate(spec.get("ipFamilies") or ()):
+    listed = spec.get("ipFamilies") or []
+    for number, family in enumerate(listed):
+        path = f"spec.ipFamilies[{number}]"
         if family not in ("IPv4", "IPv6"):
-            path = f"spec.ipFamilies[{number}]"
             errors.append(not_supported(path, family, ["IPv4", "IPv6"]))
+        elif family in listed[:number]:
+            errors.append(duplicate(path, family))
     return errors
 
 
