@@ -58,7 +58,10 @@ class Nodes:
         old = api.get("nodes", name)
         if old is None:
             made = node_object(
-                name, self._context.network.pod_cidrs(name), control_plane=control_plane
+                name,
+                self._context.network.pod_cidrs(name),
+                control_plane=control_plane,
+                alone=self._context.config.nodes == 1,
             )
             old = api.create("nodes", made)
         limit = self._context.config.max_pods
@@ -80,8 +83,10 @@ class Nodes:
         return RENEW_SECONDS
 
 
-def node_object(name: str, pod_cidrs: Sequence[str], *, control_plane: bool) -> Object:
-    """Return a new Node."""
+def node_object(
+    name: str, pod_cidrs: Sequence[str], *, control_plane: bool, alone: bool = False
+) -> Object:
+    """Return a new Node; the control plane of a cluster of one is `alone` and takes all pods."""
     machine = _architecture()
     labels = {
         "beta.kubernetes.io/arch": machine,
@@ -93,6 +98,7 @@ def node_object(name: str, pod_cidrs: Sequence[str], *, control_plane: bool) -> 
     spec: Object = {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs)} if pod_cidrs else {}
     if control_plane:
         labels[CONTROL_PLANE] = ""
+    if control_plane and not alone:  # kind, too, removes both from the only node
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
         spec["taints"] = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
     return {
