@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PROVIDERS = ("embedded", "kind", "existing")
+_IP_FAMILIES = ("ipv4", "ipv6", "dual")
 
 
 def _making(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,6 +24,12 @@ def _making(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--service-cidr", metavar="CIDR", default="", help="Addresses of Services."),
         click.option("--pod-cidr", metavar="CIDR", default="", help="Addresses of pods."),
+        click.option(
+            "--ip-family",
+            type=click.Choice(_IP_FAMILIES),
+            callback=lambda _context, _option, value: value or "",
+            help="Addresses of nodes, pods and Services: ipv4 (default), ipv6 or dual.",
+        ),
         click.option(
             "--nodes", type=int, metavar="N", help="Nodes, the control plane included (3)."
         ),
@@ -54,6 +61,7 @@ def up(  # noqa: PLR0913  one parameter for each option
     name: str,
     provider: str | None,
     nodes: int | None,
+    ip_family: str,
     pod_cidr: str,
     service_cidr: str,
     kubeconfig: Path | None,
@@ -69,6 +77,7 @@ def up(  # noqa: PLR0913  one parameter for each option
 
     wanted = Wanted(
         nodes=nodes,
+        ip_family=ip_family,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
         kubeconfig=kubeconfig,
@@ -130,7 +139,13 @@ def down(*, name: str, delete: bool, every: bool) -> None:
 @options.name
 @_making
 def reset(
-    *, name: str, provider: str | None, nodes: int | None, pod_cidr: str, service_cidr: str
+    *,
+    name: str,
+    provider: str | None,
+    nodes: int | None,
+    ip_family: str,
+    pod_cidr: str,
+    service_cidr: str,
 ) -> None:
     """Replace a cluster by a fresh one: nothing that was in it is kept."""
     from k8slab import clusters  # noqa: PLC0415
@@ -138,7 +153,7 @@ def reset(
     from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
 
     # Checked before anything is thrown away.
-    wanted = Wanted(nodes=nodes, pod_cidr=pod_cidr, service_cidr=service_cidr)
+    wanted = Wanted(nodes=nodes, ip_family=ip_family, pod_cidr=pod_cidr, service_cidr=service_cidr)
     made_by = records.provider_of(records.chosen_name(name))
     if made_by:
         with steps() as progress:

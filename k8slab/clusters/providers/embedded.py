@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.clusters import records
 from k8slab.clusters.cluster import Cluster
 from k8slab.clusters.providers.base import BROKEN, RUNNING, STARTING, STOPPED, Status
-from k8slab.embedded.config import ClusterConfig, ClusterPaths
+from k8slab.embedded.config import RANGES, ClusterConfig, ClusterPaths
 from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, K8slabError, UsageError
 from k8slab.programs import Completed
 from k8slab.version import __version__
@@ -24,7 +24,8 @@ NAME = "embedded"
 
 CAPABILITIES = frozenset({"denials", "nodes", "probe", "world"})
 """What the API group lab.k8slab.dev/v1 of this version gives."""
-
+DUAL_STACK = "dual-stack"
+"""The capability of a cluster whose pods have IPv4 and IPv6 addresses."""
 
 ANSWER_DEADLINE = 5.0
 """Seconds in which a running cluster must answer `up`."""
@@ -77,14 +78,14 @@ def status(name: str) -> Status:
     from k8slab.embedded import supervisor  # noqa: PLC0415
 
     paths = ClusterPaths.of(name)
-    config = ClusterConfig.from_json(paths.config.read_text(encoding="utf-8"))
+    config = _kept(name)
     processes = supervisor.status(paths)
     common: dict[str, Any] = {
         "name": name,
         "provider": NAME,
         "kubeconfig": str(paths.kubeconfig),
         "nodes": config.node_names,
-        "capabilities": sorted(CAPABILITIES),
+        "capabilities": sorted(_capabilities(config)),
     }
     versions = {"k8slab": __version__}
     if not processes.running:
@@ -114,10 +115,18 @@ def cluster(name: str) -> Cluster:
         name,
         provider=NAME,
         kubeconfig=kubeconfig(name),
-        capabilities=CAPABILITIES,
+        capabilities=_capabilities(_kept(name)),
         node_runner=lambda node, argv, deadline: _run_on_node(handle, node, argv, deadline),
     )
     return handle
+
+
+def _kept(name: str) -> ClusterConfig:
+    return ClusterConfig.from_json(ClusterPaths.of(name).config.read_text(encoding="utf-8"))
+
+
+def _capabilities(config: ClusterConfig) -> frozenset[str]:
+    return CAPABILITIES | ({DUAL_STACK} if len(config.ip_versions) > 1 else set())
 
 
 def _answers(name: str) -> bool:
@@ -130,16 +139,23 @@ def _answers(name: str) -> bool:
 
 def _config(name: str, wanted: Wanted) -> ClusterConfig:
     """Return the configuration: the kept one, which cannot change, or a new one."""
+    families = [RANGES[version] for version in wanted.ip_versions]
+    chosen = bool(wanted.ip_family)
     asked: dict[str, Any] = {
         "nodes": wanted.nodes,
-        "pod_cidrs": [wanted.pod_cidr] if wanted.pod_cidr else None,
-        "service_cidrs": [wanted.service_cidr] if wanted.service_cidr else None,
+        "pod_cidrs": wanted.cidrs("pod") if chosen or wanted.pod_cidr else None,
+        "service_cidrs": wanted.cidrs("service") if chosen or wanted.service_cidr else None,
+        "node_cidrs": [ranges.nodes for ranges in families] if chosen else None,
+        "load_balancer_cidrs": [r.load_balancers for r in families] if chosen else None,
     }
     asked = {key: value for key, value in asked.items() if value is not None}
-    file = ClusterPaths.of(name).config
-    if not file.exists():
+    if not ClusterPaths.of(name).config.exists():
         return ClusterConfig(name=name, **asked)
-    config = ClusterConfig.from_json(file.read_text(encoding="utf-8"))
+    config = _kept(name)
+    if chosen and list(wanted.ip_versions) == config.ip_versions:
+        # Ranges of its own were chosen when it was made: the family alone is the same wish.
+        kept = {"pod_cidrs": wanted.pod_cidr, "service_cidrs": wanted.service_cidr}
+        asked = {key: value for key, value in asked.items() if kept.get(key, "given")}
     for key, value in asked.items():
         if value != getattr(config, key):
             raise UsageError(

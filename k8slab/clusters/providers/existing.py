@@ -25,10 +25,10 @@ NAME = "existing"
 
 def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
     """Record the context and try that its API answers."""
-    if wanted.nodes or wanted.pod_cidr or wanted.service_cidr:
+    if wanted.nodes or wanted.ip_family or wanted.pod_cidr or wanted.service_cidr:
         raise UsageError(
             "an existing cluster is as it is",
-            hint="leave out --nodes, --pod-cidr and --service-cidr",
+            hint="leave out --nodes, --ip-family, --pod-cidr and --service-cidr",
         )
     if records.provider_of(name) and not (wanted.kubeconfig or wanted.context):
         record = records.read(name)

@@ -29,7 +29,7 @@ from k8slab.embedded.apps.options import parse
 from k8slab.embedded.apps.sockets import Address, listen, written
 from k8slab.embedded.apps.web import server_context
 from k8slab.embedded.apps.world_names import NameServer
-from k8slab.embedded.config import WORLD_HOSTS
+from k8slab.embedded.config import WORLD_HOSTS, world_hosts
 from k8slab.embedded.linux import in_netns
 from k8slab.errors import K8slabError
 
@@ -47,13 +47,16 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     """Serve until SIGTERM; return 0 then, 1 or 2 when it could not start.
 
     ``--cert FILE --key FILE`` for HTTPS, ``--resolver ADDRESS`` for each address of the router
-    that answers DNS.
+    that answers DNS, ``--ip-version 4`` or ``6`` for each version spoken (by default 4).
     """
     leave_when_told()
     try:
-        values, _ = parse(argv, dict.fromkeys(("cert", "key", "resolver"), True), program="world")
+        known = dict.fromkeys(("cert", "key", "resolver", "ip-version"), True)
+        values, _ = parse(argv, known, program="world")
         certificate = (values.get("cert", [""])[-1], values.get("key", [""])[-1])
-        world = World(environment, server_context(*certificate) if all(certificate) else None)
+        hosts = world_hosts({int(version) for version in values.get("ip-version", ["4"])})
+        context = server_context(*certificate) if all(certificate) else None
+        world = World(environment, hosts, context)
         world.open(values.get("resolver", []))
         return world.loop.run()
     except K8slabError as error:
@@ -69,8 +72,14 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
 class World:
     """All servers of the table in `config`, on one loop."""
 
-    def __init__(self, environment: Mapping[str, str], context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        hosts: list[WorldHost],
+        context: ssl.SSLContext | None,
+    ) -> None:
         self.loop = Loop()
+        self.hosts = hosts
         self.context = context
         self._namespaces = {
             network: int(number)
@@ -78,18 +87,18 @@ class World:
             if (number := environment.get(f"K8SLAB_FD_{network.upper()}"))
         }
         self._http = HttpServer(self.loop, site_page, logs.log_line)
-        self._names = {network: NameServer(network) for network in ("internet", "corp")}
+        self._names = {network: NameServer(network, hosts) for network in ("internet", "corp")}
 
     def open(self, resolvers: list[str]) -> None:
         """Make all sockets; `resolvers` are the router's own addresses."""
-        for host in WORLD_HOSTS:
+        for host in self.hosts:
             if host.network in self._names:
                 with self._inside(host.network):
                     self._serve(host)
         with self._inside("router"):
             for address in resolvers:
                 self._serve_dns(address, self._names["internet"])
-        logs.say(f"the world outside: {len(WORLD_HOSTS)} hosts, resolvers {' '.join(resolvers)}")
+        logs.say(f"the world outside: {len(self.hosts)} hosts, resolvers {' '.join(resolvers)}")
 
     def _inside(self, network: str) -> AbstractContextManager[None]:
         number = self._namespaces.get(network)

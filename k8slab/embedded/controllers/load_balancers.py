@@ -31,7 +31,8 @@ class LoadBalancers:
     def __init__(self, context: Context) -> None:
         self._context = context
         api = context.api
-        self._announced: dict[str, tuple[str, str]] = {}
+        self._announced: dict[str, dict[str, str]] = {}
+        """By Service: which node answers for which of its addresses."""
         self._slices = Index(api, SLICES, of_service)
         self.loop = Loop("load balancers", self._reconcile)
         self._unsubscribe: list[Callable[[], None]] = [
@@ -59,40 +60,47 @@ class LoadBalancers:
             return
         if not self._context.config.load_balancer:
             return
-        address = self._address(service)
-        if not address:
+        addresses = self._addresses(service)
+        if not addresses:
             text = "Error syncing load balancer: no address is left in the pool"
             record = self._context.events.record
             record(service, "SyncLoadBalancerFailed", text, component=COMPONENT, warning=True)
             return
-        self._show(service, address)
-        await self._announce(key, address, self._node(service))
+        self._show(service, addresses)
+        await self._announce(key, addresses, self._node(service))
 
-    def _address(self, service: Object) -> str:
+    def _addresses(self, service: Object) -> list[str]:
+        """Return one address for each of the Service's families; none when one is missing."""
+        families = service["spec"].get("ipFamilies") or ["IPv4"]
+        found = [self._address(service, family) for family in families]
+        return found if all(found) else []
+
+    def _address(self, service: Object, family: str) -> str:
         """Return the Service's address: the one it has, the one it asks for, or a free one."""
-        shown = _shown(service)
-        if shown:
-            return shown
-        taken = {_shown(other) for other in self._context.api.list("services")}
+        for shown in _shown(service):
+            if _family(shown) == family:
+                return shown
+        taken = {a for other in self._context.api.list("services") for a in _shown(other)}
         wanted = service["spec"].get("loadBalancerIP")
-        if wanted and wanted not in taken and self._in_pool(wanted):
+        if wanted and _family(wanted) == family and wanted not in taken and self._in_pool(wanted):
             return str(wanted)
-        return next((a for a in self._pool() if a not in taken), "")
+        return next((a for a in self._pool(family) if a not in taken), "")
 
-    def _pool(self) -> Iterator[str]:
+    def _pool(self, family: str) -> Iterator[str]:
         for cidr in self._context.config.load_balancer_cidrs:
-            for address in ip_network(cidr).hosts():
-                yield str(address)
+            if _family(cidr) == family:
+                for address in ip_network(cidr).hosts():
+                    yield str(address)
 
     def _in_pool(self, address: str) -> bool:
         cidrs = self._context.config.load_balancer_cidrs
         return any(ip_address(address) in ip_network(cidr) for cidr in cidrs)
 
-    def _show(self, service: Object, address: str) -> None:
-        if _shown(service) == address:
+    def _show(self, service: Object, addresses: list[str]) -> None:
+        if _shown(service) == addresses:
             return
         status = {**(service.get("status") or {})}
-        status["loadBalancer"] = {"ingress": [{"ip": address, "ipMode": "VIP"}]}
+        status["loadBalancer"] = {"ingress": [{"ip": a, "ipMode": "VIP"} for a in addresses]}
         self._context.api.update_status("services", {**service, "status": status})
         text = "Ensured load balancer"
         self._context.events.record(service, "EnsuredLoadBalancer", text, component=COMPONENT)
@@ -110,21 +118,30 @@ class LoadBalancers:
         }
         return min(ready, default=workers[0])
 
-    async def _announce(self, key: str, address: str, node: str) -> None:
-        if self._announced.get(key) != (address, node):
-            await self._context.network.announce_load_balancer(address, node)
-            self._announced[key] = (address, node)
+    async def _announce(self, key: str, addresses: list[str], node: str) -> None:
+        announced = self._announced.setdefault(key, {})
+        announce = self._context.network.announce_load_balancer
+        for address in announced.keys() - set(addresses):
+            await announce(address, None)
+            del announced[address]
+        for address in addresses:
+            if announced.get(address) != node:
+                await announce(address, node)
+                announced[address] = node
 
     async def _withdraw(self, key: str, service: Object | None) -> None:
-        announced = self._announced.get(key)
-        if announced is not None:
-            await self._context.network.announce_load_balancer(announced[0], None)
-            del self._announced[key]
+        for address in self._announced.get(key, ()):
+            await self._context.network.announce_load_balancer(address, None)
+        self._announced.pop(key, None)
         if service is not None and _shown(service):
             status = {**service["status"], "loadBalancer": {}}
             self._context.api.update_status("services", {**service, "status": status})
 
 
-def _shown(service: Object) -> str:
+def _shown(service: Object) -> list[str]:
     entries = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return next((entry["ip"] for entry in entries if entry.get("ip")), "")
+    return [entry["ip"] for entry in entries if entry.get("ip")]
+
+
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import statuses
-from k8slab.embedded.config import KUBERNETES_MINOR, WORLD_HOSTS
+from k8slab.embedded.config import KUBERNETES_MINOR, world_hosts
 from k8slab.embedded.daemon.exchanges import Exchange, Ports, Result, Run
 from k8slab.embedded.daemon.names import Answer, Lookup, ResolvConf, resolve
 from k8slab.errors import ClusterError, ProbeError
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from k8slab.embedded.runtime.runtime import Runtime
     from k8slab.objects.meta import Object
 
-CAPABILITIES = ("probe", "nodes", "denials", "world")
 KEPT_DENIALS = 10_000
 NAME_SECONDS = 2.0
 """How long one DNS question may take, when the probe's own deadline is shorter."""
@@ -65,6 +64,7 @@ class Lab:
         self._network = network
         self._runtime = runtime
         self._config = config
+        self._hosts = world_hosts(config.ip_versions)
         self._denials: deque[tuple[int, Denial]] = deque(maxlen=KEPT_DENIALS)
         self._waiters = 0
         self._number = 0
@@ -140,14 +140,14 @@ class Lab:
         return {
             "name": self._config.name,
             "config": asdict(self._config),
-            "capabilities": list(CAPABILITIES),
+            "capabilities": capabilities(self._config),
             "versions": {
                 "k8slab": __version__,
                 "kubernetes": f"v1.{KUBERNETES_MINOR}.0",
                 "kernel": platform.release(),
                 "python": platform.python_version(),
             },
-            "world": [asdict(host) for host in WORLD_HOSTS],
+            "world": [asdict(host) for host in self._hosts],
             "lostDenials": self._network.lost_denials,
         }
 
@@ -244,7 +244,7 @@ class Lab:
             known = ", ".join(self._network.world)
             raise ProbeError(f"there is no part of the world {world!r}, only {known}")
         servers = [
-            host.address for host in WORLD_HOSTS if (host.network, host.role) == (world, "dns")
+            host.address for host in self._hosts if (host.network, host.role) == (world, "dns")
         ]
         return self._network.world[world], _conf(servers or [_router(self._config)])
 
@@ -297,6 +297,12 @@ class Lab:
             return asyncio.run_coroutine_threadsafe(running, loop).result()
 
         return await asyncio.to_thread(resolve, lookups, exchange)
+
+
+def capabilities(config: ClusterConfig) -> list[str]:
+    """Return what a cluster of this configuration can do beyond Kubernetes."""
+    dual = ["dual-stack"] if len(config.ip_versions) > 1 else []
+    return ["probe", "nodes", "denials", "world", *dual]
 
 
 def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:

@@ -85,7 +85,7 @@ def run(
 def _open_store(path: Path) -> Store:
     try:
         return Store(path)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, ValueError) as error:  # the file; what is in it
         raise ClusterError(
             f"the cluster's objects cannot be read: {path.name}: {error}",
             hint="If the disk is full, make room. Otherwise `k8slab reset` makes a new cluster.",
@@ -166,7 +166,10 @@ class Daemon:
         """Bring everything up and say that it is ready."""
         step = self.progress.step
         keys = self.inside / "pki"
-        await asyncio.to_thread(pki.ensure_pki, keys, self.config)
+        if await asyncio.to_thread(pki.ensure_pki, keys, self.config):
+            message = "its keys were damaged: new ones were made"
+            self.progress.tell(step="keys", message=message)
+            log.warning("%s", message)
         self._write_kubeconfig(keys)
         with step("store"):
             self.store = _open_store(self.inside / "store.sqlite")
@@ -235,6 +238,7 @@ class Daemon:
         places = {"--cert": certificates.CERTIFICATE, "--key": certificates.KEY}
         argv = [word for option, name in places.items() for word in (option, f"/etc/world/{name}")]
         argv += [word for router in self._routers() for word in ("--resolver", router)]
+        argv += [f"--ip-version={version}" for version in self.config.ip_versions]
         router = linux.open_netns()
         try:
             await self.runtime.start_app(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ERROR = 2
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
-_NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 20, 24, 25, 28
+_NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 20, 21, 24, 25, 28
 _GROUP_LINK = 1
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 3, 4, 10, 16
@@ -48,6 +48,7 @@ _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST, _SCOPE_ANY = 0, 253, 254, 255
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
 _PERMANENT = 0x80
 _PERMANENT_ADDRESS, _NO_DUPLICATE_DETECTION = 0x80, 0x02
+_IFA_CACHEINFO, _FOR_EVER = 6, 0xFFFFFFFF
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -187,6 +188,23 @@ def address(link: Link, interface: str) -> Message:
     body = _attribute(1, value.ip.packed) + _attribute(2, value.ip.packed)
     what = f"add address {interface} to {link.name}"
     return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
+
+
+def extra_address(link: Link, ip: str) -> Message:
+    """Give `link` one more IPv6 address, which is never chosen as a source (deprecated)."""
+    flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
+    head = struct.pack("=BBBBi", socket.AF_INET6, 128, flags, 0, link.index)
+    lifetimes = struct.pack("=IIII", 0, _FOR_EVER, 0, 0)  # preferred, valid
+    body = _attribute(1, ip_address(ip).packed) + _attribute(_IFA_CACHEINFO, lifetimes)
+    what = f"add address {ip} to {link.name}"
+    return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
+
+
+def delete_address(link: Link, ip: str) -> Message:
+    """Take an IPv6 address from a link; fine when it is not there."""
+    head = struct.pack("=BBBBi", socket.AF_INET6, 128, 0, 0, link.index)
+    body = _attribute(1, ip_address(ip).packed)
+    return Message(f"delete address {ip} of {link.name}", _DELADDR, 0, head + body, True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

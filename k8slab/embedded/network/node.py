@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.config import ClusterConfig
     from k8slab.embedded.network.model import HostPort
+    from k8slab.embedded.network.netlink import Message
     from k8slab.embedded.network.ruleset import Family, Fragment, Key
     from k8slab.embedded.network.switch import Switch
 
@@ -194,18 +195,25 @@ class Node:
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""
-        self.netlink.send([netlink.route(_announced(address))])
+        self.netlink.send([self._announced(address)[0]])
         switch.announce(self.netns, address)
 
     def stop_serving(self, address: str) -> None:
         """Answer no longer for a load-balancer address."""
-        self.netlink.send([netlink.delete_route(_announced(address))])
+        self.netlink.send([self._announced(address)[1]])
 
+    def _announced(self, address: str) -> tuple[Message, Message]:
+        """Return what makes the node answer for an address, and what ends it.
 
-def _announced(address: str) -> Route:
-    # A local route, since proxy ARP answers only for what is routed to another link. The
-    # Service's rules rewrite the destination before anything is delivered here.
-    return Route(to=calico.host_prefix(address), link=netlink.LOOPBACK, kind="local")
+        The Service's rules rewrite the destination before anything is delivered here.
+        """
+        if ":" in address:
+            # Neighbour discovery answers for the addresses of the link itself alone.
+            here = netlink.extra_address(self.eth0, address)
+            return here, netlink.delete_address(self.eth0, address)
+        # A local route, since proxy ARP answers only for what is routed to another link.
+        route = Route(to=calico.host_prefix(address), link=netlink.LOOPBACK, kind="local")
+        return netlink.route(route), netlink.delete_route(route)
 
 
 def reap(here: Netlink, interface: str) -> None:

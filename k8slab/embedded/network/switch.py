@@ -11,22 +11,32 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from contextlib import ExitStack, closing
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
-from k8slab.embedded.config import WORLD_HOSTS, WORLD_RANGES
+from k8slab.embedded.config import WORLD_RANGES, world_hosts
 from k8slab.embedded.network import netlink, sysctl
-from k8slab.embedded.network.netlink import LOOPBACK, Netlink, Route, VethEnd
+from k8slab.embedded.network.netlink import LOOPBACK, Message, Netlink, Route, VethEnd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BRIDGE = "br0"
 LAPTOP = "laptop"
-_LINKS = {"internet": ("192.0.2.1/30", "192.0.2.2/30"), "corp": ("192.0.2.5/30", "192.0.2.6/30")}
-"""The router's and the other address on each link to the world (RFC 5737, TEST-NET-1)."""
+_LINKS = {
+    "internet": {
+        4: ("192.0.2.1/30", "192.0.2.2/30"),
+        6: ("2001:db8:ffff::1/126", "2001:db8:ffff::2/126"),
+    },
+    "corp": {
+        4: ("192.0.2.5/30", "192.0.2.6/30"),
+        6: ("2001:db8:ffff::5/126", "2001:db8:ffff::6/126"),
+    },
+}
+"""The router's and the other address on each link to the world (RFC 5737, TEST-NET-1; RFC 3849)."""
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -45,6 +55,8 @@ class Switch:
 
     def __init__(self, node_cidrs: Sequence[str]) -> None:
         self._cidrs = list(node_cidrs)
+        self._versions = [ip_network(cidr).version for cidr in node_cidrs]
+        self._hosts = world_hosts(self._versions)
         self.world: dict[str, int] = {}
         self._held = ExitStack()
 
@@ -74,7 +86,12 @@ class Switch:
         self._pair(port, netns, mac_of(addresses[0]))
         bridge, near = self._netlink.link(BRIDGE), self._netlink.link(port)
         self._netlink.send(
-            [netlink.join_bridge(near, bridge), *netlink.quiet(near), netlink.up(near)]
+            [
+                netlink.join_bridge(near, bridge),
+                *netlink.quiet(near),
+                netlink.up(near),
+                *(netlink.neighbour(bridge, a, mac_of(addresses[0])) for a in addresses),
+            ]
         )
         with closing(Netlink(netns)) as far:
             eth0 = far.link("eth0")
@@ -85,7 +102,8 @@ class Switch:
                 default = Route(
                     to=_ANYWHERE[ip_address(address).version], via=gateway(cidr), protocol=3
                 )
-                far.send([netlink.address(eth0, prefix), netlink.route(default)])
+                router = netlink.neighbour(eth0, gateway(cidr), bridge.mac)
+                far.send([netlink.address(eth0, prefix), router, netlink.route(default)])
             far.wait_up("eth0")
         self._netlink.wait_up(port)
         self._netlink.wait_up(BRIDGE)
@@ -116,52 +134,103 @@ class Switch:
 
     def _outside(self, name: str) -> None:
         """Build the internet or the corporate network behind the router."""
-        ours, theirs = _LINKS[name]
-        router, other = ours.split("/")[0], theirs.split("/")[0]
         netns = self._namespace(name)
         sysctl.write(netns, sysctl.ROUTER)
-        self._pair(name, netns, mac_of(other))
+        links = [_LINKS[name][version] for version in self._versions]
+        mac = mac_of(_bare(links[0][1]))
+        self._pair(name, netns, mac)
         with closing(Netlink(netns)) as far:
             near, eth0 = self._netlink.link(name), far.link("eth0")
-            self._netlink.send(
-                [*netlink.quiet(near), netlink.up(near), netlink.address(near, ours)]
-            )
-            hosts = [host.address for host in WORLD_HOSTS if host.network == name]
-            far.send(
-                [
-                    netlink.up(LOOPBACK),
-                    *netlink.quiet(eth0),
-                    netlink.up(eth0),
-                    netlink.address(eth0, theirs),
-                    *(netlink.address(LOOPBACK, f"{address}/32") for address in hosts),
-                    netlink.route(Route(to="0.0.0.0/0", via=router, protocol=3)),
-                    *(
-                        netlink.route(Route(to=cidr, kind="unreachable", protocol=3))
-                        for cidr in WORLD_RANGES[name]
-                    ),
-                ]
-            )
+            self._netlink.send([*netlink.quiet(near), netlink.up(near)])
+            far.send([netlink.up(LOOPBACK), *netlink.quiet(eth0), netlink.up(eth0)])
+            for ours, theirs in links:
+                self._netlink.send(
+                    [
+                        netlink.address(near, ours),
+                        netlink.neighbour(near, _bare(theirs), eth0.mac),
+                    ]
+                )
+                default = _ANYWHERE[ip_interface(ours).version]
+                far.send(
+                    [
+                        netlink.address(eth0, theirs),
+                        netlink.neighbour(eth0, _bare(ours), near.mac),
+                        netlink.route(Route(to=default, via=_bare(ours), protocol=3)),
+                    ]
+                )
+            far.send(self._own_addresses(name))
             far.wait_up("eth0")
         self._netlink.wait_up(name)
+        others = {ip_interface(theirs).version: _bare(theirs) for _, theirs in links}
         self._netlink.send(
-            netlink.route(Route(to=cidr, via=other, protocol=3)) for cidr in WORLD_RANGES[name]
+            netlink.route(Route(to=cidr, via=others[ip_network(cidr).version], protocol=3))
+            for cidr in self._ranges(name)
         )
+
+    def _ranges(self, name: str) -> list[str]:
+        return [c for c in WORLD_RANGES[name] if ip_network(c).version in self._versions]
+
+    def _own_addresses(self, name: str) -> list[Message]:
+        """Give a network all its hosts; the rest of its ranges is unreachable."""
+        hosts = [ip_address(host.address) for host in self._hosts if host.network == name]
+        return [
+            *(netlink.address(LOOPBACK, f"{host}/{host.max_prefixlen}") for host in hosts),
+            *(
+                netlink.route(Route(to=cidr, kind="unreachable", protocol=3))
+                for cidr in self._ranges(name)
+            ),
+        ]
 
     def _laptop(self) -> None:
         """Build the machine beside the nodes, from which NodePorts and the like are tried."""
-        addresses = [host.address for host in WORLD_HOSTS if host.network == LAPTOP]
-        if not any(ip_address(addresses[0]) in ip_network(cidr) for cidr in self._cidrs):
-            return
-        self.plug(LAPTOP, self._namespace(LAPTOP), addresses)
+        addresses = [
+            host.address
+            for host in self._hosts
+            if host.network == LAPTOP
+            and any(ip_address(host.address) in ip_network(cidr) for cidr in self._cidrs)
+        ]
+        if addresses:
+            self.plug(LAPTOP, self._namespace(LAPTOP), addresses)
+
+
+def _bare(interface: str) -> str:
+    return str(ip_interface(interface).ip)
 
 
 def announce(netns: int, address: str) -> None:
-    """Tell everyone on the switch that `address` is here now (gratuitous ARP, RFC 5227)."""
+    """Tell everyone on the switch that `address` is here now.
+
+    Unasked: gratuitous ARP (RFC 5227), unsolicited neighbour advertisement (RFC 4861, 7.2.6).
+    """
     with linux.in_netns(netns), closing(Netlink(netns)) as here:
         mac = bytes.fromhex(here.link("eth0").mac.replace(":", ""))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as wire:
             wire.bind(("eth0", 0))
             ip = ip_address(address).packed
-            everyone = b"\xff" * 6
-            head = everyone + mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01"
-            wire.send(head + mac + ip + everyone + ip)
+            wire.send(_arp(mac, ip) if len(ip) == 4 else _advertisement(mac, ip))
+
+
+def _arp(mac: bytes, ip: bytes) -> bytes:
+    everyone = b"\xff" * 6
+    head = everyone + mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01"
+    return head + mac + ip + everyone + ip
+
+
+def _advertisement(mac: bytes, ip: bytes) -> bytes:
+    all_nodes = ip_address("ff02::1").packed
+    # Flags: override. Option 2, one unit of eight bytes: the target's hardware address.
+    body = struct.pack(">I", 0x20000000) + ip + b"\x02\x01" + mac
+    length = 4 + len(body)
+    pseudo = ip + all_nodes + struct.pack(">IHBB", length, 0, 0, socket.IPPROTO_ICMPV6)
+    checksum = _internet_checksum(pseudo + b"\x88\x00\x00\x00" + body)
+    header = struct.pack(">IHBB", 6 << 28, length, socket.IPPROTO_ICMPV6, 255) + ip + all_nodes
+    frame = b"\x33\x33\x00\x00\x00\x01" + mac + b"\x86\xdd" + header
+    return frame + b"\x88\x00" + struct.pack(">H", checksum) + body
+
+
+def _internet_checksum(data: bytes) -> int:
+    """Return the one's complement sum (RFC 1071) of an even number of bytes."""
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

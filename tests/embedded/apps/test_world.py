@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from ipaddress import ip_address
 
 import pytest
 
 from k8slab.embedded import wire
 from k8slab.embedded.apps import world_certificates
 from k8slab.embedded.apps.world_names import NameServer
-from k8slab.embedded.config import WORLD_HOSTS
+from k8slab.embedded.config import WORLD_HOSTS, world_hosts
 
 # Makes the namespaces, starts the world, and prints what programs in each namespace got.
 SCRIPT = """
@@ -26,8 +27,9 @@ for network in ("internet", "corp"):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         for host in WORLD_HOSTS:
             if host.network == network:
+                size = "/128" if ":" in host.address else "/32"
                 subprocess.run(
-                    ["ip", "address", "add", host.address + "/32", "dev", "lo"], check=True)
+                    ["ip", "address", "add", host.address + size, "dev", "lo"], check=True)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 heard, said = os.pipe()
 world = os.fork()
@@ -35,7 +37,8 @@ if world == 0:
     os.dup2(said, 1)
     files = ["--cert", directory + "/world.crt", "--key", directory + "/world.key"]
     environment = {f"K8SLAB_FD_{name.upper()}": str(fd) for name, fd in spaces.items()}
-    code = main([*files, "--resolver", "127.0.0.1"], environment)
+    versions = ["--ip-version=4", "--ip-version=6"]
+    code = main([*files, "--resolver", "127.0.0.1", *versions], environment)
     os._exit(code)
 assert b"the world outside" in os.read(heard, 4096)
 
@@ -68,11 +71,16 @@ def answers(tmp_path_factory):
     resolve = ["--resolve", "api.example.net:443:198.51.100.10"]
     commands = {
         "web": ["internet", curl("http://203.0.113.10/a?b")],
+        "web over IPv6": ["internet", curl("http://[2001:db8:113::10]/")],
         "json": ["internet", curl("-H", "Accept: application/json", "http://203.0.113.20/")],
         "https": ["internet", curl("--cacert", ca, *resolve, "https://api.example.net/")],
         "wiki": ["corp", curl("http://192.168.1.20/")],
         "dns": ["internet", ["dig", "+short", "@203.0.113.53", "www.example.com"]],
         "dns over tcp": ["internet", ["dig", "+tcp", "+short", "@203.0.113.53", "example.org"]],
+        "dns over IPv6": [
+            "internet",
+            ["dig", "+short", "@2001:db8:113::53", "example.org", "AAAA"],
+        ],
         "corporate dns": ["corp", ["dig", "+short", "@192.168.1.53", "db.corp.test"]],
         "router": ["router", ["dig", "+short", "@127.0.0.1", "cdn.example.net"]],
         "database": ["corp", ["nc", "-w", "5", "192.168.1.10", "5432"], "select 1\nquit\n"],
@@ -95,6 +103,7 @@ def test_web_servers_say_who_they_are_and_whom_they_saw(answers):
     assert lines[0] == "site: example.com"
     assert lines[2].startswith("you are: 203.0.113.10:")
     assert lines[3] == "request: GET http://203.0.113.10/a?b"
+    assert answers["web over IPv6"].splitlines()[2].startswith("you are: [2001:db8:113::10]:")
     assert json.loads(answers["json"])["site"] == "example.org"
     assert answers["wiki"].startswith("site: wiki.corp.test\nnetwork: corp\n")
 
@@ -107,6 +116,7 @@ def test_https_is_trusted_by_who_trusts_the_worlds_authority(answers):
 def test_names_are_answered_in_each_network_and_by_the_router(answers):
     assert answers["dns"] == "203.0.113.10\n"
     assert answers["dns over tcp"] == "203.0.113.20\n"
+    assert answers["dns over IPv6"] == "2001:db8:113::20\n"
     assert answers["corporate dns"] == "192.168.1.10\n"
     assert answers["router"] == "198.51.100.20\n"
 
@@ -121,15 +131,18 @@ def test_the_world_leaves_at_sigterm(answers):
     assert answers["code"] == 0
 
 
-def ask(network, name, kind="A"):
-    return NameServer(network).answer(wire.Message(name=name, type=wire.TYPES[kind]))
+def ask(network, name, kind="A", versions=(4, 6)):
+    return NameServer(network, world_hosts(versions)).answer(
+        wire.Message(name=name, type=wire.TYPES[kind])
+    )
 
 
 @pytest.mark.parametrize("host", [host for host in WORLD_HOSTS if host.network != "laptop"])
 def test_every_host_of_the_table_has_its_names_both_ways(host):
+    kind = "AAAA" if ":" in host.address else "A"
     for name in host.names:
-        assert [r.data for r in ask(host.network, f"{name}.").answers] == [host.address]
-    reverse = ".".join(reversed(host.address.split("."))) + ".in-addr.arpa."
+        assert [r.data for r in ask(host.network, f"{name}.", kind).answers] == [host.address]
+    reverse = f"{ip_address(host.address).reverse_pointer}."
     assert [r.data for r in ask(host.network, reverse, "PTR").answers] == [f"{host.names[0]}."]
 
 
@@ -140,7 +153,7 @@ def test_every_host_of_the_table_has_its_names_both_ways(host):
         ("internet", "example.com.", "MX", wire.NOERROR, 1),
         ("internet", "example.com.", "TXT", wire.NOERROR, 1),
         ("internet", "example.com.", "SOA", wire.NOERROR, 1),
-        ("internet", "example.com.", "AAAA", wire.NOERROR, 0),
+        ("internet", "example.com.", "AAAA", wire.NOERROR, 1),
         ("internet", "no.example.com.", "A", wire.NXDOMAIN, 0),
         ("internet", "wiki.corp.test.", "A", wire.NXDOMAIN, 0),
         ("internet", "web.shop.svc.cluster.local.", "A", wire.NXDOMAIN, 0),
@@ -159,3 +172,9 @@ def test_the_key_is_private_and_certificates_are_made_once(tmp_path):
     first = world_certificates.make_world_certificates(tmp_path)
     assert (tmp_path / "world.key").stat().st_mode & 0o777 == 0o600
     assert world_certificates.make_world_certificates(tmp_path) == first
+
+
+def test_the_world_of_a_cluster_with_one_family_has_no_address_of_the_other():
+    assert not ask("internet", "example.com.", "AAAA", versions=[4]).answers
+    assert not ask("internet", "example.com.", "A", versions=[6]).answers
+    assert ask("internet", "example.com.", "AAAA", versions=[6]).answers
