@@ -135,7 +135,7 @@ def _start(request: StartContainer, given: dict[str, int], status: socket.socket
         socket.sethostname(request.hostname)
     if "target" in given:
         linux.setns(given["target"], linux.CLONE_NEWPID)
-    else:
+    elif not request.root.cluster_processes:
         linux.unshare(linux.CLONE_NEWPID)
     if pid := os.fork():
         return _hand_over(pid, status)

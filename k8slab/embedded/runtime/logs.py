@@ -8,8 +8,10 @@ that goes on (KEP-CRI logging, ``logging.md`` of the kubelet). A file that reach
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,9 @@ SPEED = 8 * 1024 * 1024
 """Bytes a second that one container may log before its writes have to wait."""
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
 class LogFile:
     """One container's log: written by the daemon alone, followed by any number of readers."""
 
@@ -33,6 +38,7 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._open()
         self._size = path.stat().st_size
+        self._lost = 0
         self._rest: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self.closed = False
@@ -67,9 +73,23 @@ class LogFile:
     def _append(self, data: bytes) -> None:
         if not data:
             return
-        if self._size + len(data) > LIMIT:
-            self._rotate()
-        os.write(self._file, data)
+        length = len(data)
+        if self._lost:
+            told = f"k8slab: the disk was full: {self._lost} bytes of this log are lost"
+            data = f"{_now()} stderr F {told}\n".encode() + data
+        try:
+            if self._size + len(data) > LIMIT:
+                self._rotate()
+            written = os.write(self._file, data)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            written = 0
+        if written < len(data):
+            os.ftruncate(self._file, self._size)  # no half record
+            self._lost += length
+            return
+        self._lost = 0
         self._size += len(data)
         self._wake()
 
@@ -78,9 +98,10 @@ class LogFile:
         self._changed = asyncio.Event()
 
     def _rotate(self) -> None:
-        os.close(self._file)
-        self.path.replace(_previous(self.path))
-        self._file = self._open()
+        with suppress(FileNotFoundError):  # moved by an attempt for which the disk was too full
+            self.path.replace(_previous(self.path))
+        old, self._file = self._file, self._open()
+        os.close(old)
         self._size = 0
         self.rotations += 1
 

@@ -56,6 +56,10 @@ class RootPlan:
     size: str = "64m"
     files: dict[str, bytes] = field(default_factory=dict)
     binds: tuple[Bind, ...] = ()
+    node_roots: tuple[str, ...] = ()
+    """Where the node's file system is shown, which can be a root itself (chroot(1))."""
+    cluster_processes: bool = False
+    """/proc shows the cluster's PID namespace, and the container stays in it."""
     writable_proc_sys: bool = False
 
 

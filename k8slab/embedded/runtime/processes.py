@@ -14,6 +14,9 @@ from k8slab.embedded.runtime.messages import EXIT, MakeSandbox, Request, receive
 from k8slab.embedded.runtime.spec import ContainerCannotRunError
 from k8slab.errors import ClusterError
 
+KILL_ROUNDS = 100
+"""The most times that the processes of a pod are counted and killed."""
+
 
 @dataclass(slots=True)
 class Launched:
@@ -180,6 +183,33 @@ def send_signal(pidfd: int, number: signal.Signals) -> None:
     """Signal a process; one that has ended already is no error."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)
+
+
+def kill_members(uts: int) -> None:
+    """Kill every process whose UTS namespace is the one behind this descriptor.
+
+    A pod in the cluster's PID namespace (hostPID) has no PID 1 that takes its children along.
+    """
+    namespace = os.fstat(uts).st_ino
+    for _ in range(KILL_ROUNDS):  # again, since what is being killed may have forked
+        members = [
+            pid
+            for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+            if _uts_of(pid) == namespace
+        ]
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not members:
+            return
+
+
+def _uts_of(pid: int) -> int:
+    """Return the inode of a process' UTS namespace; 0 when it has ended or may not be asked."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/uts").st_ino
+    except OSError:
+        return 0
 
 
 async def _ready(sock: socket.socket, *, write: bool = False) -> None:

@@ -87,14 +87,30 @@ def build(plan: RootPlan, hostname: str) -> None:
         _programs()
     _etc(plan, hostname)
     _devices()
-    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    if plan.cluster_processes:
+        _bind("/proc", "/proc")
+    else:
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     if not plan.writable_proc_sys:
         linux.mount("/proc/sys", "/proc/sys", flags=linux.MS_BIND | linux.MS_REC)
         linux.restrict_mount("/proc/sys", linux.MOUNT_ATTR_RDONLY)
     for bind in plan.binds:
         _bind(bind.source, os.path.normpath(bind.path), read_only=bind.read_only)
+    for path in plan.node_roots:
+        _node_root(os.path.normpath(path))
     linux.umount(_OLD, linux.MNT_DETACH)
     os.rmdir(_OLD)
+
+
+def _node_root(path: str) -> None:
+    """Show at `path` what a node's disk would hold: these programs, devices and settings.
+
+    All nodes are one machine, so /proc there has the processes of all of them.
+    """
+    os.makedirs(path, exist_ok=True)
+    linux.mount("/", path, flags=linux.MS_BIND | linux.MS_REC)
+    linux.mount(f"{_OLD}/proc", f"{path}/proc", flags=linux.MS_BIND | linux.MS_REC)
+    linux.umount(path + _OLD, linux.MNT_DETACH)
 
 
 def _size(size: str) -> str:

@@ -38,7 +38,13 @@ from k8slab.embedded.runtime.messages import (
     RootPlan,
     StartContainer,
 )
-from k8slab.embedded.runtime.processes import ChildProcess, Launched, Zygote, send_signal
+from k8slab.embedded.runtime.processes import (
+    ChildProcess,
+    Launched,
+    Zygote,
+    kill_members,
+    send_signal,
+)
 from k8slab.embedded.runtime.spec import (
     Completed,
     ContainerCannotRunError,
@@ -79,6 +85,7 @@ class Sandbox:
     """By the names that requests give them; a pod on its node's network has no ``user``."""
     pause: Launched | None = None
     """PID 1 of the pod when its containers share their processes."""
+    cluster_processes: bool = False
 
     @property
     def netns(self) -> int:
@@ -148,7 +155,9 @@ class Runtime:
         else:
             namespaces = await self._make_namespaces(spec)
         self._refill_later()
-        sandbox = Sandbox(spec.uid, spec.hostname, namespaces)
+        sandbox = Sandbox(
+            spec.uid, spec.hostname, namespaces, cluster_processes=spec.cluster_processes
+        )
         if spec.share_processes:
             sandbox = replace(sandbox, pause=await self._start_pause(sandbox))
         self._sandboxes[spec.uid] = sandbox
@@ -194,6 +203,8 @@ class Runtime:
             await self._zygote.ended(sandbox.pause.pid)
         for container in left:
             await container.finished.wait()
+        if sandbox.cluster_processes:
+            kill_members(sandbox.namespaces["uts"])
         sandbox.close()
         volumes.remove(uid)
 
@@ -218,7 +229,11 @@ class Runtime:
             root=RootPlan(
                 tools=image.tools,
                 files=spec.files,
-                binds=tuple(volumes.bind(sandbox_uid, mount) for mount in spec.mounts),
+                binds=tuple(
+                    volumes.bind(sandbox_uid, mount) for mount in spec.mounts if not mount.node_root
+                ),
+                node_roots=tuple(mount.path for mount in spec.mounts if mount.node_root),
+                cluster_processes=sandbox.cluster_processes,
                 writable_proc_sys=spec.privileged,
             ),
             program=program,

@@ -19,6 +19,9 @@ class SandboxSpec:
     network: int | None = None
     """Descriptor of the node's network namespace for ``hostNetwork``; ``None`` makes a new one."""
     share_processes: bool = False
+    cluster_processes: bool = False
+    """Stay in the cluster's PID namespace (``hostPID``): all nodes are one machine here, so
+    every process of the cluster is seen."""
     sysctls: dict[str, str] = field(default_factory=dict)
 
 
@@ -35,6 +38,8 @@ class Mount:
     files: dict[str, bytes] | None = None
     read_only: bool = False
     sub_path: str = ""
+    node_root: bool = False
+    """Not a volume but the node's file system: the same programs, and the cluster's /proc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

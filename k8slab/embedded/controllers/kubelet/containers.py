@@ -24,7 +24,7 @@ class PodFacts:
     addresses: Sequence[str]
     cluster_dns: Sequence[str]
     node_dns: Sequence[str]
-    volumes: Mapping[str, volumes.Files | None]
+    volumes: Mapping[str, volumes.Content]
 
 
 def container_spec(
@@ -46,10 +46,15 @@ def container_spec(
     shared = pod["spec"].get("securityContext") or {}
     capabilities = security.get("capabilities") or {}
     user = security.get("runAsUser", shared.get("runAsUser"))
-    if security.get("runAsNonRoot", shared.get("runAsNonRoot")) and user == 0:
+    if security.get("runAsNonRoot", shared.get("runAsNonRoot")) and not user:
+        # Every image of the catalogue runs as root unless the pod names a user.
+        why = (
+            "container has runAsNonRoot and image will run as root"
+            if user is None
+            else "container's runAsUser breaks non-root policy"
+        )
         raise environment.ConfigError(
-            "container's runAsUser breaks non-root policy "
-            f'(pod: "{pod["metadata"]["name"]}_{pod["metadata"]["namespace"]}'
+            f'{why} (pod: "{pod["metadata"]["name"]}_{pod["metadata"]["namespace"]}'
             f'({pod["metadata"]["uid"]})", container: {container["name"]})'
         )
     return ContainerSpec(

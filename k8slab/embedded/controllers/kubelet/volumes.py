@@ -2,7 +2,7 @@
 
 A volume's files are computed as a plain dict from path to bytes and computed again when a
 source changes; the runtime then rewrites them in the running containers. What needs a
-machine's disk (hostPath, claims) does not exist here and says so.
+machine's disk (claims, hostPath other than ``/``) does not exist here and says so.
 Source: core/v1 ``VolumeSource``.
 """
 
@@ -23,14 +23,24 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 
+
+class NodeRoot:
+    """The file system of the node (hostPath ``/``), as ``kubectl debug node`` mounts it."""
+
+
+NODE_ROOT = NodeRoot()
+Content = Files | NodeRoot | None
+"""What a volume holds: files, the node's file system, or (``None``) nothing yet."""
+
 TOKEN_SECONDS = 3607
 """What the API server's admission asks for in a projected token, when nothing else is asked."""
 
 
-def contents(volume: Object, sources: Sources, credentials: Credentials) -> Files | None:
-    """Return the files of a volume, ``None`` for an empty directory; raises `ConfigError`."""
-    readers: Mapping[str, Callable[[Object], Files | None]] = {
+def contents(volume: Object, sources: Sources, credentials: Credentials) -> Content:
+    """Return what a volume holds; raises `ConfigError`."""
+    readers: Mapping[str, Callable[[Object], Content]] = {
         "emptyDir": lambda _: None,
+        "hostPath": lambda source: _node_root(volume["name"], source),
         "configMap": lambda source: _keys(source, source["name"], "configmaps", sources),
         "secret": lambda source: _keys(source, source["secretName"], "secrets", sources),
         "downwardAPI": lambda source: _downward(source, sources),
@@ -48,6 +58,15 @@ def contents(volume: Object, sources: Sources, credentials: Credentials) -> File
     )
 
 
+def _node_root(name: str, source: Object) -> NodeRoot:
+    if source.get("path") != "/":
+        raise ConfigError(
+            f'volume "{name}": a node of the embedded cluster has no disk, so that hostPath can '
+            f'show its root ("/") only, not {source.get("path")!r}; use emptyDir'
+        )
+    return NODE_ROOT
+
+
 def token_life(pod: Object) -> float | None:
     """Return the life in seconds of the shortest-lived token among the volumes, if any."""
     lives = [
@@ -60,7 +79,7 @@ def token_life(pod: Object) -> float | None:
 
 
 def mounts(
-    container: Object, files: Mapping[str, Files | None], expand: Callable[[str], str]
+    container: Object, files: Mapping[str, Content], expand: Callable[[str], str]
 ) -> tuple[Mount, ...]:
     """Return the mounts of one container; `files` are the pod's volumes by name."""
     found = []
@@ -74,8 +93,9 @@ def mounts(
             Mount(
                 path=mount["mountPath"],
                 volume=mount["name"],
-                files=content,
-                read_only=bool(mount.get("readOnly")) or content is not None,
+                files=None if isinstance(content, NodeRoot) else content,
+                node_root=isinstance(content, NodeRoot),
+                read_only=bool(mount.get("readOnly")) or isinstance(content, dict),
                 sub_path=mount.get("subPath") or expand(mount.get("subPathExpr") or ""),
             )
         )

@@ -60,7 +60,7 @@ class PodWorker:
         self.records: dict[str, Record] = {}
         self.sandbox: Sandbox | None = None
         self.addresses: list[str] = []
-        self._volumes: dict[str, volumes.Files | None] = {}
+        self._volumes: dict[str, volumes.Content] = {}
         self._stale = False
         self._gone = False
         self._finished = False
@@ -218,6 +218,7 @@ class PodWorker:
             hostname=self.agent.name if on_host else files.hostname(self.pod),
             network=self.agent.netns() if on_host else None,
             share_processes=bool(spec.get("shareProcessNamespace")),
+            cluster_processes=bool(spec.get("hostPID")),
             sysctls={
                 s["name"]: str(s["value"])
                 for s in (spec.get("securityContext") or {}).get("sysctls") or ()
@@ -238,7 +239,7 @@ class PodWorker:
         await self.agent.gate.attached(self.pod, addresses)
         return addresses
 
-    def _read_volumes(self) -> dict[str, volumes.Files | None]:
+    def _read_volumes(self) -> dict[str, volumes.Content]:
         sources = self.sources()
         credentials = self.agent.context.credentials
         life = volumes.token_life(self.pod)
@@ -256,7 +257,7 @@ class PodWorker:
             self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
             return
         for name, content in now.items():
-            if content is not None and content != self._volumes.get(name):
+            if isinstance(content, dict) and content != self._volumes.get(name):
                 await self.agent.context.runtime.update_volume(self.uid, name, content)
         self._volumes = now
 

@@ -89,7 +89,8 @@ REFUSED = {
         {"configMap": {"name": "conf", "items": [{"key": "z", "path": "z"}]}},
         "references non-existent config key: z in default/conf",
     ),
-    "a kind that is not here": ({"hostPath": {"path": "/"}}, "of type hostPath"),
+    "a kind that is not here": ({"nfs": {"server": "a", "path": "/"}}, "of type nfs"),
+    "a directory of the node": ({"hostPath": {"path": "/var/log"}}, "has no disk"),
 }
 
 
