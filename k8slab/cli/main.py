@@ -12,6 +12,7 @@ command that needs it, so that ``k8slab --help`` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -20,10 +21,13 @@ import click
 from k8slab.cli import labs, lifecycle, report
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
-from k8slab.errors import K8slabError
+from k8slab.errors import EnvironmentLacksError, K8slabError
 from k8slab.version import __version__
 
 INTERRUPTED = 130
+
+_FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What no part of ours can expect, and no traceback explains better than its own words."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -76,4 +80,9 @@ def run(argv: list[str]) -> int:
         # The reader of our output has gone (`k8slab list | head -1`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_THE_MACHINE:
+            raise
+        tell(f"error: {error.filename or 'a file'}: {error.strerror}")
+        return EnvironmentLacksError.exit_code
     return code if isinstance(code, int) else 0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from k8slab.clusters import records
 from k8slab.clusters.cluster import Cluster
 from k8slab.clusters.providers import provider as _provider
-from k8slab.clusters.providers.base import RUNNING, Status
+from k8slab.clusters.providers.base import BROKEN, RUNNING, Status
 from k8slab.clusters.wanted import Wanted
 from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, UsageError
 
@@ -107,9 +107,16 @@ def delete(name: str = "", *, progress: Callable[[str], None] = lambda _text: No
 
 
 def status(name: str = "") -> Status:
-    """Describe a cluster, running or not."""
+    """Describe a cluster, running or not; one whose files are damaged is broken."""
     name = records.chosen_name(name)
-    return _provider_of(name).status(name)
+    found = _provider_of(name)
+    try:
+        return found.status(name)
+    except UsageError as error:
+        file = str(found.kubeconfig(name))
+        return Status(
+            name=name, provider=found.NAME, state=BROKEN, kubeconfig=file, detail=error.message
+        )
 
 
 def kubeconfig_of(name: str = "") -> Path:

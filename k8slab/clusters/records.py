@@ -96,7 +96,7 @@ def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
     home = make_state_home()
     make_private(home / "clusters")
     locks = make_private(home / "locks")
-    with (locks / f"{name}.lock").open("w") as file:
+    with (locks / f"{name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-from k8slab.errors import EnvironmentLacksError
+from k8slab.errors import EnvironmentLacksError, UsageError
 
 KUBERNETES_MINOR = 37
 """The API version served: the newest whose models the pinned `kubernetes` package has."""
@@ -91,8 +91,20 @@ class ClusterConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ClusterConfig:
-        """Read the text of ``cluster.json``; unknown keys are an error."""
-        return cls(**json.loads(text))
+        """Read the text of ``cluster.json``; unknown keys and other types are an error."""
+        try:
+            config = cls(**json.loads(text))
+            for one in fields(cls):
+                wanted, found = type(getattr(cls(), one.name)), getattr(config, one.name)
+                if type(found) is not wanted:
+                    raise TypeError(f"{one.name}: {found!r} is no {wanted.__name__}")
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"cluster.json of this cluster is damaged: {error}",
+                hint="its objects lie beside it, in inside/store.sqlite: put cluster.json right, "
+                "or begin anew with `k8slab reset`",
+            ) from error
+        return config
 
 
 def state_home() -> Path:

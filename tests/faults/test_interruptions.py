@@ -68,13 +68,12 @@ def test_a_start_that_is_ended_from_outside_leaves_nothing_running(name, number)
 
 def test_a_cluster_outlives_the_terminal_that_started_it(name):
     master, slave = pty.openpty()
+    # setsid(1) with --ctty makes it the command's controlling terminal, as a shell's is.
     up = subprocess.Popen(
-        [*COMMAND, "up", "--name", name],
+        ["setsid", "--ctty", "--wait", *COMMAND, "up", "--name", name],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
     )
     os.close(slave)
     assert up.wait(30) == 0
@@ -87,7 +86,7 @@ def test_a_cluster_outlives_the_terminal_that_started_it(name):
 
 def test_a_start_waits_for_a_stop_and_stopping_twice_is_fine(name):
     clusters.up(name).rest.close()
-    with family(name) as processes:
+    with family(name):
         commands = [
             start_k8slab(*words, "--name", name) for words in (["down"], ["up"], ["down"], ["up"])
         ]

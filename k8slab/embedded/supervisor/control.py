@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -28,6 +29,8 @@ DAEMON = "k8slab.embedded.daemon:run"
 """What runs as the cluster's daemon, with the arguments of `init.run_daemon`."""
 LOG_LINES = 15
 """Lines of the cluster's log that an error shows."""
+DISK_NEEDED = 4 * 1024 * 1024
+"""Free bytes without which a start would fail halfway."""
 LOG_LIMIT = 4 * 1024 * 1024
 """Bytes of a log that a start keeps; a longer one is begun anew."""
 
@@ -79,6 +82,7 @@ def start(
         if lock.is_held(paths.lock) and (record := lock.read_record(paths.lock)):
             seconds = time.monotonic() - began
             return Started(pid=record.pid, seconds=seconds, already_running=True)
+        _demand_disk(paths)
         report = _spawn(config, paths, starting)
     finally:
         os.close(starting)
@@ -89,7 +93,7 @@ def start(
         # The supervisor ends when nobody listens before the cluster is ready.
         os.close(_wait_for_turn(paths, lambda _message: None))
         if isinstance(error, ClusterNotReadyError):
-            _explain(error)
+            _explain(error, paths)
         raise
     record = lock.read_record(paths.lock)
     return Started(
@@ -151,6 +155,16 @@ def status(paths: ClusterPaths) -> ClusterStatus:
 def _make_directories(paths: ClusterPaths) -> None:
     make_state_home()
     make_private(paths.root)
+
+
+def _demand_disk(paths: ClusterPaths) -> None:
+    free = shutil.disk_usage(paths.root).free
+    if free < DISK_NEEDED:
+        raise EnvironmentLacksError(
+            f"the disk that holds {paths.root} is full: {free / 2**20:.1f} MiB are free",
+            hint=f"a cluster needs {DISK_NEEDED / 2**20:.0f} MiB: make room, or move the state "
+            "directory (export K8SLAB_HOME=DIRECTORY)",
+        )
 
 
 def _wait_for_turn(paths: ClusterPaths, on_progress: Callable[[dict[str, Any]], None]) -> int:
@@ -218,8 +232,9 @@ def _follow(
     raise ClusterNotReadyError("the supervisor died while it started", hint=_log_end(paths))
 
 
-def _explain(error: ClusterNotReadyError) -> None:
+def _explain(error: ClusterNotReadyError, paths: ClusterPaths) -> None:
     """Raise `EnvironmentLacksError` when the machine lacks what a cluster needs."""
+    _demand_disk(paths)
     from k8slab.embedded.supervisor.trial import preflight  # noqa: PLC0415
 
     for check in preflight():

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.supervisor.identity import start_time
+from k8slab.errors import ClusterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +76,22 @@ def clear_record(descriptor: int) -> None:
 
 
 def read_record(path: Path) -> Record | None:
-    """Return who is named in the lock file, alive or not; ``None`` when nobody is."""
+    """Return who is named in the lock file, alive or not; ``None`` when nobody is.
+
+    Raises `ClusterError` when it cannot be read although the lock is held.
+    """
     try:
-        text = path.read_text(encoding="ascii")
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
     if not text:
         return None
-    return Record(**json.loads(text))
+    try:
+        return Record(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        if not is_held(path):
+            return None
+        raise ClusterError(
+            f"{path} does not say who holds it: {error}",
+            hint=f"remove it: rm {path}\n  its cluster ends then, and `k8slab up` starts it anew",
+        ) from error

@@ -26,7 +26,7 @@ from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
 from k8slab.embedded.supervisor import birth, bytecode, init, lock
 from k8slab.embedded.supervisor.identity import Identifiers, choose_identifiers
-from k8slab.errors import K8slabError
+from k8slab.errors import ClusterError, K8slabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ class Supervisor:
         except OSError as error:
             text = f"port {self.config.api_port} is taken ({error.strerror}); taking a free one"
             self.report.line(json.dumps({"step": "listen", "message": text}).encode())
-            listener = _bound(0)
+            listener = _bound_anywhere()
         self.config = replace(self.config, api_port=listener.getsockname()[1])
         new = self.paths.config.with_suffix(".new")
         new.write_text(self.config.to_json(), encoding="utf-8")
@@ -263,6 +263,16 @@ def _bound(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _bound_anywhere() -> socket.socket:
+    try:
+        return _bound(0)
+    except OSError as error:
+        raise ClusterError(
+            f"no port of 127.0.0.1 is free for the API: {error.strerror}",
+            hint="see who listens: ss -ltnp; is the interface lo up? ip link show lo",
+        ) from error
 
 
 def _wake_on_signals() -> int:
