@@ -229,10 +229,21 @@ def _sealed_exercises(path: Path) -> bytes:
     return (head + text).encode()
 
 
+def _shuffled(reasons: dict[str, str], prediction: str) -> dict[str, str]:
+    """Return the reasons in an order that tells nothing: authors write the right one first."""
+
+    def place(word: str) -> str:
+        return hashlib.sha256(f"{prediction}: {word}".encode()).hexdigest()
+
+    return {word: reasons[word] for word in sorted(reasons, key=place)}
+
+
 def _sealed(entry: dict, names: tuple[str, ...], directory: Path) -> dict:
     inside = {name: entry[name] for name in names if name in entry}
     if "solution" in inside:
         text = (directory / inside["solution"]).read_text(encoding="utf-8")
         inside["solution"] = text.rstrip("\n") + "\n"  # its names are still <<words>>
     rest = {name: value for name, value in entry.items() if name not in names}
+    if "reasons" in rest:
+        rest["reasons"] = _shuffled(rest["reasons"], entry["id"])
     return rest | ({"sealed": seal(inside)} if inside else {})

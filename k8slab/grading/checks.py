@@ -46,7 +46,7 @@ class CheckKind:
 def run_check(context: Context, spec: Spec) -> Finding:
     """Run one check of an exercise; an error of our own becomes a finding that says so."""
     kind = CHECKS[spec["check"]]
-    title = spec.get("title") or spec["check"]
+    title = spec.get("title") or spec.get("question") or spec["check"]
     try:
         return replace(kind.run(context, spec), check=title)
     except K8slabError as error:
@@ -83,6 +83,7 @@ _COMPARISONS: Fields = {
     "at_least": Field((int, float), "the least number wanted"),
     "at_most": Field((int, float), "the greatest number wanted"),
     "exists": Field((bool,), "whether there must be a value at all"),
+    "same_as": Field((dict,), "where the cluster tells the value wanted"),
 }
 
 
@@ -96,34 +97,43 @@ def _misses(seen: Any, spec: Spec) -> list[str]:
 
 
 def _check_field(context: Context, spec: Spec) -> Finding:
+    def wanted() -> Spec:
+        if "same_as" not in spec:
+            return spec
+        return {**spec, "equals": values.read(context, spec["same_as"])}
+
     value = Polling(
         look=lambda: values.read(context, spec),
-        good=lambda seen: not _misses(seen, spec),
+        good=lambda seen: not _misses(seen, wanted()),
         quiet=context.quiet,
         deadline=context.deadline,
     ).run()
-    missed = _misses(value, spec)
+    missed = _misses(value, wanted())
     if not missed:
         return Finding("field", Status.PASSED)
     what = spec.get("object") or spec.get("count") or spec.get("names")
     name = f"{what} {spec.get('path', '')}".strip()
+    space = spec.get("namespace", context.namespace)
     seen = values.as_text(value)
+    line = f"{name} is {seen}"
+    if "object" in spec and values.find(context, spec) is None:
+        seen = f"no {what} in the namespace {space}"
+        line = f"there is {seen}"
     resource, _, rest = str(what).partition("/")
-    command = f"kubectl -n {spec.get('namespace', context.namespace)} get {resource} {rest}".strip()
+    command = f"kubectl -n {space} get {resource} {rest}".strip()
     example = Counterexample(name, " and ".join(missed), seen, replay=f"{command} -o yaml")
-    return Finding("field", Status.FAILED, (f"{name} is {seen}",), example)
+    return Finding("field", Status.FAILED, (line,), example)
 
 
 def _check_answer(context: Context, spec: Spec) -> Finding:
     typed = context.answers.get(spec["id"])
     if typed is None:
-        question = spec["question"]
-        return Finding("answer", Status.FAILED, (f"{question} (no answer yet)",))
+        line = f'no answer yet: lab.answer("{spec["id"]}", "...")'
+        return Finding("answer", Status.FAILED, (line,))
     if values.same(typed, values.read(context, spec["value"])):
         return Finding("answer", Status.PASSED, (f"{typed} is what the cluster says too",))
     # What the cluster says is the solution: it is not shown.
-    lines = (spec["question"], f"the cluster says something else than {typed}")
-    return Finding("answer", Status.FAILED, lines)
+    return Finding("answer", Status.FAILED, (f"the cluster says something else than {typed}",))
 
 
 def _check_dns(context: Context, spec: Spec) -> Finding:
@@ -215,8 +225,12 @@ def _json(body: str) -> Any:
 
 
 def _comparison_fault(spec: Spec) -> str:
-    if not any(name in spec for name in _COMPARE):
-        return f"needs one of {', '.join(_COMPARE)}"
+    if not any(name in spec for name in _COMPARISONS):
+        return f"needs one of {', '.join(_COMPARISONS)}"
+    if "same_as" in spec:
+        validate(spec["same_as"], values.FIELDS, "same_as")
+        if fault := values.fault(spec["same_as"]):
+            return f"same_as: {fault}"
     return values.fault(spec)
 
 

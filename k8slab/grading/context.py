@@ -37,15 +37,23 @@ class Context:
         return bool("probe" in self.cluster.capabilities)
 
     def quiet(self) -> bool:
-        """Say whether nothing is under way in the exercise's namespace.
+        """Say whether nothing is under way in the exercise's namespaces.
 
         Where the provider does not enforce before it answers, nobody can know: false.
         """
         if not self.prompt:
             return False
-        return all(_settled(pod) for pod in self.cluster.list("pods", self.namespace)) and all(
-            _rolled_out(obj) for obj in self.cluster.list("deployments.apps", self.namespace)
+        return all(
+            all(_settled(pod) for pod in self.cluster.list("pods", space))
+            and all(_rolled_out(obj) for obj in self.cluster.list("deployments.apps", space))
+            for space in self.namespaces
         )
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The exercise's own namespace, and those that its set-up made."""
+        made = [meta.name_of(obj) for obj in self.setup if obj["kind"] == "Namespace"]
+        return list(dict.fromkeys([self.namespace, *made]))
 
     def policy_objects(self) -> list[Object]:
         """Return everything that decides about flows, for the policy engine."""
@@ -53,9 +61,30 @@ class Context:
         return [obj for kind in kinds for obj in self.cluster.list(kind)]
 
 
+_STUCK = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
+)
+"""Reasons for which a container waits until somebody changes something."""
+
+
 def _settled(pod: Object) -> bool:
-    phase = pod.get("status", {}).get("phase")
-    return phase not in (None, "Pending") and not meta.is_deleting(pod)
+    status = pod.get("status") or {}
+    if meta.is_deleting(pod) or status.get("phase") is None:
+        return False
+    return status["phase"] != "Pending" or _stuck(status)
+
+
+def _stuck(status: Object) -> bool:
+    """Say whether a pod is Pending for good: no node takes it, or a container cannot start."""
+    unscheduled = any(
+        found.get("type") == "PodScheduled" and found.get("reason") == "Unschedulable"
+        for found in status.get("conditions") or ()
+    )
+    waiting = [
+        (container.get("state") or {}).get("waiting") or {}
+        for container in status.get("containerStatuses") or ()
+    ]
+    return unscheduled or any(found.get("reason") in _STUCK for found in waiting)
 
 
 def _rolled_out(obj: Object) -> bool:

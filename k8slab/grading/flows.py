@@ -75,7 +75,8 @@ def check_flows(context: Context, wants: Sequence[Want]) -> Finding:
     context = replace(context, baseline=known)
     if blocked and (why := failing_control(context, blocked, [seen for _, seen in pairs])):
         return Finding("flows", Status.INCONCLUSIVE, why)
-    return Finding("flows", Status.PASSED, (f"all {len(pairs)} flows are as wanted",))
+    told = "the flow is" if len(pairs) == 1 else f"all {len(pairs)} flows are"
+    return Finding("flows", Status.PASSED, (f"{told} as wanted",))
 
 
 def _look(cluster: Any, wants: Sequence[Want]) -> Pairs:
@@ -101,6 +102,8 @@ def _failed(context: Context, bad: Pairs, total: int) -> Finding:
     broken = [(want, seen) for want, seen in bad if seen.outcome is Outcome.FAILED]
     want, seen = (broken or bad)[0]
     told = f"{len(bad)} of {total} flows {'is' if len(bad) == 1 else 'are'} not as wanted"
+    if total == 1:
+        told = "the flow is not as wanted"
     lines = (told, want.because) if want.because else (told,)
     example = Counterexample(
         what=str(want.flow),

@@ -18,6 +18,7 @@ from k8slab.graphs import matrix as matrix_graph
 from k8slab.notebook import places, views
 from k8slab.notebook.applying import apply_text
 from k8slab.notebook.questions import form
+from k8slab.notebook.ranges import explain_range
 from k8slab.notebook.views import Output, ResultView, View, shown
 from k8slab.objects import meta
 from k8slab.policy import Party
@@ -63,7 +64,8 @@ class Face:
         try:
             handle = clusters.attach(cluster)
         except ClusterError:
-            handle = clusters.up(cluster, progress=_tell)
+            handle = clusters.up(cluster, progress=_tell_in_place)
+            _tell_in_place(f"the cluster {handle.name} was started\n")
         self.use(found, handle)
         return shown(self._started(found, handle))
 
@@ -106,7 +108,7 @@ class Face:
         """Ask for a prediction with a form, or note one: ``predict("id", "open", 4)``."""
         if not choice:
             found = self.session.lab.prediction(prediction)
-            call = f'lab.predict("{prediction}", "{next(iter(found.choices))}", confidence=3)'
+            call = f'lab.predict("{prediction}", "{next(iter(found.choices))}")'
             question = form(
                 found.question,
                 found.choices,
@@ -130,7 +132,7 @@ class Face:
                 raise UsageError(f"the prediction {prediction} has no reasons to choose from")
             call = f'lab.explain("{prediction}", "{next(iter(found.reasons))}")'
             question = form(
-                f"Why? {found.question}",
+                f"{found.question} Why?",
                 found.reasons,
                 call=call,
                 save=lambda word, _sure: self._reason(prediction, word).text,
@@ -235,6 +237,11 @@ class Face:
         lines = [f"{one.outcome.sign} {one}" for one in seen]
         return shown(View("\n".join(lines), views.listed(lines)))
 
+    def range(self, block: str, *addresses: str) -> View:
+        """Show a range of addresses bit by bit, and whether some addresses are in it."""
+        text = explain_range(block, *addresses)
+        return shown(View(text, views.listed(text.splitlines())))
+
     def matrix(self, *pods: str, ports: Sequence[int | str] = (), namespace: str = "") -> View:
         """Let everybody try to reach everybody: all pods of the namespace, on their own ports."""
         space = namespace or self._namespace
@@ -278,6 +285,12 @@ def _declared_ports(pods: Sequence[dict]) -> list[str]:
 
 def _details(table: str) -> str:
     return f"<details><summary>The same as a table</summary>{table}</details>"
+
+
+def _tell_in_place(line: str) -> None:
+    """Write over the line before: the steps of a start are of interest only while it lasts."""
+    sys.stdout.write(f"\r{line:<60}")
+    sys.stdout.flush()
 
 
 def _tell(line: str) -> None:

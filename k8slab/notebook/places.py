@@ -49,6 +49,12 @@ class Pod:
         found = self.cluster.get("pods", self.name, self.namespace) or {}
         return str(found.get("status", {}).get("podIP") or "")
 
+    @property
+    def node(self) -> Node:
+        """The node that runs the pod; while none does, a place that says so."""
+        found = self.cluster.get("pods", self.name, self.namespace) or {}
+        return Node(self.cluster, str(found.get("spec", {}).get("nodeName") or ""), repr(self))
+
     def run(
         self, command: str | Sequence[str], *, container: str = "", seconds: float = 30
     ) -> Output:
@@ -68,13 +74,25 @@ class Node:
 
     cluster: Any
     name: str
+    """Empty where the pod that was asked for its node has none; `asked` is that pod."""
+    asked: str = "nobody"
 
     def __repr__(self) -> str:
-        return f"node {self.name}"
+        return f"node {self.name}" if self.name else f"no node: none runs the {self.asked}"
+
+    @property
+    def address(self) -> str:
+        """The node's own address; empty while it has none."""
+        found = self.cluster.get("nodes", self.name) or {}
+        addresses = found.get("status", {}).get("addresses") or ()
+        own = (a["address"] for a in addresses if a.get("type") == "InternalIP")
+        return next(own, "")
 
     def run(self, command: str | Sequence[str], *, seconds: float = 30) -> Output:
         """Run a command on the node."""
         argv = words(command)
+        if not self.name:  # shown, as what fails in a pod is
+            return output(Completed(tuple(argv), 1, "", f"error: {self!r}"), shlex.join(argv))
         return output(self.cluster.node_run(self.name, argv, deadline=seconds), shlex.join(argv))
 
 

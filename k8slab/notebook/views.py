@@ -91,7 +91,7 @@ class Output(View):
 
     def __init__(self, command: str, said: str, code: int) -> None:
         ending = "" if code == 0 else f"\n(exit code {code})"
-        shown_text = f"{said.rstrip()}{ending}"
+        shown_text = f"{said.rstrip()}{ending}".strip("\n") or "(it printed nothing)"
         super().__init__(shown_text, f"<pre>{escape(shown_text)}</pre>")
         self.command = command
         self.said = said
@@ -105,15 +105,19 @@ def box(title: str, parts: Iterable[str], colour: str = "#1d4ed8") -> str:
     """Return a framed block of HTML; `title` is text, `parts` are HTML."""
     return (
         f'<div style="border-left:4px solid {colour};padding:4px 12px;margin:4px 0">'
-        f"<strong>{escape(title)}</strong>{''.join(parts)}</div>"
+        f"<strong>{_marked(title)}</strong>{''.join(parts)}</div>"
     )
 
 
 def paragraphs(text: str) -> str:
     """Return plain text with `code` marks and blank lines as HTML paragraphs."""
     blocks = [block.strip() for block in text.strip().split("\n\n")]
-    marked = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(block)) for block in blocks)
-    return "".join(f"<p>{block}</p>" for block in marked if block)
+    return "".join(f"<p>{_marked(block)}</p>" for block in blocks if block)
+
+
+def _marked(text: str) -> str:
+    """Return text as HTML, with `code` marks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def listed(lines: Iterable[str]) -> str:

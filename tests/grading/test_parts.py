@@ -196,3 +196,61 @@ def test_a_url_can_hold_values_that_the_cluster_tells(shop):
     address = shop.get("pods", "db", "shop")["status"]["podIP"]
     filled = values.fill(context, "http://{pods/db status.podIP}:8080/{pods/no status.podIP}")
     assert filled == f"http://{address}:8080/nothing"
+
+
+def test_a_field_can_be_wanted_as_another_object_has_it(shop):
+    context = Context(shop, "shop", deadline=0)
+    spec = {"check": "field", "object": "pods/web", "path": "metadata.labels.app"}
+    other = {"object": "pods/db", "path": "metadata.labels.app"}
+    found = run_check(context, {**spec, "same_as": other})
+    assert found.status is Status.FAILED
+    assert found.counterexample.wanted == "to be db"
+    assert run_check(context, {**spec, "same_as": {**other, "object": "pods/web"}}).status is (
+        Status.PASSED
+    )
+
+
+def test_an_object_that_is_not_there_is_called_so(shop):
+    context = Context(shop, "shop", deadline=0)
+    spec = {"check": "field", "object": "pods/wob", "path": "status.phase", "equals": "Running"}
+    found = run_check(context, spec)
+    assert found.lines == ("there is no pods/wob in the namespace shop",)
+
+
+def test_an_answer_is_called_by_its_question_and_never_told(shop):
+    value = {"object": "pods/web", "path": "status.podIP"}
+    spec = {"check": "answer", "id": "ip", "question": "Which address has web?", "value": value}
+    found = run_check(Context(shop, "shop"), spec)
+    assert found.check == "Which address has web?"
+    assert found.lines == ('no answer yet: lab.answer("ip", "...")',)
+    found = run_check(Context(shop, "shop", answers={"ip": "10.9.9.9"}), spec)
+    assert found.lines == ("the cluster says something else than 10.9.9.9",)
+
+
+def waiting(reason):
+    return {"state": {"waiting": {"reason": reason}}}
+
+
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+
+
+@pytest.mark.parametrize(
+    ("status", "settled"),
+    [
+        ({"phase": "Running"}, True),
+        ({"phase": "Pending"}, False),
+        ({"phase": "Pending", "conditions": [UNSCHEDULABLE]}, True),
+        ({"phase": "Pending", "containerStatuses": [waiting("ContainerCreating")]}, False),
+        ({"phase": "Pending", "containerStatuses": [waiting("ErrImagePull")]}, True),
+    ],
+)
+def test_a_check_does_not_wait_for_what_stays_pending(shop, status, settled):
+    shop.get("pods", "web", "shop")["status"] = status
+    assert Context(shop, "shop").quiet() is settled
+
+
+def test_a_check_waits_for_pods_in_every_namespace_of_the_exercise(shop):
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    shop.get("pods", "web", "shop")["status"] = {"phase": "Pending"}
+    assert Context(shop, "other").quiet()
+    assert not Context(shop, "other", setup=[made]).quiet()

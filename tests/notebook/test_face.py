@@ -65,7 +65,7 @@ def test_the_whole_cycle_works_without_a_browser(face):
 
 def test_a_form_is_a_widget_with_text_for_whoever_sees_none(face):
     form = face.predict("open-by-default")
-    assert 'answer with lab.predict("open-by-default", "open", confidence=3)' in repr(form)
+    assert 'answer with lab.predict("open-by-default", "open")' in repr(form)
     bundle = form.bundle()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(form)
@@ -226,3 +226,15 @@ def test_what_cannot_be_applied_is_shown_and_not_raised(face, monkeypatch):
 def test_a_command_in_a_pod_that_is_not_there_is_shown_and_not_raised(face):
     output = face.pod("none").run("ip route")
     assert (output.code, output.said) == (1, "error: there is no pod default/none")
+
+
+def test_a_pod_knows_its_node_and_one_that_is_not_there_says_so(face):
+    face.begin("protect")
+    node = face.pod("web").node
+    assert node.name.startswith("fake-worker")
+    assert node.address.startswith("172.18.0.")
+    missing = face.pod("nobody").node
+    assert missing.address == ""
+    assert repr(missing.run("ip route")) == (
+        "error: no node: none runs the pod lab90-protect/nobody\n(exit code 1)"
+    )
