@@ -18,6 +18,7 @@ from k8slab.embedded.apiserver import (
     patching,
     statuses,
     subresources,
+    warnings,
 )
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import validation_of, warnings_of, writer_of
@@ -71,7 +72,9 @@ class Rest:
             raise statuses.method_not_supported(kind.resource, verb)
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
             return subresources.answer(self, request, target, verb)
-        return self._verbs[verb](request, target)
+        answer = self._verbs[verb](request, target)
+        deprecation = warnings.DEPRECATED_KINDS.get(kind.resource)
+        return _warned(answer, warnings_of([deprecation])) if deprecation else answer
 
     # --- reading
 
@@ -127,6 +130,7 @@ class Rest:
         if kind.stored_as:
             obj = eventsview.to_core(obj)
         made = self.api.create(kind.resource, obj, writer=writer_of(request), owned=True)
+        complaints += warnings.about(kind, made, new=True)
         return self.settled(target, made, view.one, 201, complaints)
 
     def _update(self, request: Request, target: Target) -> Answer:
@@ -144,11 +148,13 @@ class Rest:
             writer=writer_of(request),
             owned=True,
         )
+        complaints += warnings.about(kind, made, new=False)
         return self.settled(target, made, view.one, 200, complaints)
 
     def _patch(self, request: Request, target: Target) -> Answer:
         view = view_of(request, target.kind)
         made, status, complaints = patching.patch(self.api, request, target)
+        complaints += warnings.about(target.kind, made, new=status == 201)
         return self.settled(target, made, view.one, status, complaints)
 
     def _delete(self, request: Request, target: Target) -> Answer:
@@ -238,6 +244,20 @@ class Rest:
             return Response(status=status, body=show(entry), headers=headers)
 
         return later()
+
+
+def _warned(answer: Answer, headers: list[tuple[str, str]]) -> Answer:
+    """Return the answer with more headers, whenever it comes."""
+    if isinstance(answer, Response):
+        answer.headers += headers
+        return answer
+
+    async def later() -> Response:
+        response = await answer
+        response.headers += headers
+        return response
+
+    return later()
 
 
 def _placed(obj: Object, target: Target) -> Object:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import default_roles, rbac
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
+from k8slab.embedded.controllers.endpoints_values import SKIP_MIRROR
 from k8slab.embedded.controllers.slice_values import SERVICE_NAME
 from k8slab.embedded.dns import corefile
 
@@ -71,6 +72,18 @@ def publish_api(api: Api, addresses: Sequence[str]) -> None:
         api.create(SLICES, made)
     elif present["endpoints"] != made["endpoints"]:
         api.update(SLICES, {**present, "endpoints": made["endpoints"]})
+    port = {"name": "https", "protocol": "TCP", "port": API_PORT}
+    subsets = [{"addresses": [{"ip": addresses[0]}], "ports": [port]}]
+    labels = {SKIP_MIRROR: "true"}
+    old: Object = {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "subsets": subsets,
+    }
+    found = api.get("endpoints", "kubernetes", "default")
+    if found is None:
+        api.create("endpoints", old)
+    elif found.get("subsets") != subsets:
+        api.update("endpoints", {**found, "subsets": subsets})
 
 
 def _ensure(api: Api, resource: str, obj: Object) -> None:

@@ -16,6 +16,7 @@ from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
@@ -53,7 +54,7 @@ class EndpointSlices:
 
     def _pod_event(self, event: Event) -> None:
         pod, old = event.object, event.old
-        if old is not None and event.type == "MODIFIED" and _face(old) == _face(pod):
+        if old is not None and event.type == "MODIFIED" and face(old) == face(pod):
             return
         forms = [labels_of(form) for form in (pod, old) if form is not None]
         for service in self._api.list("services", namespace_of(pod)):
@@ -74,7 +75,7 @@ class EndpointSlices:
             # A Service that is gone takes its slices along: they are owned by it.
             return
         if service["spec"].get("type") == "ExternalName":
-            self._delete(present)
+            reconcile_slices(self._api, (), present)
             return
         selector = service["spec"]["selector"].items()
         selected = [
@@ -90,35 +91,36 @@ class EndpointSlices:
             # A Service without endpoints keeps one empty slice.
             if not any(kind == family for kind, _ in groups):
                 groups[family, PLACEHOLDER_PORTS] = []
-        rest = list(present)
-        missing = []
-        for (family, ports), endpoints in groups.items():
-            for chunk in slice_values.chunks(endpoints) or [[]]:
-                made = _slice(service, family, ports, chunk)
-                reused = _best(rest, family)
-                if reused is None:
-                    missing.append(made)
-                else:
-                    rest.remove(reused)
-                    self._update(reused, made)
-        for made in missing:
-            self._api.create(RESOURCE, made)
-        self._delete(rest)
+        made = [
+            _slice(service, family, ports, chunk)
+            for (family, ports), endpoints in groups.items()
+            for chunk in slice_values.chunks(endpoints) or [[]]
+        ]
+        reconcile_slices(self._api, made, present)
 
-    def _update(self, old: Object, made: Object) -> None:
-        metadata = {**old["metadata"], "labels": made["metadata"]["labels"]}
-        changed = {
-            **old,
-            "metadata": metadata,
-            "ports": made["ports"],
-            "endpoints": made["endpoints"],
-        }
-        if changed != old:
-            self._api.update(RESOURCE, changed)
 
-    def _delete(self, spare: Sequence[Object]) -> None:
-        for one in spare:
-            self._api.delete(RESOURCE, name_of(one), namespace_of(one))
+def reconcile_slices(api: Api, wanted: Sequence[Object], present: Sequence[Object]) -> None:
+    """Have exactly the slices `wanted`: change those `present` in place, make and delete the rest.
+
+    New ones come last but for deletion, so that no endpoint is missing in between.
+    """
+    rest = list(present)
+    missing = []
+    for made in wanted:
+        reused = _best(rest, made["addressType"])
+        if reused is None:
+            missing.append(made)
+            continue
+        rest.remove(reused)
+        metadata = {**reused["metadata"], "labels": made["metadata"]["labels"]}
+        fields = {"ports": made["ports"], "endpoints": made["endpoints"]}
+        changed = {**reused, "metadata": metadata, **fields}
+        if changed != reused:
+            api.update(RESOURCE, changed)
+    for made in missing:
+        api.create(RESOURCE, made)
+    for spare in rest:
+        api.delete(RESOURCE, name_of(spare), namespace_of(spare))
 
 
 def _slice(
@@ -147,7 +149,7 @@ def _is_ours(slice_object: Object) -> bool:
     return labels_of(slice_object).get(slice_values.MANAGED_BY) == slice_values.CONTROLLER
 
 
-def _face(pod: Object) -> tuple:
+def face(pod: Object) -> tuple:
     """Return what of a pod can change a slice."""
     status = pod.get("status") or {}
     return (

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from k8slab.embedded.config import INSIDE
 from k8slab.embedded.controllers import bootstrap, pods
+from k8slab.embedded.controllers.cluster_roles import ClusterRoles
 from k8slab.embedded.controllers.context import Context
 from k8slab.embedded.controllers.credentials import PodCredentials
 from k8slab.embedded.controllers.daemonsets import DaemonSets
 from k8slab.embedded.controllers.deployments import Deployments
 from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
+from k8slab.embedded.controllers.endpoints import Endpoints, Mirroring
 from k8slab.embedded.controllers.events import Recorder
 from k8slab.embedded.controllers.garbage import Garbage
 from k8slab.embedded.controllers.jobs import Jobs
@@ -154,6 +156,9 @@ async def start(
             namespaces,
             garbage,
             slices,
+            Endpoints(context),
+            Mirroring(context, proxy),
+            ClusterRoles(context),
             Scheduler(context),
             ReplicaSets(context),
             Deployments(context),

@@ -1,4 +1,4 @@
-"""Check the small kinds: ConfigMap, Secret, Event, EndpointSlice, bindings, PriorityClass."""
+"""Check the small kinds: ConfigMap, Secret, Event, endpoints, RBAC, PriorityClass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from k8slab.embedded.apiserver.statuses import (
     too_long,
 )
 from k8slab.embedded.apiserver.validation import names
-from k8slab.embedded.apiserver.validation.common import IMMUTABLE, PROTOCOLS, one_of
+from k8slab.embedded.apiserver.validation.common import (
+    IMMUTABLE,
+    PROTOCOLS,
+    address_errors,
+    one_of,
+    port_number_errors,
+)
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
@@ -121,6 +127,64 @@ def _slice_address_errors(address: str, kind: str | None, path: str) -> list[Fie
     except ValueError:
         fits = False
     return [] if fits else [invalid(path, address, f"must be a valid {kind} address")]
+
+
+def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with an Endpoints object."""
+    errors: list[FieldError] = []
+    for number, subset in enumerate(new.get("subsets") or ()):
+        path = f"subsets[{number}]"
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            errors.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
+        for field in ("addresses", "notReadyAddresses"):
+            for place, address in enumerate(subset.get(field) or ()):
+                ip = address.get("ip") or ""
+                errors += _endpoint_address_errors(ip, f"{path}.{field}[{place}].ip")
+        for place, port in enumerate(subset.get("ports") or ()):
+            where = f"{path}.ports[{place}]"
+            errors += port_number_errors(port.get("port"), f"{where}.port")
+            errors += one_of(port.get("protocol"), PROTOCOLS, f"{where}.protocol")
+            if len(subset["ports"]) > 1 and not port.get("name"):
+                errors.append(required(f"{where}.name"))
+    return errors
+
+
+def _endpoint_address_errors(ip: str, path: str) -> list[FieldError]:
+    if errors := address_errors(ip, path):
+        return errors
+    address = ip_address(ip)
+    for found, words in (
+        (address.is_unspecified, f"may not be unspecified ({ip})"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+    ):
+        if found:
+            return [invalid(path, ip, words)]
+    return []
+
+
+def role_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a Role or ClusterRole."""
+    errors: list[FieldError] = []
+    namespaced = bool(new["metadata"].get("namespace"))
+    for number, rule in enumerate(new.get("rules") or ()):
+        path = f"rules[{number}]"
+        urls = rule.get("nonResourceURLs") or []
+        if not rule.get("verbs"):
+            errors.append(required(f"{path}.verbs", "verbs must contain at least one value"))
+        if urls and namespaced:
+            why = "namespaced rules cannot apply to non-resource URLs"
+            errors.append(invalid(f"{path}.nonResourceURLs", urls, why))
+        elif urls and any(rule.get(f) for f in ("apiGroups", "resources", "resourceNames")):
+            why = "rules cannot apply to both regular resources and non-resource URLs"
+            errors.append(invalid(f"{path}.nonResourceURLs", urls, why))
+        if urls:
+            continue
+        for field, one in (("apiGroups", "api group"), ("resources", "resource")):
+            if not rule.get(field):
+                why = f"resource rules must supply at least one {one}"
+                errors.append(required(f"{path}.{field}", why))
+    return errors
 
 
 def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
