@@ -11,6 +11,8 @@ import base64
 import json
 import os
 import shlex
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from k8slab import programs
 from k8slab.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from k8slab.objects.meta import Object
 
@@ -39,6 +41,12 @@ class Credentials:
     verify: bool = True
     namespace: str = "default"
     context: str = ""
+
+
+BACKUP = ".before-k8slab"
+"""Ends the name of the copy of a learner's own kubeconfig."""
+LOCK_DEADLINE = 5.0
+"""Seconds to wait for another program that changes the same kubeconfig."""
 
 
 def learners_file() -> Path:
@@ -97,11 +105,44 @@ def contexts(path: Path) -> list[str]:
 def merge(target: Path, source: Path, *, make_current: bool) -> str:
     """Copy the source's current context into `target`, and return the context's name.
 
-    Entries of the same name are replaced, everything else in `target` stays as it was.
+    Entries of the same name are replaced, everything else in `target` stays as it was. The
+    file as it was before k8slab changed it first is kept beside it (`BACKUP`).
     """
+    target = target.resolve()  # a link stays a link
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(target):
+        return _merge(target, load(source), make_current=make_current)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock that kubectl takes: a file that only one can make (clientcmd ``lockFile``)."""
+    lock = target.with_name(f"{target.name}.lock")
+    ends = time.monotonic() + LOCK_DEADLINE
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
+            break
+        except FileExistsError as error:
+            if time.monotonic() > ends:
+                raise UsageError(
+                    f"another program works on {target}, or died at it: {lock} is there",
+                    hint=f"if nothing does, remove it: rm {lock}",
+                ) from error
+            time.sleep(0.02)  # it is only a file: nothing tells when it goes
+    try:
+        yield
+    finally:
+        lock.unlink()
+
+
+def _merge(target: Path, new: Object, *, make_current: bool) -> str:
     import yaml  # noqa: PLC0415
 
-    new = load(source)
+    backup = target.with_name(f"{target.name}{BACKUP}")
+    if target.exists() and not backup.exists():
+        with os.fdopen(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(target.read_bytes())
     old: Any = load(target) if target.exists() else {"apiVersion": "v1", "kind": "Config"}
     for section in ("clusters", "users", "contexts"):
         names = {entry["name"] for entry in new[section]}
@@ -109,7 +150,6 @@ def merge(target: Path, source: Path, *, make_current: bool) -> str:
         old[section] = [*kept, *new[section]]
     if make_current:
         old["current-context"] = new["current-context"]
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         yaml.safe_dump(old, file, sort_keys=False)

@@ -32,7 +32,7 @@ def main(home, size):
 
 
 def fill_and_make_room(cluster, filler):
-    talker = pod("talker", "sh", "-c", "while :; do date; sleep 0.05; done")
+    talker = pod("talker", "sh", "-c", "while :; do seq 999; sleep 0.05; done")
     cluster.apply([talker, data("before", "x")], namespace="default")
     cluster.wait("pods", "talker", "default")
     fill(filler)
