@@ -85,11 +85,105 @@ def test_a_full_range_says_so(tmp_path):
     api.store.close()
 
 
-def test_two_families_when_asked_for(tmp_path):
-    config = ClusterConfig(service_cidrs=["10.96.0.0/16", "fd00:96::/112"])
+@pytest.fixture
+def dual(tmp_path):
+    config = ClusterConfig(
+        service_cidrs=["10.96.0.0/16", "fd00:96::/112"], pod_cidrs=["10.0.0.0/16", "fd00::/56"]
+    )
     api = Api(Store(tmp_path / "s"), config)
     api.create("namespaces", {"metadata": {"name": "default"}})
-    spec = api.create("services", service(ipFamilyPolicy="RequireDualStack"))["spec"]
-    assert spec["ipFamilies"] == ["IPv4", "IPv6"]
-    assert [ip_address(address).version for address in spec["clusterIPs"]] == [4, 6]
+    yield api
     api.store.close()
+
+
+FOUR, SIX = ["IPv4"], ["IPv6"]
+SELECTOR = {"app": "web"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "families"),
+    [
+        ({}, "SingleStack", FOUR),
+        ({"ipFamilies": SIX}, "SingleStack", SIX),
+        ({"clusterIP": "fd00:96::99"}, "SingleStack", SIX),
+        ({"ipFamilyPolicy": "PreferDualStack"}, "PreferDualStack", FOUR + SIX),
+        (
+            {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": SIX},
+            "RequireDualStack",
+            SIX + FOUR,
+        ),
+        (
+            {"ipFamilyPolicy": "PreferDualStack", "clusterIPs": ["fd00:96::99"]},
+            "PreferDualStack",
+            SIX + FOUR,
+        ),
+        ({"clusterIP": "None", "selector": SELECTOR}, "SingleStack", FOUR),
+        ({"clusterIP": "None"}, "RequireDualStack", FOUR + SIX),
+    ],
+)
+def test_the_families_of_a_service_on_a_dual_stack_cluster(dual, asked, policy, families):
+    spec = dual.create("services", service(**asked))["spec"]
+    assert (spec["ipFamilyPolicy"], spec["ipFamilies"]) == (policy, families)
+    if spec["clusterIP"] != "None":
+        assert [f"IPv{ip_address(a).version}" for a in spec["clusterIPs"]] == families
+        assert spec["clusterIP"] == spec["clusterIPs"][0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"ipFamilyPolicy": "SingleStack", "ipFamilies": FOUR + SIX},
+            "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families",
+        ),
+        (
+            {"clusterIPs": ["10.96.0.99", "fd00:96::99"], "clusterIP": "10.96.0.99"},
+            "when multiple cluster IPs are specified",
+        ),
+        (
+            {"ipFamilies": FOUR, "clusterIP": "fd00:96::99"},
+            'Invalid value: "fd00:96::99": expected an IPv4 value as indicated by `ipFamilies[0]`',
+        ),
+        ({"ipFamilies": FOUR + FOUR}, 'spec.ipFamilies[1]: Duplicate value: "IPv4"'),
+        ({"ipFamilyPolicy": "Dual"}, "spec.ipFamilyPolicy: Unsupported value"),
+    ],
+)
+def test_families_that_cannot_be_are_refused_as_a_real_server_does(dual, asked, message):
+    with pytest.raises(ApiStatusError) as caught:
+        dual.create("services", service(**asked))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"ipFamilyPolicy": "RequireDualStack"},
+            'Invalid value: "RequireDualStack": this cluster is not configured for dual-stack',
+        ),
+        ({"ipFamilies": SIX}, 'ipFamilies[0]: Invalid value: "IPv6": not configured on this'),
+        ({"clusterIP": "fd00:96::99"}, "IPv6 is not configured on this cluster"),
+    ],
+)
+def test_a_cluster_with_one_family_refuses_the_other(api, asked, message):
+    with pytest.raises(ApiStatusError) as caught:
+        api.create("services", service(**asked))
+    assert message in str(caught.value)
+    spec = api.create("services", service(ipFamilyPolicy="PreferDualStack"))["spec"]
+    assert spec["ipFamilies"] == FOUR
+
+
+def test_a_service_gains_and_gives_up_its_second_family(dual):
+    first = dual.create("services", service())["spec"]["clusterIP"]
+
+    def change(**spec):
+        return dual.patch("services", "web", "default", {"spec": spec})["spec"]
+
+    both = change(ipFamilyPolicy="PreferDualStack")
+    assert both["clusterIPs"][0] == first
+    assert both["ipFamilies"] == FOUR + SIX
+    assert change(selector=SELECTOR)["clusterIPs"] == both["clusterIPs"]
+    with pytest.raises(ApiStatusError, match="'SingleStack' to release the secondary cluster IP"):
+        change(clusterIPs=[first])
+    one = change(ipFamilyPolicy="SingleStack")
+    assert (one["clusterIPs"], one["ipFamilies"]) == ([first], FOUR)

@@ -116,14 +116,18 @@ class Fabric:
 
     async def serve(self, netns, name, port):
         async def answer(reader, writer):
-            writer.write(f"{name} {writer.get_extra_info('peername')[0]}".encode())
+            client = writer.get_extra_info("peername")[0].removeprefix("::ffff:")
+            writer.write(f"{name} {client}".encode())
             writer.write_eof()
             await reader.read()
             writer.close()
 
         with linux.in_netns(netns):
-            sock = socket.socket()
-        sock.bind(("0.0.0.0", port))
+            if any(":" in cidr for cidr in self.config.pod_cidrs):
+                family = socket.AF_INET6
+                sock = socket.create_server(("::", port), family=family, dualstack_ipv6=True)
+            else:
+                sock = socket.create_server(("0.0.0.0", port))
         self._servers.append(await asyncio.start_server(answer, sock=sock))
 
     async def serve_udp(self, netns, name, port):
@@ -151,10 +155,10 @@ class Fabric:
     async def ask(self, source, destination, port=8080, *, patience=5.0):
         """Connect and return what was answered, or ``refused``, ``silent``, ``unreachable``."""
         loop = asyncio.get_running_loop()
-        with linux.in_netns(self.place(source)):
-            sock = socket.socket()
-        sock.setblocking(False)
         destination = self.address.get(destination, destination)
+        with linux.in_netns(self.place(source)):
+            sock = socket.socket(socket.AF_INET6 if ":" in destination else socket.AF_INET)
+        sock.setblocking(False)
         with sock:
             try:
                 async with asyncio.timeout(patience):

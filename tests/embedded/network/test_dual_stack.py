@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from k8slab.embedded import linux
+from k8slab.embedded.config import IP_FAMILIES, RANGES, world_hosts
 from k8slab.embedded.network.model import (
     Endpoint,
     PolicyDirection,
@@ -14,11 +15,18 @@ from k8slab.embedded.network.model import (
 )
 from k8slab.embedded.network.netlink import ipv6_exists
 
-DUAL = {
-    "pod_cidrs": ["10.244.0.0/16", "fd00:10:244::/56"],
-    "node_cidrs": ["172.18.0.0/16", "fc00:f853:ccd:e793::/64"],
-    "service_cidrs": ["10.96.0.0/16", "fd00:10:96::/112"],
-}
+
+def ranges(family):
+    chosen = [RANGES[version] for version in IP_FAMILIES[family]]
+    return {
+        "pod_cidrs": [each.pods for each in chosen],
+        "node_cidrs": [each.nodes for each in chosen],
+        "service_cidrs": [each.services for each in chosen],
+        "load_balancer_cidrs": [each.load_balancers for each in chosen],
+    }
+
+
+DUAL = ranges("dual")
 pytestmark = pytest.mark.skipif(not ipv6_exists(), reason="no IPv6 here")
 
 
@@ -80,3 +88,61 @@ async def test_pods_services_and_policies_work_in_both_families(fabric):
             denial = await f.denial(source=far[index])
             assert denial.destination == server[index]
         listener.close()
+
+
+@pytest.mark.kernel
+async def test_an_ipv6_load_balancer_is_answered_by_one_node_and_can_move(fabric):
+    balancer = "fc00:f853:ccd:e793::ff01"
+    async with fabric(**ranges("ipv6")) as f:
+        address = await f.pod("a")
+        assert address == "fd00:10:244::101"
+        port = ServicePort(
+            namespace="default",
+            service="web",
+            cluster_ips=("fd00:10:96::4",),
+            port=80,
+            load_balancer_ips=(balancer,),
+            endpoints=(Endpoint(address, 8080, f.nodes[1]),),
+        )
+        await f.network.sync_services({port.key: port})
+        assert await f.ask("laptop", balancer, 80, patience=0.2) in ("silent", "unreachable")
+        for index in (2, 0):
+            await f.network.announce_load_balancer(balancer, f.nodes[index])
+            node = f.network._nodes[f.nodes[index]].addresses[0]
+            assert await f.ask("laptop", balancer, 80) == f"a {node}"
+        await f.network.announce_load_balancer(balancer, None)
+        await f.network.sync_services({})
+        assert await f.ask("laptop", balancer, 80, patience=0.2) in ("silent", "unreachable")
+
+
+@pytest.mark.kernel
+async def test_the_first_packet_over_ipv6_is_not_held_back_by_neighbours_or_duplicate_detection(
+    fabric,
+):
+    async with fabric(**DUAL) as f:
+        clock = asyncio.get_running_loop().time
+        for number in range(5):
+            await f.pod(f"server{number}", 1)
+            await f.pod(f"client{number}", 2)
+            address = f.network._pods[f"server{number}"].addresses[1]
+            began = clock()
+            assert (await f.ask(f"client{number}", address)).startswith(f"server{number} fd00:")
+            # Duplicate detection and a lost solicitation each take a second.
+            assert clock() - began < 0.5
+
+
+@pytest.mark.kernel
+async def test_the_world_outside_has_both_families_and_sees_the_node(fabric):
+    async with fabric(**DUAL) as f:
+        await f.pod("client")
+        node = f.network._nodes[f.nodes[1]].addresses
+        for host in world_hosts([4, 6]):
+            if host.role == "web" and host.network == "internet":
+                await f.serve(f.network.world["internet"], host.address, 8000)
+                break
+        for host in world_hosts([4, 6]):
+            if host.network == "internet":
+                seen = await f.ask("client", host.address, 8000)
+                assert seen.split()[1] == node[":" in host.address]
+        # What is in the range and nowhere else is said to be unreachable, and soon.
+        assert await f.ask("client", "2001:db8:dead::1", 8000) in ("unreachable", "refused")
