@@ -135,34 +135,38 @@ def one_pod():
         events.close()
 
 
-# Runs in the client's pod: a UDP packet every 100 microseconds, each from a socket of its own,
-# since an established connection survives a new deny. Prints when each packet left, and
+# Runs in the client's pod: a UDP packet every 200 microseconds. No two have the same source
+# and destination port, since an established connection survives a new deny, and what was
+# answered once is one as long as the kernel remembers it. Prints when each packet left, and
 # whether it was answered, on the machine's one monotonic clock.
 STREAM = """
 import json, select, socket, sys, time
-address, ends = (sys.argv[1], 8080), time.monotonic() + float(sys.argv[2])
+address, ends = sys.argv[1], time.monotonic() + float(sys.argv[2])
 waiting, sent, answered, poll = {}, [], [], select.epoll()
+pairs = ((here, there) for there in range(8080, 8084) for here in range(1024, 65536))
 upcoming = time.monotonic()
 while upcoming < ends:
     now = time.monotonic()
     if now >= upcoming:
+        here, there = next(pairs)
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setblocking(False)
-        s.connect(address); s.send(b"x")
+        s.bind(("", here)); s.connect((address, there)); s.send(b"x")
         sent.append(now)
         waiting[s.fileno()] = (s, now); poll.register(s, select.EPOLLIN)
-        upcoming = max(upcoming + 1e-4, now)
+        upcoming = max(upcoming + 2e-4, now)
         if len(waiting) > 200:
             first = next(iter(waiting)); waiting.pop(first)[0].close()
     for fd, _ in poll.poll(0):
         if fd in waiting:
             s, left = waiting.pop(fd)
+            s.recv(500)  # an ICMP error is no answer: this raises
             answered.append(left); s.close()
 print(json.dumps([sent, answered]))
 """
 
 FLIPS = 100
 PAUSE = 0.05
-"""Seconds between two changes: several hundred packets."""
+"""Seconds between two changes: some hundred packets."""
 
 
 def deny(name):
@@ -183,7 +187,11 @@ def policy():
     with state():
         cluster = clusters.up()
         pods = ready_pods(
-            cluster, [pod("client", image="k8slab/toolbox", args=["sleep", "600"]), pod("server")]
+            cluster,
+            [
+                pod("client", image="k8slab/toolbox", args=["sleep", "600"]),
+                pod("server", args=[f"--udp={port}" for port in range(8080, 8084)]),
+            ],
         )
         server = next(p for p in pods if p["metadata"]["name"] == "server")
         seconds = 2 * FLIPS * (PAUSE + 0.02) + 2
