@@ -61,10 +61,11 @@ class RuntimePods:
             raise _not_found(container) from error
 
     async def attach(self, pod: Object, container: str, *, tty: bool, stdin: bool) -> Process:
-        """Hold the streams of a container's first process."""
+        """Hold the streams of a container's first process, which may have ended by now."""
         del tty, stdin  # the container has a terminal and an input, or has not
+        info = self._info(pod, container)
         try:
-            return await self._runtime.attach(self._running(pod, container))
+            return await self._runtime.attach(info.id if info else "")
         except ClusterError as error:
             raise _not_found(container) from error
 

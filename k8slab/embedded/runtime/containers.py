@@ -26,11 +26,23 @@ SETTLE = 0.5
 Longer only when another process of the pod holds them (a shared PID namespace)."""
 
 
-class Output:
-    """Everything that a container writes: to its log, and to whoever is attached."""
+KEPT = 64 * 1024
+"""Bytes that an interactive container's output is kept for whoever attaches first."""
 
-    def __init__(self, log: LogFile | None) -> None:
+
+class Output:
+    """Everything that a container writes: to its log, and to whoever is attached.
+
+    What an interactive container writes before anybody is attached is kept for the first
+    who is: ``kubectl run -it`` attaches when it sees the pod run, and a container here is
+    quicker than that. On a slow start kubectl reads the log instead.
+    """
+
+    def __init__(self, log: LogFile | None, *, keep: bool = False) -> None:
         self.log = log
+        self._kept: list[tuple[str, bytes]] | None = [] if keep else None
+        self._kept_bytes = 0
+        self._complete = False
         self._pumps: list[Pump] = []
         self._listeners: list[Callable[[str, bytes], None]] = []
         self._throttle = Throttle()
@@ -42,6 +54,12 @@ class Output:
 
     def listen(self, listener: Callable[[str, bytes], None]) -> Callable[[], None]:
         """Call `listener` with each piece, ``b""`` at the end; returns what stops it."""
+        kept, self._kept = self._kept, None
+        for stream, data in kept or ():
+            listener(stream, data)
+        if self._complete:
+            listener("stdout", b"")
+            listener("stderr", b"")
         self._listeners.append(listener)
 
         def stop() -> None:
@@ -59,6 +77,7 @@ class Output:
             pump.drain()
         if self.log:
             self.log.close()
+        self._complete = True
         for listener in list(self._listeners):
             listener("stdout", b"")
             listener("stderr", b"")
@@ -68,6 +87,9 @@ class Output:
             return
         if self.log:
             self.log.write(stream, data)
+        if self._kept is not None and self._kept_bytes < KEPT:
+            self._kept.append((stream, data))
+            self._kept_bytes += len(data)
         for listener in list(self._listeners):
             listener(stream, data)
         if pause := self._throttle.take(len(data)):
@@ -134,6 +156,11 @@ class Container:
     stopping: bool = False
 
     @property
+    def interactive(self) -> bool:
+        """Tell whether somebody is expected to attach."""
+        return self.spec.stdin or self.spec.tty
+
+    @property
     def pid(self) -> int:
         """Its first process, as the daemon's PID namespace numbers it."""
         return self.launched.pid
@@ -188,8 +215,10 @@ class Attachment:
 
 
 async def attach(container: Container) -> Attachment:
-    """Attach to a running container; the first to attach gets its standard input."""
+    """Attach to a container; the first to attach gets its standard input."""
     stdin = None
+    if container.finished.is_set():
+        return Attachment(container, stdin)
     if container.launched.terminal >= 0:
         stdin = await streams.open_writer(os.dup(container.launched.terminal))
     elif container.stdin >= 0:

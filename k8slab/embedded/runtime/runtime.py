@@ -120,6 +120,8 @@ class Runtime:
         self._root = root
         self._sandboxes: dict[str, Sandbox] = {}
         self._containers: dict[str, Container] = {}
+        self._ended: dict[tuple[str, str], Container] = {}
+        """Interactive containers by sandbox and name: the last instance that ended."""
         self._logs: dict[str, LogFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._spares: list[dict[str, int]] = []
@@ -205,6 +207,8 @@ class Runtime:
             await container.finished.wait()
         if sandbox.cluster_processes:
             kill_members(sandbox.namespaces["uts"])
+        for key in [key for key in self._ended if key[0] == uid]:
+            del self._ended[key]
         sandbox.close()
         volumes.remove(uid)
 
@@ -241,7 +245,7 @@ class Runtime:
         )
         ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
         launched = await self._launch(request, given, ours, "create")
-        output = Output(self._open_log(spec.log_path))
+        output = Output(self._open_log(spec.log_path), keep=spec.stdin or spec.tty)
         container = Container(
             id=secrets.token_hex(32),
             sandbox_uid=sandbox_uid,
@@ -311,8 +315,13 @@ class Runtime:
         return await self._child(launched, ours, stdin=spec.stdin)
 
     async def attach(self, container_id: str) -> Attachment:
-        """Attach to the first process of a container."""
-        return await containers.attach(self.container(container_id))
+        """Attach to the first process of a container.
+
+        To an interactive one also after its end, as long as its sandbox stands: whoever
+        comes too late to a quick command gets its output all the same.
+        """
+        ended = [item for item in self._ended.values() if item.id == container_id]
+        return await containers.attach(ended[0] if ended else self.container(container_id))
 
     async def run_in_netns(
         self, netns: int, argv: list[str], *, hostname: str, deadline: float
@@ -446,6 +455,8 @@ class Runtime:
         self._containers.pop(container.id, None)
         if container.output.log:
             self._logs.pop(str(container.output.log.path), None)
+        if container.interactive and container.sandbox_uid in self._sandboxes:
+            self._ended[container.sandbox_uid, container.spec.name] = container
         container.finished.set()
         self.on_exit(
             ContainerExit(

@@ -181,7 +181,11 @@ async def attached(runtime):
     with_terminal = await started(runtime, command=("sh",), stdin=True, tty=True)
     shell = await runtime.attach(with_terminal.id)
     shell.stdin.write(b"echo $((6*7)); exit 2\n")
-    return {"line": line.decode(), "rest": rest, "terminal": await said(shell)}
+    terminal = await said(shell)
+    quick = await started(runtime, command=("sh", "-c", "echo quick; exit 4"), stdin=True)
+    await quick.finished.wait()
+    late = [await said(await runtime.attach(quick.id)) for _ in range(2)]
+    return {"line": line.decode(), "rest": rest, "terminal": terminal, "late": late}
 
 
 async def logging(runtime):

@@ -121,6 +121,8 @@ def test_attach_speaks_with_the_first_process(perform):
     seen = perform("attached")
     assert seen["line"] == "hello\n"
     assert seen["rest"] == [0, "", ""]
+    # Whoever comes after the end of an interactive container gets what it said, once.
+    assert seen["late"] == [[4, "quick\n", ""], [4, "", ""]]
     code, text = seen["terminal"]
     assert code == 2
     assert text.endswith("42\r\n")

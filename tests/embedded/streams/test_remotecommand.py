@@ -12,6 +12,8 @@ from kubernetes.stream import stream
 from streams_kit import SpdyClient, collect, serving, websocket
 from websockets.exceptions import InvalidStatus
 
+from k8slab.embedded.apiserver.streams import remotecommand
+
 SUCCESS = {"metadata": {}, "status": "Success"}
 
 
@@ -60,6 +62,22 @@ async def test_a_terminal_can_be_resized():
         await socket.send(b"\x04" + orjson.dumps({"Width": 120, "Height": 40}))
         process = await pods.process()
         assert await asyncio.wait_for(process.sizes.get(), 5) == (120, 40)
+
+
+async def test_a_quick_command_with_a_terminal_ends_after_the_size_has_come(monkeypatch):
+    monkeypatch.setattr(remotecommand, "FIRST_SIZES", 30.0)
+    async with (
+        serving() as (port, _),
+        websocket(port, query(["echo", "x"], tty=True)) as socket,
+    ):
+        output = b""
+        while b"x" not in output:
+            output += await socket.recv()
+        collecting = asyncio.ensure_future(collect(socket))
+        assert await asyncio.wait({collecting}, timeout=0.1) == (set(), {collecting})
+        await socket.send(b"\x04" + orjson.dumps({"Width": 120, "Height": 40}))
+        _, status = await asyncio.wait_for(collecting, 10)
+    assert status == SUCCESS
 
 
 async def test_an_unknown_program_is_told_on_the_error_channel():

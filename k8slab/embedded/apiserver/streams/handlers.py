@@ -70,14 +70,19 @@ def choose_container(pod: Object, asked: str) -> str:
     raise statuses.bad_request(message)
 
 
-def _check_running(pod: Object, container: str) -> None:
-    """Refuse what the kubelet would refuse: there is no such container at work."""
+def _check_running(pod: Object, container: str, *, ended: bool = False) -> None:
+    """Refuse what the kubelet would refuse: there is no such container at work.
+
+    With `ended` one that has run will do.
+    """
     if not pod["spec"].get("nodeName"):
         raise statuses.bad_request(f"pod {name_of(pod)} does not have a host assigned")
     status = pod.get("status") or {}
     lists = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     for entry in (entry for key in lists for entry in status.get(key) or []):
         if entry["name"] == container and "running" in (entry.get("state") or {}):
+            return
+        if ended and entry["name"] == container and entry.get("containerID"):
             return
     if status.get("phase") in ("Succeeded", "Failed"):
         raise statuses.internal_error(
@@ -109,7 +114,7 @@ async def handle_attach(request: Request, pod: Object, pods: PodBackend) -> None
     """Serve ``pods/NAME/attach``."""
     container = choose_container(pod, request.parameter("container"))
     streams = _streams(request)
-    _check_running(pod, container)
+    _check_running(pod, container, ended=True)
     await _run_command(
         request,
         streams,

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 15
 
+FIRST_SIZES = 0.25
+"""Seconds from its start for which a command with a terminal does not end before the sizes came.
+
+kubectl tells them right after it has connected and complains on its terminal when the
+connection is closed by then. It sends one for exec; for attach two, the first one
+character too large, so that the screen is drawn again (kubectl ``attach.go``)."""
+
 
 class Channel(enum.IntEnum):
     """The channels of ``channel.k8s.io`` (apimachinery ``remotecommand`` constants)."""
@@ -242,10 +249,18 @@ async def converse(
     except ApiStatusError as error:
         await peer.finish(_failure_status(error))
         return
+    sizes = asyncio.Semaphore(0)
     output = asyncio.ensure_future(_output(peer, process, streams))
-    leaving = [asyncio.ensure_future(_input(peer, process, streams)), asyncio.ensure_future(gone())]
+    typing = asyncio.ensure_future(_input(peer, process, streams, sizes))
+    leaving = [typing, asyncio.ensure_future(gone())]
+    limit = asyncio.get_running_loop().time() + FIRST_SIZES
     try:
         await asyncio.wait({output, *leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if streams.tty and output.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(limit):
+                    for _ in range(1 if report_exit else 2):
+                        await sizes.acquire()
     finally:
         process.kill()
         ended = output.done()
@@ -274,12 +289,16 @@ async def _pump(source: asyncio.StreamReader, peer: Peer | None, channel: Channe
             await peer.send(channel, data)
 
 
-async def _input(peer: Peer, process: Process, streams: Streams) -> None:
-    """Pass on input and sizes until the client goes; input that nobody reads is dropped."""
+async def _input(peer: Peer, process: Process, streams: Streams, sizes: asyncio.Semaphore) -> None:
+    """Pass on input and sizes until the client goes; input that nobody reads is dropped.
+
+    Releases `sizes` for each size.
+    """
     stdin = process.stdin if streams.stdin else None
     while (event := await peer.receive()) is not None:
         if isinstance(event, Resize):
             process.resize(event.columns, event.rows)
+            sizes.release()
         elif stdin is not None:
             try:
                 if event.data:
