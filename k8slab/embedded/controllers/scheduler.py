@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import affinity, conditions, pods
 from k8slab.embedded.controllers.index import Index, node_name
+from k8slab.embedded.controllers.kubelet import resources
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects import selectors
 from k8slab.objects.meta import (
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 NAME = "default-scheduler"
 
+_ROOM_COULD_BE_MADE = ("Insufficient ", "Too many pods", "node(s) didn't have free ports")
+"""Reasons that would go if other pods did; nobody is evicted here for a pod of more priority."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -48,7 +52,7 @@ class Candidate:
 
 def why_not(pod: Object, candidate: Candidate) -> str:
     """Return the first reason for which the pod cannot run on a node; empty when it can."""
-    for check in (_unschedulable, _taints, _affinity, _ports, _room):
+    for check in (_unschedulable, _taints, _affinity, _ports, _room, _resources):
         if reason := check(pod, candidate):
             return reason
     return ""
@@ -79,13 +83,20 @@ def choose(pod: Object, candidates: Sequence[Candidate]) -> tuple[str, dict[str,
 
 def message(total: int, reasons: Iterable[str]) -> str:
     """Return the text of ``FailedScheduling`` for the reasons of all nodes."""
-    counted = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
+    found = list(reasons)
+    counted = sorted(f"{count} {reason}" for reason, count in Counter(found).items())
     if not total:
         return "no nodes available to schedule pods"
+    vain = Counter(
+        "No preemption victims found for incoming pod"
+        if reason.startswith(_ROOM_COULD_BE_MADE)
+        else "Preemption is not helpful for scheduling"
+        for reason in found
+    )
+    preemption = sorted(f"{count} {words}" for words, count in vain.items())
     return (
         f"0/{total} nodes are available: {', '.join(counted)}. no new claims to deallocate, "
-        f"preemption: 0/{total} nodes are available: "
-        f"{total} Preemption is not helpful for scheduling."
+        f"preemption: 0/{total} nodes are available: {', '.join(preemption)}."
     )
 
 
@@ -151,6 +162,18 @@ def host_ports(pod: Object) -> set[tuple[str, int]]:
 def _room(_: Object, candidate: Candidate) -> str:
     limit = int((candidate.node.get("status") or {}).get("allocatable", {}).get("pods", 110))
     return "Too many pods" if len(candidate.pods) >= limit else ""
+
+
+def _resources(pod: Object, candidate: Candidate) -> str:
+    """Compare requests with what the node offers: plain book-keeping, as on a real cluster."""
+    allocatable = (candidate.node.get("status") or {}).get("allocatable") or {}
+    wanted = resources.requests(pod)
+    taken = [resources.requests(other) for other in candidate.pods] if wanted else []
+    for name, amount in sorted(wanted.items()):
+        used = sum(other.get(name, 0) for other in taken)
+        if amount + used > resources.quantity(allocatable.get(name, 0)):
+            return f"Insufficient {name}"
+    return ""
 
 
 def _cost(pod: Object, candidate: Candidate) -> tuple[int, int, int, str]:

@@ -13,7 +13,7 @@ def node(name, *, taints=(), pods="110", unschedulable=False, **labels):
     return {
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}},
         "spec": {"taints": list(taints), "unschedulable": unschedulable},
-        "status": {"allocatable": {"pods": pods}},
+        "status": {"allocatable": {"pods": pods, "cpu": "2", "memory": "4Gi"}},
     }
 
 
@@ -174,3 +174,23 @@ def test_a_pod_that_fits_nowhere_waits_and_is_placed_when_it_fits(in_world):
         assert world.pod("a")["spec"]["nodeName"] == "k8slab-worker"
 
     in_world(play)
+
+
+def asking(cpu="0", memory="0", **spec):
+    container = {"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}}
+    return pod(containers=[container], **spec)
+
+
+def test_a_pod_gets_a_node_that_has_what_it_requests():
+    full = {"w1": [asking(cpu="1500m")], "w2": [asking(cpu="500m")]}
+    assert placed(asking(cpu="1"), full)[0] == "w2"
+    assert placed(asking(cpu="0.5"), full)[0] != ""
+    needs_much_before = [{"name": "i", "resources": {"limits": {"memory": "5Gi"}}}]
+    node_name, reasons = placed(asking(initContainers=needs_much_before))
+    assert node_name == ""
+    assert message(3, reasons.values()) == (
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s) "
+        "{node-role.kubernetes.io/control-plane: }, 2 Insufficient memory. no new claims to "
+        "deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for "
+        "scheduling, 2 No preemption victims found for incoming pod."
+    )

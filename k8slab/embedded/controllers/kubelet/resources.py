@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+@lru_cache(1024)
 def quantity(text: str | float) -> Decimal:
     """Return the number that a quantity such as ``100m``, ``64Mi`` or ``1e3`` means."""
     word = str(text)
@@ -30,6 +32,30 @@ def quantity(text: str | float) -> Decimal:
     if suffix not in _SUFFIXES:
         raise ValueError(f"{word!r} is no quantity")
     return Decimal(digits) * _SUFFIXES[suffix]
+
+
+def requests(pod: Object) -> dict[str, Decimal]:
+    """Return what a pod asks of its node, by resource.
+
+    The sum over what runs at once, or what one init container needs before, whichever is
+    more (concept page "Init Containers", "Resource sharing within containers").
+    """
+    spec = pod["spec"]
+    total: dict[str, Decimal] = {}
+    before: list[dict[str, Decimal]] = []
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        amounts = container.get("resources") or {}
+        wanted = {**(amounts.get("limits") or {}), **(amounts.get("requests") or {})}
+        numbers = {name: quantity(amount) for name, amount in wanted.items()}
+        if container.get("restartPolicy") == "Always" or container in spec["containers"]:
+            for name, number in numbers.items():
+                total[name] = total.get(name, Decimal(0)) + number
+        else:
+            before.append(numbers)
+    for numbers in before:
+        for name, number in numbers.items():
+            total[name] = max(total.get(name, Decimal(0)), number)
+    return total
 
 
 def field(reference: Object, container: Object, pod: Object) -> str:
