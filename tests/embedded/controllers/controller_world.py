@@ -128,7 +128,9 @@ class FakeRuntime:
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> FakeContainer:
         await asyncio.sleep(0)
         if spec.image in self.unknown_images:
-            raise ImageNotFoundError(f"image {spec.image!r} is not in the catalogue")
+            raise ImageNotFoundError(
+                f"image {spec.image!r} is not in the catalogue", hint="look there"
+            )
         container = FakeContainer(f"c{next(self.numbers)}", spec, sandbox_uid)
         self.containers[container.id] = container
         self.history.append(f"start {spec.name}")

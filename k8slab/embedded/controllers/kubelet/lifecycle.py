@@ -84,7 +84,8 @@ class Starter:
             worker.container_event(record, "Failed", f"Error: {error}", warning=True)
             return CONFIG_RETRY
         except ImageNotFoundError as error:
-            return self._no_image(record, str(error))
+            # One line: kubectl describe shows an Event's message in a table.
+            return self._no_image(record, ". ".join(filter(None, (error.message, error.hint))))
         except ContainerCannotRunError as error:
             return self._cannot_run(record, str(error))
         record.begin(container.id, container.started_at)

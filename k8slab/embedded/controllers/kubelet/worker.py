@@ -157,8 +157,10 @@ class PodWorker:
         if self._over():
             self._finished = True
             return None
-        if self.sandbox is None and (delay := await self._make_sandbox()) is not None:
-            return delay
+        if self.sandbox is None:
+            delay = await self._make_sandbox()
+            if self.sandbox is None:
+                return delay
         if self._stale or time.monotonic() > self._tokens_until:
             self._stale = False
             await self._refresh_volumes()
@@ -183,7 +185,7 @@ class PodWorker:
         try:
             self._volumes = self._read_volumes()
         except ConfigError as error:
-            self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
+            self.event("FailedMount", str(error), warning=True)
             return None  # a change of the source wakes the actor
         try:
             sandbox = await self.agent.context.runtime.create_sandbox(self._sandbox_spec())
@@ -245,16 +247,21 @@ class PodWorker:
         life = volumes.token_life(self.pod)
         if life is not None:
             self._tokens_until = time.monotonic() + life * ROTATE_AT
-        return {
-            volume["name"]: volumes.contents(volume, sources, credentials)
-            for volume in self.pod["spec"].get("volumes") or ()
-        }
+        found: dict[str, volumes.Files | None] = {}
+        for volume in self.pod["spec"].get("volumes") or ():
+            name = volume["name"]
+            try:
+                found[name] = volumes.contents(volume, sources, credentials)
+            except ConfigError as error:
+                text = f'MountVolume.SetUp failed for volume "{name}" : {error}'
+                raise ConfigError(text) from error
+        return found
 
     async def _refresh_volumes(self) -> None:
         try:
             now = self._read_volumes()
         except ConfigError as error:
-            self.event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
+            self.event("FailedMount", str(error), warning=True)
             return
         for name, content in now.items():
             if isinstance(content, dict) and content != self._volumes.get(name):

@@ -132,6 +132,10 @@ def test_an_unknown_image_shows_the_error_and_then_the_back_off(in_world, monkey
         world.api.create("pods", pod_object("a", image="nowhere"))
         await world.until(waiting(world, "a", "ErrImagePull"))
         assert world.pod("a")["status"]["phase"] == "Pending"
+        text = "image 'nowhere' is not in the catalogue. look there"
+        failed = ("Failed", f'Failed to pull image "nowhere": {text}')
+        # One line, for kubectl describe.
+        await world.until(lambda: failed in reasons(world, "a"))
         await world.until(waiting(world, "a", "ImagePullBackOff"))
         message = state(world.pod("a"))["state"]["waiting"]["message"]
         assert message.startswith('Back-off pulling image "nowhere": ErrImagePull: image')
@@ -164,6 +168,9 @@ def test_a_pod_waits_for_the_source_of_its_volume_and_sees_its_changes(in_world)
         world.api.create("pods", pod_object("a", containers=containers, volumes=volumes))
         uid = world.pod("a")["metadata"]["uid"]
         await world.until(lambda: any(reason == "FailedMount" for reason, _ in reasons(world, "a")))
+        text = 'MountVolume.SetUp failed for volume "conf" : configmap "conf" not found'
+        assert ("FailedMount", text) in reasons(world, "a")
+        await world.until(waiting(world, "a", "ContainerCreating"))
         assert uid not in world.runtime.sandboxes
         source = {"metadata": {"name": "conf", "namespace": "default"}, "data": {"a": "1"}}
         world.api.create("configmaps", source)
