@@ -94,10 +94,7 @@ class ClusterConfig:
         """Read the text of ``cluster.json``; unknown keys and other types are an error."""
         try:
             config = cls(**json.loads(text))
-            for one in fields(cls):
-                wanted, found = type(getattr(cls(), one.name)), getattr(config, one.name)
-                if type(found) is not wanted:
-                    raise TypeError(f"{one.name}: {found!r} is no {wanted.__name__}")
+            config._check_types()
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"cluster.json of this cluster is damaged: {error}",
@@ -105,6 +102,13 @@ class ClusterConfig:
                 "or begin anew with `k8slab reset`",
             ) from error
         return config
+
+    def _check_types(self) -> None:
+        standard = ClusterConfig()
+        for one in fields(self):
+            wanted, found = type(getattr(standard, one.name)), getattr(self, one.name)
+            if type(found) is not wanted:
+                raise TypeError(f"{one.name}: {found!r} is no {wanted.__name__}")
 
 
 def state_home() -> Path:

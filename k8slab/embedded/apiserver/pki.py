@@ -1,9 +1,10 @@
 """The cluster's certificates and keys: made once, used for TLS and for service-account tokens.
 
 ``pki/`` holds ``ca.crt``, ``ca.key``, ``apiserver.crt/.key``, ``admin.crt/.key`` and
-``sa.key/.pub`` (named as kubeadm names them), and ``SHA256SUMS`` of these files. All keys are ECDSA P-256: they are made in a
-millisecond. Every file is 0600. `cryptography` is imported only when something is made or
-signed, since a restart needs neither before the first token is asked for.
+``sa.key/.pub`` (named as kubeadm names them), and ``SHA256SUMS`` of these files. All keys are
+ECDSA P-256: they are made in a millisecond. Every file is 0600. `cryptography` is imported
+only when something is made or signed, since a restart needs neither before the first token is
+asked for.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def serve(descriptors: dict[str, int]) -> NoReturn:
     status = socket.socket(fileno=descriptors.pop("status"))
     code = FAILED
     try:
+        _be_first_to_go()
         request = read_request(descriptors["request"])
         os.close(descriptors.pop("request"))
         if isinstance(request, MakeSandbox):
@@ -69,6 +70,9 @@ def serve(descriptors: dict[str, int]) -> NoReturn:
             code = _start(request, descriptors, status)
         else:
             code = _join(request, descriptors, status)
+    except BlockingIOError:  # EAGAIN: fork(2) met RLIMIT_NPROC
+        processes = getattr(request, "processes", 0)
+        _say(status, "error", f"the pod has as many processes as it may have: {processes}")
     except (K8slabError, OSError) as error:
         _say(status, "error", str(error))
     except BaseException:  # noqa: BLE001 - the end of a process: told, then it ends
@@ -79,6 +83,16 @@ def serve(descriptors: dict[str, int]) -> NoReturn:
 
 def _say(status: socket.socket, tag: str, text: str) -> None:
     status.send(f"{tag} {text}".encode()[:60_000])
+
+
+def _be_first_to_go() -> None:
+    """Let the kernel end a pod before anything else when the machine's memory is used up.
+
+    There is no cgroup to bound it by. 1000 is what the kubelet gives a pod without requests
+    (``pkg/kubelet/qos``).
+    """
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 # -- the pod's namespaces ------------------------------------------------------------------
