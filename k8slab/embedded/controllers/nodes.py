@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_DNS, uuid5
 
-from k8slab.embedded.config import KUBERNETES_MINOR
+from k8slab.embedded.config import INSIDE, KUBERNETES_MINOR
 from k8slab.embedded.controllers import conditions, times
 from k8slab.embedded.controllers.kubelet.records import RUNTIME_NAME
 from k8slab.embedded.controllers.loop import Loop
@@ -148,7 +148,7 @@ def _architecture() -> str:
 
 def _capacity(max_pods: int) -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
-    disk = os.statvfs("/")
+    disk = os.statvfs(INSIDE if INSIDE.exists() else "/")
     return {
         "cpu": str(os.cpu_count() or 1),
         "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
