@@ -9,6 +9,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.apiserver.custom import definitions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +22,9 @@ FILE_MODE = 0o644
 
 def apply(kind: Kind, obj: Object) -> None:
     """Fill in the defaults of one object of this kind."""
-    if default := _DEFAULTS.get(kind.storage):
+    if kind.custom:
+        kind.custom.default(obj)
+    elif default := _DEFAULTS.get(kind.storage):
         default(obj)
 
 
@@ -300,6 +304,10 @@ def _namespace(obj: dict) -> None:
     _fill(_section(obj, "status"), phase="Active")
 
 
+def _node(obj: dict) -> None:
+    _section(obj, "spec")
+
+
 def _secret(obj: dict) -> None:
     _fill(obj, type="Opaque")
     if plain := obj.pop("stringData", None):
@@ -332,6 +340,7 @@ _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "pods": _pod,
     "services": _service,
     "namespaces": _namespace,
+    "nodes": _node,
     "secrets": _secret,
     "endpoints": _endpoints,
     "deployments.apps": _deployment,
@@ -346,4 +355,5 @@ _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "priorityclasses.scheduling.k8s.io": _priority_class,
     "rolebindings.rbac.authorization.k8s.io": _binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _binding,
+    definitions.RESOURCE: definitions.default,
 }

@@ -16,11 +16,13 @@ from k8slab.embedded.config import INSIDE, KUBERNETES_MINOR
 from k8slab.embedded.controllers import conditions, times
 from k8slab.embedded.controllers.kubelet.records import RUNTIME_NAME
 from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import name_of
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
     from k8slab.objects.meta import Object
 
@@ -39,42 +41,64 @@ class Nodes:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.addresses: dict[str, list[str]] = {}
+        self._stopped: set[str] = set()
         self.loop = Loop("nodes", self._renew)
+        self._unsubscribe = context.api.subscribe("nodes", self._node_event)
 
     async def start(self) -> None:
         """Make every node; return when all are Ready."""
         config = self._context.config
         for name in config.node_names:
             self.addresses[name] = await self._context.network.add_node(name)
-            self._register(name, control_plane=name == config.node_names[0])
+            self._register(name)
             self.loop.add(name)
 
     async def close(self) -> None:
         """Stop renewing the leases."""
+        self._unsubscribe()
         await self.loop.close()
 
-    def _register(self, name: str, *, control_plane: bool) -> None:
-        api = self._context.api
+    def stop_agent(self, name: str) -> None:
+        """Be silent for a node, as when its kubelet has stopped."""
+        self._stopped.add(name)
+
+    def start_agent(self, name: str) -> None:
+        """Speak for a node again, as a kubelet does that starts: it registers a missing node."""
+        self._stopped.discard(name)
+        self._register(name)
+        self.loop.add(name)
+
+    def _node_event(self, event: Event) -> None:
+        # A node that somebody deleted and made anew belongs to the kubelet that is still there.
+        if event.type == "ADDED" and name_of(event.object) in self.addresses:
+            self.loop.add(name_of(event.object))
+
+    def _register(self, name: str) -> None:
+        api, config = self._context.api, self._context.config
+        cidrs = self._context.network.pod_cidrs(name)
         old = api.get("nodes", name)
         if old is None:
-            made = node_object(
-                name,
-                self._context.network.pod_cidrs(name),
-                control_plane=control_plane,
-                alone=self._context.config.nodes == 1,
-            )
+            first = name == config.node_names[0]
+            made = node_object(name, cidrs, control_plane=first, alone=config.nodes == 1)
             old = api.create("nodes", made)
+        elif cidrs and not old["spec"].get("podCIDRs"):
+            spec = {**old["spec"], "podCIDR": cidrs[0], "podCIDRs": list(cidrs)}
+            old = api.update("nodes", {**old, "spec": spec})
         limit = self._context.config.max_pods
         status = node_status(old, self.addresses[name], max_pods=limit)
         api.update_status("nodes", {**old, "status": status})
 
     def _renew(self, name: str) -> float:
         api = self._context.api
+        if name in self._stopped:
+            return RENEW_SECONDS
         now = times.micro()
         lease = api.get("leases.coordination.k8s.io", name, LEASE_NAMESPACE)
         node = api.get("nodes", name)
         if node is None:
             return RENEW_SECONDS
+        if not conditions.is_true((node.get("status") or {}).get("conditions"), "Ready"):
+            self._register(name)
         if lease is None:
             api.create("leases.coordination.k8s.io", _lease(node, now))
         else:

@@ -25,12 +25,14 @@ from k8slab.embedded.controllers.jobs import Jobs
 from k8slab.embedded.controllers.kubelet.kubelets import Kubelets, NodeDns
 from k8slab.embedded.controllers.load_balancers import LoadBalancers
 from k8slab.embedded.controllers.namespaces import Namespaces
+from k8slab.embedded.controllers.node_lifecycle import NodeLifecycle
 from k8slab.embedded.controllers.nodes import Nodes
 from k8slab.embedded.controllers.policies import Policies
 from k8slab.embedded.controllers.proxy import Proxy
 from k8slab.embedded.controllers.replicasets import ReplicaSets
 from k8slab.embedded.controllers.scheduler import Scheduler
 from k8slab.embedded.controllers.statefulsets import StatefulSets
+from k8slab.embedded.controllers.taint_eviction import TaintEviction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -59,14 +61,28 @@ class Controllers:
     policies: Policies
     proxy: Proxy
     events: Recorder
+    lifecycle: NodeLifecycle
+    evictions: TaintEviction
     others: tuple[Controller, ...]
 
     async def close(self) -> None:
         """Stop everything, in the opposite order of its start; processes are left alone."""
         for controller in (*reversed(self.others), self.kubelets, self.proxy, self.policies):
             await controller.close()
+        await self.lifecycle.close()
+        await self.evictions.close()
         await self.nodes.close()
         await self.events.close()
+
+    def stop_agent(self, node: str) -> None:
+        """Stop a node's kubelet: the lease is not renewed, nobody looks after its pods."""
+        self.kubelets.stop(node)
+        self.nodes.stop_agent(node)
+
+    def start_agent(self, node: str) -> None:
+        """Start a node's kubelet again."""
+        self.kubelets.resume(node)
+        self.nodes.start_agent(node)
 
     async def pods_ready(
         self, namespace: str, labels: dict[str, str], *, at_least: int = 1, deadline: float = 30.0
@@ -152,6 +168,8 @@ async def start(
         policies=policies,
         proxy=proxy,
         events=events,
+        lifecycle=NodeLifecycle(context),
+        evictions=TaintEviction(context),
         others=(
             namespaces,
             garbage,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.controllers import conditions
+from k8slab.embedded.controllers.index import node_name
 from k8slab.embedded.controllers.kubelet.node import Exits, NodeAgent
-from k8slab.objects.meta import Object, uid_of
+from k8slab.objects.meta import Object, name_of, uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,9 +72,10 @@ class Kubelets:
             )
             for name, addresses in nodes.items()
         }
-        api = context.api
+        api = self._api = context.api
         self._unsubscribe: list[Callable[[], None]] = [
             api.subscribe("pods", self._pod_event),
+            api.subscribe("nodes", self._node_event),
             *(
                 api.subscribe(resource, partial(self._source_event, resource))
                 for resource in ("configmaps", "secrets")
@@ -87,6 +90,27 @@ class Kubelets:
             unsubscribe()
         for agent in self.agents.values():
             await agent.close()
+
+    def stop(self, node: str) -> None:
+        """Stop one node's kubelet; its containers run on."""
+        self.agents[node].stopped = True
+
+    def resume(self, node: str) -> None:
+        """Start it again."""
+        self.agents[node].resume(p for p in self._api.list("pods") if node in node_name(p))
+
+    def _node_event(self, event: Event) -> None:
+        """Say again how the pods are when their node was taken for dead and is not."""
+        agent = self.agents.get(name_of(event.object))
+        forms = (event.old, event.object)
+        before, now = (
+            form is not None
+            and conditions.is_true((form.get("status") or {}).get("conditions"), "Ready")
+            for form in forms
+        )
+        if agent is not None and now and not before:
+            for worker in agent.workers.values():
+                worker.wake()
 
     def container(self, pod: Object, name: str) -> ContainerInfo | None:
         """Return what is known of a container, ``None`` for an unknown pod or container."""

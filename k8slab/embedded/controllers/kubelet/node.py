@@ -15,7 +15,7 @@ from k8slab.embedded.controllers.kubelet.worker import PodWorker
 from k8slab.objects.meta import Object, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from k8slab.embedded.controllers.context import Context
@@ -92,6 +92,8 @@ class NodeAgent:
         self.node_dns = node_dns
         self.prober = Prober(context.runtime, self.netns)
         self.workers: dict[str, PodWorker] = {}
+        self.stopped = False
+        """A stopped kubelet hears nothing and says nothing; its containers run on."""
         self._logs = logs
 
     def netns(self) -> int:
@@ -100,6 +102,8 @@ class NodeAgent:
 
     def pod_changed(self, pod: Object) -> None:
         """Take over a pod that is bound to this node, or a newer form of it."""
+        if self.stopped:
+            return
         worker = self.workers.get(uid_of(pod))
         if worker is None:
             self.workers[uid_of(pod)] = PodWorker(pod, self)
@@ -109,8 +113,18 @@ class NodeAgent:
     def pod_removed(self, uid: str) -> None:
         """Learn that a pod's object is gone."""
         worker = self.workers.get(uid)
-        if worker is not None:
+        if worker is not None and not self.stopped:
             worker.removed()
+
+    def resume(self, pods: Iterable[Object]) -> None:
+        """Start again: look at the node's pods as they are now."""
+        self.stopped = False
+        found = {uid_of(pod): pod for pod in pods}
+        for uid, worker in tuple(self.workers.items()):
+            if uid not in found:
+                worker.removed()
+        for pod in found.values():
+            self.pod_changed(pod)
 
     def source_changed(self, resource: str, source: Object) -> None:
         """Learn that a ConfigMap or Secret changed."""

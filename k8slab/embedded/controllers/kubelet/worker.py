@@ -131,6 +131,9 @@ class PodWorker:
         slow = asyncio.get_running_loop().call_later(SHOW_CREATING_AFTER, self.publish)
         while True:
             self._wake.clear()
+            if self.agent.stopped:
+                await self._wake.wait()
+                continue
             try:
                 delay = await self._step()
             except Exception:
@@ -360,7 +363,7 @@ class PodWorker:
 
     def publish(self) -> None:
         """Write the status that follows from the records, if it changed."""
-        if self._gone:
+        if self._gone or self.agent.stopped:
             return
         api = self.agent.context.api
         pod = api.get("pods", name_of(self.pod), namespace_of(self.pod))

@@ -1,0 +1,201 @@
+"""Nodes that fall silent, taints and what they evict, nodes that are deleted and come back."""
+
+import pytest
+from controller_world import deployment, is_ready, pod_object
+
+from k8slab.embedded.controllers.node_lifecycle import (
+    ALL,
+    GRACE_SECONDS,
+    MONITOR_SECONDS,
+    ORPHAN_SECONDS,
+    ready_state,
+    wanted_taints,
+)
+from k8slab.embedded.controllers.taint_eviction import evicted_after
+
+WORKER = "k8slab-worker"
+SLICES = "endpointslices.discovery.k8s.io"
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, world):
+        self.now = 1000.0
+        self.world = world
+        for controller in (world.controllers.lifecycle, world.controllers.evictions):
+            controller.clock = lambda: self.now
+        world.controllers.lifecycle._last = self.now
+
+    async def passes(self, seconds):
+        """Let the kubelets renew their leases, and the lifecycle look, as often as they would."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(self.now + MONITOR_SECONDS, end)
+            for name in self.world.controllers.nodes.addresses:
+                await self.world.controllers.nodes.loop.settle(name)
+            await self.world.controllers.lifecycle.loop.settle(ALL)
+
+
+def node(*, ready="True", unschedulable=False, taints=()):
+    conditions = [{"type": "Ready", "status": ready}] if ready else []
+    spec = {"taints": list(taints)}
+    if unschedulable:
+        spec["unschedulable"] = True
+    return {"metadata": {"name": "n"}, "spec": spec, "status": {"conditions": conditions}}
+
+
+def keys(taints):
+    return [(taint["key"].removeprefix("node.kubernetes.io/"), taint["effect"]) for taint in taints]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, []),
+        ({"unschedulable": True}, [("unschedulable", "NoSchedule")]),
+        ({"ready": "False"}, [("not-ready", "NoSchedule"), ("not-ready", "NoExecute")]),
+        ({"ready": "Unknown"}, [("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]),
+        ({"ready": ""}, [("not-ready", "NoSchedule")]),
+    ],
+)
+def test_a_nodes_state_is_told_by_taints_beside_those_of_others(given, wanted):
+    own = {"key": "mine", "effect": "NoSchedule"}
+    taints = wanted_taints(node(taints=[own], **given), "now")
+    assert taints[0] == own
+    assert keys(taints[1:]) == wanted
+    again = wanted_taints(node(taints=taints, **given), "later")
+    assert again == taints
+    assert wanted_taints(node(taints=taints), "later") == [own]
+
+
+def toleration(key, seconds=None):
+    made = {"key": key, "operator": "Exists", "effect": "NoExecute"}
+    return made if seconds is None else {**made, "tolerationSeconds": seconds}
+
+
+@pytest.mark.parametrize(
+    ("taints", "tolerations", "seconds"),
+    [
+        ([], [], None),
+        ([("a", "NoSchedule")], [], None),
+        ([("a", "NoExecute")], [], 0),
+        ([("a", "NoExecute")], [toleration("a")], None),
+        ([("a", "NoExecute")], [toleration("a", 300)], 300),
+        ([("a", "NoExecute"), ("b", "NoExecute")], [toleration("a", 300)], 0),
+        (
+            [("a", "NoExecute"), ("b", "NoExecute")],
+            [toleration("a", 300), toleration("b", 30)],
+            30,
+        ),
+        ([("a", "NoExecute")], [{"operator": "Exists"}], None),
+    ],
+)
+def test_a_pod_stays_as_long_as_its_tolerations_say(taints, tolerations, seconds):
+    found = [{"key": key, "effect": effect} for key, effect in taints]
+    assert evicted_after(found, tolerations) == seconds
+
+
+def test_a_silent_node_becomes_not_ready_and_its_pods_leave_the_slices(in_world):
+    async def play(world):
+        clock = Clock(world)
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+        world.api.create(
+            "services", {"metadata": {"name": "web", "namespace": "default"}, "spec": spec}
+        )
+        world.api.create("pods", pod_object("a", labels={"app": "web"}, nodeName=WORKER))
+        await world.until(lambda: world.ready(app="web"))
+        world.controllers.stop_agent(WORKER)
+        await clock.passes(GRACE_SECONDS)
+        assert ready_state(world.api.get("nodes", WORKER)) == "True"
+        await clock.passes(2 * MONITOR_SECONDS)
+        silent = world.api.get("nodes", WORKER)
+        states = {c["type"]: c for c in silent["status"]["conditions"]}
+        assert {c["status"] for c in states.values()} == {"Unknown"}
+        assert states["Ready"]["message"] == "Kubelet stopped posting node status."
+        assert keys(silent["spec"]["taints"]) == [
+            ("unreachable", "NoSchedule"),
+            ("unreachable", "NoExecute"),
+        ]
+        assert not is_ready(world.pod("a"))
+
+        def ready():
+            slices = world.api.list(SLICES, "default")
+            found = [e for s in slices for e in s["endpoints"] if "targetRef" in e]
+            return [e["conditions"]["ready"] for e in found]
+
+        await world.until(lambda: ready() == [False])
+        world.controllers.start_agent(WORKER)
+        await world.until(lambda: ready() == [True])
+        await clock.passes(MONITOR_SECONDS)
+        assert not world.api.get("nodes", WORKER)["spec"].get("taints")
+
+    in_world(play)
+
+
+def test_the_pods_of_a_dead_node_are_replaced_when_their_time_is_up(in_world):
+    async def play(world):
+        clock = Clock(world)
+        world.api.create("deployments.apps", deployment("web", 2))
+        await world.until(lambda: len(world.ready(app="web")) == 2)
+        lost = next(p for p in world.pods(app="web") if p["spec"]["nodeName"] == WORKER)
+        world.controllers.stop_agent(WORKER)
+        await clock.passes(GRACE_SECONDS + 2 * MONITOR_SECONDS)
+        await clock.passes(290)
+        name = lost["metadata"]["name"]
+        assert "deletionTimestamp" not in world.pod(name)["metadata"]
+        clock.now += 20
+        await world.controllers.evictions.loop.settle(f"default/{name}")
+        assert "deletionTimestamp" in world.pod(name)["metadata"]
+        await world.until(lambda: len(world.ready(app="web")) == 2)
+        # Nobody tells that it has stopped until the kubelet is back.
+        assert world.pod(name)
+        world.controllers.start_agent(WORKER)
+        await world.until(lambda: world.pod(name) is None)
+
+    in_world(play)
+
+
+def test_a_suspended_computer_does_not_wake_up_with_dead_nodes(in_world):
+    async def play(world):
+        clock = Clock(world)
+        clock.now += 3600
+        await world.controllers.lifecycle.loop.settle(ALL)
+        assert {ready_state(n) for n in world.api.list("nodes")} == {"True"}
+
+    in_world(play)
+
+
+def test_a_taint_that_is_not_tolerated_evicts_at_once(in_world):
+    async def play(world):
+        world.api.create("pods", pod_object("a", nodeName=WORKER))
+        stays = [{"key": "k", "operator": "Exists"}]
+        world.api.create("pods", pod_object("b", nodeName=WORKER, tolerations=stays))
+        await world.until(lambda: len(world.ready()) == 2)
+        found = world.api.get("nodes", WORKER)
+        taint = {"key": "k", "value": "v", "effect": "NoExecute"}
+        world.api.update("nodes", {**found, "spec": {**found["spec"], "taints": [taint]}})
+        await world.until(lambda: world.pod("a") is None)
+        assert is_ready(world.pod("b"))
+
+    in_world(play)
+
+
+def test_a_deleted_node_takes_its_pods_along_and_may_come_back(in_world):
+    async def play(world):
+        clock = Clock(world)
+        world.api.create("pods", pod_object("a", nodeName=WORKER))
+        await world.until(world.ready)
+        world.api.delete("nodes", WORKER)
+        await clock.passes(ORPHAN_SECONDS)
+        assert world.pod("a")
+        await clock.passes(2 * MONITOR_SECONDS)
+        assert world.pod("a") is None
+        await world.until(lambda: not world.runtime.containers)
+        world.api.create("nodes", {"metadata": {"name": WORKER}})
+        await world.until(lambda: ready_state(world.api.get("nodes", WORKER)) == "True")
+        assert world.api.get("nodes", WORKER)["spec"]["podCIDRs"]
+        world.api.create("pods", pod_object("a", nodeName=WORKER))
+        await world.until(world.ready)
+
+    in_world(play)
