@@ -318,6 +318,7 @@ def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:
         "sourcePort": denial.source_port,
         "destination": denial.destination,
         "destinationPort": denial.destination_port,
+        "policy": denial.policy,
     }
 
 

@@ -45,8 +45,8 @@ def host_prefix(address: str) -> str:
     return f"{address}/{ip_address(address).max_prefixlen}"
 
 
-def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str]) -> None:
-    """Connect the pod behind `netns` to its node; return when packets pass."""
+def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str]) -> Link:
+    """Connect the pod behind `netns` to its node; return the node's end when packets pass."""
     mac = pod_mac(interface)
     with closing(Netlink(netns)) as pod:
         near = VethEnd(name=interface, mac=_NODE_MAC)
@@ -65,6 +65,7 @@ def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str])
         )
         node.wait_up(interface)
         pod.wait_up("eth0")
+    return host
 
 
 def disconnect(node: Netlink, interface: str, addresses: Sequence[str]) -> None:
@@ -86,7 +87,11 @@ def pod_mac(interface: str) -> str:
 
 
 def _pod_side(eth0: Link, addresses: Sequence[str]) -> list[Message]:
-    messages = [netlink.address(eth0, host_prefix(address)) for address in addresses]
+    messages = [
+        message
+        for address in addresses
+        for message in netlink.own_address(eth0, host_prefix(address))
+    ]
     for version in sorted({ip_address(address).version for address in addresses}):
         gateway = _GATEWAY[version]
         default = Route(to=_DEFAULT[version], link=eth0, via=gateway, onlink=True, protocol=3)

@@ -91,13 +91,14 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyDirection:
-    """One policy in one direction; the pods that it selects are isolated in that direction."""
+    """One policy in one direction. In the tier ``network`` it isolates the pods that it selects."""
 
     policy: str
-    """``namespace/name``, for rule comments and denials."""
+    """``namespace/name``, or the name alone of a ClusterNetworkPolicy; for comments, denials."""
     direction: Direction
     tier: Tier = "network"
     priority: int = 0
+    """Within the tiers admin and baseline: the lower is asked first; equal ones by name."""
     subjects: frozenset[str]
     """UIDs of the selected pods."""
     rules: tuple[PolicyRule, ...] = ()
@@ -117,6 +118,8 @@ class Denial:
     destination: str
     destination_port: int
     """After DNAT: the pod's own port, not the Service's."""
+    policy: str = ""
+    """The ClusterNetworkPolicy whose rule denies it; empty when no NetworkPolicy admits it."""
 
 
 class HostPort(NamedTuple):

@@ -190,23 +190,6 @@ def address(link: Link, interface: str) -> Message:
     return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
 
 
-def extra_address(link: Link, ip: str) -> Message:
-    """Give `link` one more IPv6 address, which is never chosen as a source (deprecated)."""
-    flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
-    head = struct.pack("=BBBBi", socket.AF_INET6, 128, flags, 0, link.index)
-    lifetimes = struct.pack("=IIII", 0, _FOR_EVER, 0, 0)  # preferred, valid
-    body = _attribute(1, ip_address(ip).packed) + _attribute(_IFA_CACHEINFO, lifetimes)
-    what = f"add address {ip} to {link.name}"
-    return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
-
-
-def delete_address(link: Link, ip: str) -> Message:
-    """Take an IPv6 address from a link; fine when it is not there."""
-    head = struct.pack("=BBBBi", socket.AF_INET6, 128, 0, 0, link.index)
-    body = _attribute(1, ip_address(ip).packed)
-    return Message(f"delete address {ip} of {link.name}", _DELADDR, 0, head + body, True)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One route of the main table (of the local table for `kind` ``local``)."""
@@ -256,6 +239,42 @@ def route(value: Route) -> Message:
 def delete_route(value: Route) -> Message:
     """Delete a route; fine when it has gone already."""
     return Message(f"delete {value}", _DELROUTE, 0, value._body(wanted=False), True)  # noqa: SLF001
+
+
+def own_address(link: Link, interface: str) -> list[Message]:
+    """Give `link` an address at which packets arrive once this is done.
+
+    The kernel adds the local route of an IPv6 address from a work queue, even without
+    duplicate detection: what arrives before that is dropped, and a first connection takes a
+    second. So the route is made here; the kernel's own comes to stand beside it.
+    """
+    value = ip_interface(interface)
+    added = address(link, interface)
+    if value.version == 4:
+        return [added]
+    return [added, route(_local(link, str(value.ip)))]
+
+
+def _local(link: Link, ip: str) -> Route:
+    return Route(to=f"{ip}/128", link=link, kind="local", protocol=2)
+
+
+def extra_address(link: Link, ip: str) -> list[Message]:
+    """Give `link` one more IPv6 address, which is never chosen as a source (deprecated)."""
+    flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
+    head = struct.pack("=BBBBi", socket.AF_INET6, 128, flags, 0, link.index)
+    lifetimes = struct.pack("=IIII", 0, _FOR_EVER, 0, 0)  # preferred, valid
+    body = _attribute(1, ip_address(ip).packed) + _attribute(_IFA_CACHEINFO, lifetimes)
+    added = Message(f"add address {ip} to {link.name}", _NEWADDR, _CREATE | _REPLACE, head + body)
+    return [added, route(_local(link, ip))]
+
+
+def delete_address(link: Link, ip: str) -> list[Message]:
+    """Take an IPv6 address from a link; fine when it is not there."""
+    head = struct.pack("=BBBBi", socket.AF_INET6, 128, 0, 0, link.index)
+    body = _attribute(1, ip_address(ip).packed)
+    gone = Message(f"delete address {ip} of {link.name}", _DELADDR, 0, head + body, True)
+    return [gone, delete_route(_local(link, ip))]
 
 
 def neighbour(link: Link, ip: str, mac: str) -> Message:

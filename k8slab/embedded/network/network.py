@@ -267,18 +267,25 @@ class Network:
     def _read_denials(self, node: Node) -> None:
         lost = node.log.lost
         for report in node.log.read():
-            direction, _, interface = report.prefix.partition(" ")
             # A pod that has just gone has no UID any more to report for.
-            if pod := self._owners.get(interface):
-                self.on_denial(
-                    _denial(report, pod, "ingress" if direction == "ingress" else "egress")
-                )
+            if denial := self._denial(node, report):
+                self.on_denial(denial)
         if node.log.lost > lost:
             self.lost_denials += node.log.lost - lost
             _log.warning("node %s: packets were denied faster than they are read", node.name)
 
+    def _denial(self, node: Node, report: Report) -> Denial | None:
+        word, interface, *policy = report.prefix.split(" ", 2)
+        direction: Direction = "ingress" if word == "ingress" else "egress"
+        if policy:
+            index = report.leaves_by if direction == "ingress" else report.came_by
+            pod = node.by_index.get(index)
+        else:
+            pod = self._owners.get(interface)
+        return _denial(report, pod, direction, "".join(policy)) if pod else None
 
-def _denial(report: Report, pod: Pod, direction: Direction) -> Denial:
+
+def _denial(report: Report, pod: Pod, direction: Direction, policy: str) -> Denial:
     return Denial(
         time=report.time,
         node=pod.node,
@@ -289,4 +296,5 @@ def _denial(report: Report, pod: Pod, direction: Direction) -> Denial:
         source_port=report.source_port,
         destination=report.destination,
         destination_port=report.destination_port,
+        policy=policy,
     )

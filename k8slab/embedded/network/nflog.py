@@ -29,7 +29,7 @@ _SUBSYSTEM = 4 << 8
 _PACKET, _CONFIG = _SUBSYSTEM | 0, _SUBSYSTEM | 1
 _CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_THRESHOLD = 1, 2, 5
 _BIND, _COPY_PACKET = 1, 2
-_PAYLOAD, _PREFIX = 9, 10
+_INTERFACE_IN, _INTERFACE_OUT, _PAYLOAD, _PREFIX = 4, 5, 9, 10
 _HEADER = struct.Struct("=IHHII")
 _RECEIVE_BUFFER = 1 << 20
 _BATCH = 64
@@ -52,6 +52,9 @@ class Report:
     source_port: int
     destination: str
     destination_port: int
+    came_by: int = 0
+    """Index of the interface by which it came; 0 for none."""
+    leaves_by: int = 0
 
 
 class PacketLog:
@@ -115,6 +118,7 @@ def _packets(data: bytes) -> Iterator[bytes]:
 
 def _report(now: float, body: bytes) -> Report | None:
     prefix, payload = "", b""
+    interfaces = {_INTERFACE_IN: 0, _INTERFACE_OUT: 0}
     offset = 0
     while offset + 4 <= len(body):
         size, kind = struct.unpack_from("=HH", body, offset)
@@ -122,9 +126,11 @@ def _report(now: float, body: bytes) -> Report | None:
             prefix = body[offset + 4 : offset + size].rstrip(b"\0").decode()
         elif kind == _PAYLOAD:
             payload = body[offset + 4 : offset + size]
+        elif kind in interfaces:
+            interfaces[kind] = struct.unpack_from(">I", body, offset + 4)[0]
         offset += max(4, (size + 3) & ~3)
     parsed = parse_packet(payload)
-    return Report(now, prefix, *parsed) if parsed else None
+    return Report(now, prefix, *parsed, *interfaces.values()) if parsed else None
 
 
 def parse_packet(packet: bytes) -> tuple[str, str, int, str, int] | None:

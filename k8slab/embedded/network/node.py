@@ -88,6 +88,8 @@ class Node:
         self.name = name
         self.addresses = tuple(addresses)
         self.pods: dict[str, Pod] = {}
+        self.by_index: dict[int, Pod] = {}
+        """Connected pods by the index of the node's end of their link."""
         self.tables = {
             family: Tables(
                 Place(
@@ -152,11 +154,13 @@ class Node:
                 fragment = ruleset_nat.host_ports(family, ports, address, self.addresses)
                 self.change(tables.nat, {("pod", pod.uid): fragment})
         sysctl.write(netns, sysctl.POD)
-        calico.connect(self.netlink, netns, pod.interface, pod.addresses)
+        link = calico.connect(self.netlink, netns, pod.interface, pod.addresses)
+        self.by_index[link.index] = pod
 
     def detach(self, pod: Pod) -> None:
         """Cut a pod off; its interfaces are left to `reap`."""
         calico.disconnect(self.netlink, pod.interface, pod.addresses)
+        self.by_index = {index: one for index, one in self.by_index.items() if one is not pod}
         for tables in self.tables.values():
             if ("pod", pod.uid) in tables.nat:
                 self.change(tables.nat, {("pod", pod.uid): None})
@@ -195,14 +199,14 @@ class Node:
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""
-        self.netlink.send([self._announced(address)[0]])
+        self.netlink.send(self._announced(address)[0])
         switch.announce(self.netns, address)
 
     def stop_serving(self, address: str) -> None:
         """Answer no longer for a load-balancer address."""
-        self.netlink.send([self._announced(address)[1]])
+        self.netlink.send(self._announced(address)[1])
 
-    def _announced(self, address: str) -> tuple[Message, Message]:
+    def _announced(self, address: str) -> tuple[list[Message], list[Message]]:
         """Return what makes the node answer for an address, and what ends it.
 
         The Service's rules rewrite the destination before anything is delivered here.
@@ -213,7 +217,7 @@ class Node:
             return here, netlink.delete_address(self.eth0, address)
         # A local route, since proxy ARP answers only for what is routed to another link.
         route = Route(to=calico.host_prefix(address), link=netlink.LOOPBACK, kind="local")
-        return netlink.route(route), netlink.delete_route(route)
+        return [netlink.route(route)], [netlink.delete_route(route)]
 
 
 def reap(here: Netlink, interface: str) -> None:

@@ -113,9 +113,9 @@ class Policies:
         changes: dict[Key, Fragment | None] = {}
         for uid, direction in subjects:
             place: Key = ("pod", uid, direction)
-            selecting = sorted(self._by_subject.get((uid, direction), ()))
+            selecting = self._by_subject.get((uid, direction), ())
             if selecting and uid in node.pods:
-                policies = [self._wanted[key] for key in selecting]
+                policies = sorted((self._wanted[key] for key in selecting), key=_rank)
                 interface = node.pods[uid].interface
                 changes[place] = pod_fragment(interface, direction, policies)
             elif place in table:
@@ -133,10 +133,15 @@ def _key(policy: PolicyDirection) -> Key:
 
 
 def _moved(old: PolicyDirection | None, new: PolicyDirection | None) -> list[Subject]:
-    """Return the pods that a policy began or ceased to select."""
+    """Return the pods that a policy began or ceased to select, or all when its rank changed."""
     policy = new or old
     if policy is None:
         return []
     before = old.subjects if old else frozenset()
     after = new.subjects if new else frozenset()
-    return [(uid, policy.direction) for uid in before ^ after]
+    moved = before | after if old and new and old.priority != new.priority else before ^ after
+    return [(uid, policy.direction) for uid in moved]
+
+
+def _rank(policy: PolicyDirection) -> tuple[int, str]:
+    return (policy.priority, policy.policy)

@@ -1,10 +1,18 @@
-"""NetworkPolicy on one node: the text of the rules, per pod and direction.
+"""NetworkPolicy and ClusterNetworkPolicy on one node: the text of the rules.
 
-A new connection from a pod is looked up by its interface in ``from-pod``, one to a pod in
-``to-pod``. There the pod's own chain jumps to the chains of the policies that select it; if
-none of their rules accepts, the packet is reported (NFLOG) and dropped. A pod that no policy
-selects in a direction is in no map and everything passes. Accepting egress means going on to
-``ingress``, so that on one node both directions are asked; accepting ingress is final.
+A new connection from a pod passes the three tiers of egress, then one to a pod those of
+ingress. Each tier looks the pod up by its interface, in a map of its own, and jumps to the
+chains of the policies that select the pod, in their order:
+
+    egress-admin      from-pod-admin      accept: on to ingress; deny: dropped; pass: next tier
+    egress            from-pod            NetworkPolicy: accepted by a rule, or dropped
+    egress-baseline   from-pod-baseline   accept, deny; nothing matched or pass: on to ingress
+    ingress-admin ... the same with to-pod; what is left at the end is accepted
+
+A pod that no policy selects in a tier is not in that tier's map, and what an admin or
+baseline policy does not match goes on to the next tier (KEP-2091, ClusterNetworkPolicy
+v1alpha2). Accepting egress means going on to ingress, so that on one node both directions
+are asked; accepting ingress is final. What is dropped is reported first (NFLOG).
 
 What belongs to a connection that was accepted before passes first: like Calico, a new policy
 does not cut an established connection. The node's own traffic to a pod leaves through the
@@ -27,7 +35,6 @@ from k8slab.embedded.network.ruleset import (
     of_family,
     one_of,
 )
-from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
         PolicyDirection,
         PolicyRule,
         PortRange,
+        Tier,
     )
 
 TABLE = "network-policy"
@@ -46,85 +54,144 @@ DENIAL_GROUP = 1
 DENIAL_BYTES = 128
 """How much of a dropped packet is reported: the headers."""
 
-_BASE = """\
-add table {family} network-policy
-flush table {family} network-policy
-table {family} network-policy {{
-  map from-pod {{
+POLICY_IN_PREFIX = 60
+"""Characters of a policy's name in a report; nft allows 127 bytes for the whole prefix."""
+
+_MAPS: dict[tuple[Direction, Tier], str] = {
+    ("egress", "admin"): "from-pod-admin",
+    ("egress", "network"): "from-pod",
+    ("egress", "baseline"): "from-pod-baseline",
+    ("ingress", "admin"): "to-pod-admin",
+    ("ingress", "network"): "to-pod",
+    ("ingress", "baseline"): "to-pod-baseline",
+}
+_TIER: dict[tuple[Direction, Tier], str] = {
+    ("egress", "admin"): "egress-admin",
+    ("egress", "network"): "egress",
+    ("egress", "baseline"): "egress-baseline",
+    ("ingress", "admin"): "ingress-admin",
+    ("ingress", "network"): "ingress",
+    ("ingress", "baseline"): "ingress-baseline",
+}
+"""The chain in which a tier begins."""
+_NEXT: dict[tuple[Direction, Tier], str] = {
+    ("egress", "admin"): "goto egress",
+    ("egress", "network"): "goto egress-baseline",
+    ("egress", "baseline"): "goto ingress-admin",
+    ("ingress", "admin"): "goto ingress",
+    ("ingress", "network"): "goto ingress-baseline",
+    ("ingress", "baseline"): "accept",
+}
+"""What comes after a tier that has not decided."""
+_INTERFACE: dict[Direction, str] = {"ingress": "oifname", "egress": "iifname"}
+_ACCEPT: dict[Direction, str] = {"ingress": "accept", "egress": "goto ingress-admin"}
+_PEER: dict[Direction, str] = {"ingress": "saddr", "egress": "daddr"}
+
+_MAP = """\
+  map {name} {{
     type ifname : verdict
-    comment "pods isolated for egress"
+    comment "pods with {tier} policies for {direction}"
   }}
-  map to-pod {{
-    type ifname : verdict
-    comment "pods isolated for ingress"
+"""
+_CHAIN = """\
+  chain {name} {{
+    {interface} vmap @{map}
+    {next}
   }}
-  chain ingress {{
-    oifname vmap @to-pod
-    accept
-  }}
-  chain forward {{
+"""
+_HOOKS = """\
+  chain forward {
     type filter hook forward priority filter; policy accept;
     ct state established,related accept
-    iifname vmap @from-pod
-    goto ingress
-  }}
-  chain input {{
+    goto egress-admin
+  }
+  chain input {
     type filter hook input priority filter; policy accept;
     ct state established,related accept
-    iifname vmap @from-pod
-  }}
-}}
+    goto egress-admin
+  }
 """
-_MAPS: dict[Direction, str] = {"ingress": "to-pod", "egress": "from-pod"}
-_ACCEPT: dict[Direction, str] = {"ingress": "accept", "egress": "goto ingress"}
-_PEER: dict[Direction, str] = {"ingress": "saddr", "egress": "daddr"}
 
 
 def base(family: Family) -> str:
     """Return the text of the table without any policy."""
-    return _BASE.format(family=family)
+    maps = "".join(
+        _MAP.format(name=name, tier=tier, direction=direction)
+        for (direction, tier), name in _MAPS.items()
+    )
+    # A chain must be there before another one leads to it: the last one comes first.
+    chains = "".join(
+        _CHAIN.format(
+            name=_TIER[key], interface=_INTERFACE[key[0]], map=_MAPS[key], next=_NEXT[key]
+        )
+        for key in sorted(_TIER, key=list(_NEXT).index, reverse=True)
+    )
+    return (
+        f"add table {family} {TABLE}\nflush table {family} {TABLE}\n"
+        f"table {family} {TABLE} {{\n{maps}{chains}{_HOOKS}}}\n"
+    )
 
 
 def policy_chain(policy: PolicyDirection) -> str:
     """Return the name of the chain of one policy in one direction."""
-    return hashed_name(policy.direction, policy.policy)
+    tier = "" if policy.tier == "network" else f"{policy.tier}-"
+    return hashed_name(tier + policy.direction, policy.policy)
 
 
 def pod_fragment(interface: str, direction: Direction, policies: list[PolicyDirection]) -> Fragment:
-    """Return the chain of an isolated pod and the element that leads to it."""
-    chain = f"{_MAPS[direction]}-{interface}"
-    jumps = [f"jump {policy_chain(p)} {comment(p.policy)}" for p in policies]
-    report = (
-        f'log prefix "{direction} {interface}" group {DENIAL_GROUP}'
-        f" snaplen {DENIAL_BYTES} queue-threshold 1"
-    )
-    drop = f"counter drop {comment(f'no policy allows this {direction}')}"
-    return Fragment(
-        chains={chain: (*jumps, report, drop)},
-        elements={(_MAPS[direction], f'"{interface}"'): f"goto {chain}"},
-    )
+    """Return the chains of a pod that policies select, one for each tier, and what leads there.
+
+    The policies of a tier are asked in the order of `policies`.
+    """
+    by_tier: dict[Tier, list[PolicyDirection]] = {}
+    for policy in policies:
+        by_tier.setdefault(policy.tier, []).append(policy)
+    chains: dict[str, tuple[str, ...]] = {}
+    elements: dict[tuple[str, str], str] = {}
+    for tier, selecting in by_tier.items():
+        name = _MAPS[direction, tier]
+        jumps = [f"jump {policy_chain(p)} {comment(p.policy)}" for p in selecting]
+        if tier == "network":
+            note = comment(f"no policy allows this {direction}")
+            end = [_report(f"{direction} {interface}"), f"counter drop {note}"]
+        else:
+            end = [_NEXT[direction, tier]]
+        chains[f"{name}-{interface}"] = (*jumps, *end)
+        elements[name, f'"{interface}"'] = f"goto {name}-{interface}"
+    return Fragment(chains=chains, elements=elements)
+
+
+def _report(prefix: str) -> str:
+    limits = f"group {DENIAL_GROUP} snaplen {DENIAL_BYTES} queue-threshold 1"
+    return f'log prefix "{prefix}" {limits}'
 
 
 def policy_fragment(policy: PolicyDirection, family: Family) -> Fragment:
     """Return the chain and the sets of one policy in one direction."""
-    if policy.tier != "network" or any(rule.action != "accept" for rule in policy.rules):
-        raise UsageError(
-            f"policy {policy.policy}: only NetworkPolicy is enforced, not tier {policy.tier!r}"
-        )
     sets: dict[str, str] = {}
     elements: dict[tuple[str, str], str] = {}
     rules: list[str] = []
+    tier = "" if policy.tier == "network" else f"{policy.tier}:"
     for number, rule in enumerate(policy.rules):
-        place = f"{policy.policy}/{policy.direction}/{number}"
+        place = f"{tier}{policy.policy}/{policy.direction}/{number}"
         peers = _peers(rule, place, family, policy.direction, sets, elements)
         ports = _ports(rule, place, family, sets, elements)
         note = comment(f"{policy.policy} {policy.direction} rule {number + 1}")
         rules += [
-            f"{peer} {port} {_ACCEPT[policy.direction]} {note}".lstrip().replace("  ", " ")
+            f"{peer} {port} {_verdict(policy, rule)} {note}".lstrip().replace("  ", " ")
             for peer in peers
             for port in ports
         ]
     return Fragment({policy_chain(policy): tuple(rules)}, sets, elements)
+
+
+def _verdict(policy: PolicyDirection, rule: PolicyRule) -> str:
+    if rule.action == "accept":
+        return _ACCEPT[policy.direction]
+    if rule.action == "pass":
+        return _NEXT[policy.direction, policy.tier]
+    # The chain serves many pods: which one it was, the report's interfaces tell.
+    return _report(f"{policy.direction} - {policy.policy[:POLICY_IN_PREFIX]}") + " counter drop"
 
 
 def _peers(

@@ -71,8 +71,11 @@ class Switch:
         self._held.callback(self._remove_bridge)
         bridge = self._netlink.link(BRIDGE)
         addresses = [
-            netlink.address(bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}")
+            message
             for cidr in self._cidrs
+            for message in netlink.own_address(
+                bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}"
+            )
         ]
         self._netlink.send(
             [netlink.up(LOOPBACK), *netlink.quiet(bridge), netlink.up(bridge), *addresses]
@@ -103,7 +106,7 @@ class Switch:
                     to=_ANYWHERE[ip_address(address).version], via=gateway(cidr), protocol=3
                 )
                 router = netlink.neighbour(eth0, gateway(cidr), bridge.mac)
-                far.send([netlink.address(eth0, prefix), router, netlink.route(default)])
+                far.send([*netlink.own_address(eth0, prefix), router, netlink.route(default)])
             far.wait_up("eth0")
         self._netlink.wait_up(port)
         self._netlink.wait_up(BRIDGE)
@@ -146,14 +149,14 @@ class Switch:
             for ours, theirs in links:
                 self._netlink.send(
                     [
-                        netlink.address(near, ours),
+                        *netlink.own_address(near, ours),
                         netlink.neighbour(near, _bare(theirs), eth0.mac),
                     ]
                 )
                 default = _ANYWHERE[ip_interface(ours).version]
                 far.send(
                     [
-                        netlink.address(eth0, theirs),
+                        *netlink.own_address(eth0, theirs),
                         netlink.neighbour(eth0, _bare(ours), near.mac),
                         netlink.route(Route(to=default, via=_bare(ours), protocol=3)),
                     ]
@@ -174,7 +177,11 @@ class Switch:
         """Give a network all its hosts; the rest of its ranges is unreachable."""
         hosts = [ip_address(host.address) for host in self._hosts if host.network == name]
         return [
-            *(netlink.address(LOOPBACK, f"{host}/{host.max_prefixlen}") for host in hosts),
+            *(
+                message
+                for host in hosts
+                for message in netlink.own_address(LOOPBACK, f"{host}/{host.max_prefixlen}")
+            ),
             *(
                 netlink.route(Route(to=cidr, kind="unreachable", protocol=3))
                 for cidr in self._ranges(name)

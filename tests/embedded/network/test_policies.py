@@ -16,7 +16,6 @@ from k8slab.embedded.network.model import (
     PortRange,
     ServicePort,
 )
-from k8slab.errors import UsageError
 
 CONTROL, WORKER, WORKER2 = ClusterConfig().node_names
 TCP8080 = (PortRange("TCP", 8080, 8080),)
@@ -299,8 +298,9 @@ async def test_after_a_failure_the_next_sync_makes_everything_true(fabric):
     async with fabric(nodes=2) as f:
         await f.pod("server")
         await f.pod("client")
-        bad = dataclasses.replace(ingress("server", policy="default/bad"), tier="admin")
-        with pytest.raises(UsageError, match="only NetworkPolicy is enforced"):
+        rules = [PolicyRule(blocks=(Block("no range"),))]
+        bad = ingress("server", policy="default/bad", rules=rules)
+        with pytest.raises(ValueError, match="no range"):
             await f.network.sync_policies([ingress("server"), bad])
         await f.network.sync_policies([ingress("server")])
         assert await f.blocked("client", "server")
