@@ -3,7 +3,7 @@
 A change of a pod concerns few policies; each remembers its compiled selectors, and only
 those that could match the old or the new form of the pod are compiled again.
 
-This loop is also the gate through which a pod comes onto the network: its own isolation
+This loop also keeps the gate through which a pod comes onto the network: its own isolation
 is in the kernel before it has an address (policies name their subjects by UID), and the
 rules of its peers know the address before its first container runs.
 """
@@ -35,7 +35,7 @@ RESOURCE = "networkpolicies.networking.k8s.io"
 
 
 class Policies:
-    """The loop, and the gate (`kubelet.node.PolicyGate`)."""
+    """The loop, and its part of the gate (`gate.Gate`)."""
 
     def __init__(self, context: Context) -> None:
         self._network = context.network

@@ -21,6 +21,7 @@ from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
 from k8slab.embedded.controllers.endpoints import Endpoints, Mirroring
 from k8slab.embedded.controllers.events import Recorder
 from k8slab.embedded.controllers.garbage import Garbage
+from k8slab.embedded.controllers.gate import Gate
 from k8slab.embedded.controllers.jobs import Jobs
 from k8slab.embedded.controllers.kubelet.kubelets import Kubelets, NodeDns
 from k8slab.embedded.controllers.load_balancers import LoadBalancers
@@ -156,7 +157,7 @@ async def start(
         await before_pods()
     kubelets = Kubelets(
         context,
-        policies,
+        Gate(api, policies=policies, slices=slices, proxy=proxy),
         nodes=nodes.addresses,
         logs=inside / "logs" / "pods",
         dns=NodeDns(cluster=bootstrap.dns_addresses(config), node=node_dns),

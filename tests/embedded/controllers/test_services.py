@@ -1,5 +1,7 @@
 """Services: slices that follow readiness, what the kernel is told, load-balancer addresses."""
 
+import asyncio
+
 import pytest
 from controller_world import is_ready, pod_object
 
@@ -78,6 +80,33 @@ def test_a_deleted_pod_leaves_its_slice_before_it_stops(in_world):
         assert leaving["conditions"] == {"ready": False, "serving": True, "terminating": True}
         world.runtime.exit(container.id, 143)
         await world.until(lambda: len(endpoints(world, "web")) == 1)
+
+    in_world(play)
+
+
+def test_no_connection_leads_to_a_pod_that_was_told_to_stop(in_world, monkeypatch):
+    async def play(world):
+        sync, stop = world.network.sync_services, world.runtime.stop_container
+        seen = []
+
+        async def slow_sync(ports):
+            await asyncio.sleep(0.05)
+            await sync(ports)
+
+        async def watched_stop(container_id, grace):
+            seen.append([e.address for e in kernel(world, "web").endpoints if not e.terminating])
+            await stop(container_id, grace)
+
+        world.api.create("services", service("web"))
+        for name in ("a", "b"):
+            world.api.create("pods", web_pod(name))
+        await world.until(lambda: len(world.ready(app="web")) == 2)
+        await world.until(lambda: len(kernel(world, "web").endpoints) == 2)
+        monkeypatch.setattr(world.network, "sync_services", slow_sync)
+        monkeypatch.setattr(world.runtime, "stop_container", watched_stop)
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: world.pod("a") is None)
+        assert seen == [[world.pod("b")["status"]["podIP"]]]
 
     in_world(play)
 

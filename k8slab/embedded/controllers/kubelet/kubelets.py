@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
-    from k8slab.embedded.controllers.kubelet.node import PolicyGate
+    from k8slab.embedded.controllers.kubelet.node import PodGate
     from k8slab.embedded.controllers.kubelet.worker import PodWorker
 
 
@@ -51,7 +51,7 @@ class Kubelets:
     def __init__(
         self,
         context: Context,
-        gate: PolicyGate,
+        gate: PodGate,
         *,
         nodes: Mapping[str, Sequence[str]],
         logs: Path,

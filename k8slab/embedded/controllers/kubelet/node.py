@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from k8slab.embedded.runtime.spec import ContainerExit
 
 
-class PolicyGate(Protocol):
-    """How a pod waits for the policies that concern it."""
+class PodGate(Protocol):
+    """How a pod waits for the policies and Services that concern it."""
 
     async def admit(self, pod: Object) -> None:
         """Return when the policies that select `pod` are in the kernel."""
 
     async def attached(self, pod: Object, addresses: Sequence[str]) -> None:
         """Learn a pod's addresses; return when the rules of its peers know them."""
+
+    async def leaving(self, pod: Object) -> None:
+        """Return when the Services that led to a pod that is being deleted no longer do."""
 
     def detached(self, uid: str) -> None:
         """Forget a pod's addresses."""
@@ -74,7 +77,7 @@ class NodeAgent:
     def __init__(
         self,
         context: Context,
-        gate: PolicyGate,
+        gate: PodGate,
         exits: Exits,
         *,
         name: str,

@@ -7,7 +7,7 @@ the other, containers; or, when the pod is being deleted, the way down. After ea
 publishes the status that follows from its records.
 
 The pod's isolation is in the kernel before its address is, and peers' rules know the
-address before the first container runs: see `PolicyGate`.
+address before the first container runs: see `PodGate`.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class PodWorker:
         life = volumes.token_life(self.pod)
         if life is not None:
             self._tokens_until = time.monotonic() + life * ROTATE_AT
-        found: dict[str, volumes.Files | None] = {}
+        found: dict[str, volumes.Content] = {}
         for volume in self.pod["spec"].get("volumes") or ():
             name = volume["name"]
             try:
@@ -278,6 +278,8 @@ class PodWorker:
         context = self.agent.context
         self._monitor.close()
         grace = 0.0 if self._gone else _grace(self.pod)
+        if grace > 0:
+            await self.agent.gate.leaving(self.pod)
         running = [r for r in self.records.values() if r.running]
         for record in running:
             self.container_event(record, "Killing", f"Stopping container {record.name}")
