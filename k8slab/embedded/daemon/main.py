@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from k8slab.embedded.apiserver import pki
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.server import Server, serve
 from k8slab.embedded.apiserver.store import Store
+from k8slab.embedded.apiserver.streaming import HANDLERS
 from k8slab.embedded.config import CLUSTER_DOMAIN, INSIDE
 from k8slab.embedded.controllers import bootstrap
 from k8slab.embedded.controllers.start import Controllers, start
@@ -55,19 +57,8 @@ DNS_ATTEMPT_SECONDS = 0.25
 API_PORT = 6443
 
 
-def run(
-    config: ClusterConfig,
-    *,
-    api_sockets: list[socket.socket],
-    zygote: socket.socket,
-    progress: int,
-    stop: int,
-) -> int:
-    """Be the daemon until `stop` is closed or SIGTERM comes; return the exit code.
-
-    Everything of the cluster is below `INSIDE`. `progress` gets JSON lines: steps, then
-    ``{"ready": true, ...}`` or ``{"error": ...}``.
-    """
+def run(daemon: Daemon, api_sockets: list[socket.socket], stop: int) -> int:
+    """Run the daemon until `stop` is closed or SIGTERM comes; return the exit code."""
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -77,7 +68,6 @@ def run(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = asyncio.new_event_loop()
-    daemon = Daemon(config, zygote, Progress(progress))
     # The loop is not closed afterwards: what still runs on it ends with the process.
     return loop.run_until_complete(daemon.run(api_sockets, stop))
 
@@ -125,11 +115,14 @@ class Daemon:
         config: ClusterConfig,
         zygote: socket.socket,
         progress: Progress,
+        *,
         inside: Path = INSIDE,
+        keys_maker: int = 0,
     ) -> None:
         self.config = config
         self.progress = progress
         self.inside = inside
+        self._keys_maker = keys_maker
         self.network = Network(config)
         self.runtime = Runtime(zygote, inside)
         self.server: Server | None = None
@@ -165,11 +158,10 @@ class Daemon:
     async def start(self, api_sockets: list[socket.socket]) -> None:
         """Bring everything up and say that it is ready."""
         step = self.progress.step
+        # Signing is needed with the first pod; meanwhile the kernel has much to do.
+        signing = asyncio.create_task(asyncio.to_thread(importlib.import_module, pki.SIGNING))
         keys = self.inside / "pki"
-        if await asyncio.to_thread(pki.ensure_pki, keys, self.config):
-            message = "its keys were damaged: new ones were made"
-            self.progress.tell(step="keys", message=message)
-            log.warning("%s", message)
+        await asyncio.to_thread(self._ensure_keys, keys)
         self._write_kubeconfig(keys)
         with step("store"):
             self.store = _open_store(self.inside / "store.sqlite")
@@ -207,9 +199,21 @@ class Daemon:
             await world
         with step("dns"):
             answered = await self._names_resolve(controllers, lab)
+        await signing
+        self.progress.ready(nodes=self.config.node_names, dns=answered)
+        await asyncio.to_thread(importlib.import_module, HANDLERS)
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not look at it
-        self.progress.ready(nodes=self.config.node_names, dns=answered)
+        gc.enable()
+
+    def _ensure_keys(self, directory: Path) -> None:
+        """Wait for who makes the keys of a new cluster, and make good what is damaged."""
+        if self._keys_maker:
+            os.waitpid(self._keys_maker, 0)
+        if pki.ensure_pki(directory, self.config):
+            message = "its keys were damaged: new ones were made"
+            self.progress.tell(step="keys", message=message)
+            log.warning("%s", message)
 
     def _write_kubeconfig(self, keys: Path) -> None:
         server = f"https://127.0.0.1:{self.config.api_port}"

@@ -64,9 +64,8 @@ def run(
 def run_daemon(name: str, inheritance: Inheritance, zygote: socket.socket, stop: int) -> int:
     """Be the daemon: import ``module:function`` here, in the child, and call it."""
     module, _, function = name.partition(":")
-    gc.disable()  # nothing that an import makes is garbage
+    gc.disable()  # nothing that imports and a start make is garbage: the daemon enables it
     run = getattr(importlib.import_module(module), function)
-    gc.enable()
     code: int = run(
         inheritance.config,
         api_sockets=inheritance.api_sockets,
