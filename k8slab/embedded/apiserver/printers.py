@@ -234,6 +234,11 @@ def _network_policy(obj: Object) -> list[Any]:
     return [selector_text(_spec(obj).get("podSelector") or {}), age(obj)]
 
 
+def _cluster_network_policy(obj: Object) -> list[Any]:
+    spec = _spec(obj)
+    return [spec.get("tier", ""), str(spec.get("priority", "")), age(obj)]
+
+
 def _ingress(obj: Object) -> list[Any]:
     spec = _spec(obj)
     rules = spec.get("rules") or []
@@ -368,6 +373,9 @@ _PRINTERS: dict[str, Printer] = {
     "controllerrevisions.apps": Printer(("Controller", "Revision", "Age"), _controller_revision),
     "jobs.batch": Printer(("Status", "Completions", "Duration", "Age", *_WORKLOAD), _job),
     "networkpolicies.networking.k8s.io": Printer(("Pod-Selector", "Age"), _network_policy),
+    "clusternetworkpolicies.policy.networking.k8s.io": Printer(
+        ("Tier", "Priority", "Age"), _cluster_network_policy
+    ),
     "ingresses.networking.k8s.io": Printer(("Class", "Hosts", "Address", "Ports", "Age"), _ingress),
     "ingressclasses.networking.k8s.io": Printer(
         ("Controller", "Parameters", "Age"), _ingress_class

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from k8slab.embedded.apiserver import cluster_policies
 from k8slab.embedded.apiserver.kinds import KindTable
 
 TABLE = Path(__file__).with_name("schema_table.json")
@@ -113,7 +114,10 @@ def build() -> dict[str, Any]:
     table: dict[str, Any] = {}
     names: dict[str, str] = {}
     waiting: list[tuple[str, str]] = []
+    table |= cluster_policies.types()
     for group, version, kind in (*EXTRA_ROOTS, *roots):
+        if group == cluster_policies.GROUP:
+            continue
         model = _root_model(models, group, version, kind)
         names.setdefault(model, _type_name(_package(group, version), kind))
         waiting.append((model, names[model]))

@@ -1,4 +1,4 @@
-"""Keep NetworkPolicies enforced: compile what changed, hand all to the network.
+"""Keep both kinds of policies enforced: compile what changed, hand all to the network.
 
 A change of a pod concerns few policies; each remembers its compiled selectors, and only
 those that could match the old or the new form of the pod are compiled again.
@@ -10,8 +10,11 @@ rules of its peers know the address before its first container runs.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.controllers.cluster_policy_values import RESOURCE as CLUSTER_RESOURCE
+from k8slab.embedded.controllers.cluster_policy_values import read_cluster_policy
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.policy_values import (
     Estate,
@@ -21,7 +24,7 @@ from k8slab.embedded.controllers.policy_values import (
     pod_facts,
     read_policy,
 )
-from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of, uid_of
+from k8slab.objects.meta import Object, labels_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 
 ALL = "all policies"
 RESOURCE = "networkpolicies.networking.k8s.io"
+_READERS: dict[str, Callable[[Object], Policy]] = {
+    RESOURCE: read_policy,
+    CLUSTER_RESOURCE: read_cluster_policy,
+}
 
 
 class Policies:
@@ -53,14 +60,18 @@ class Policies:
         for pod in api.list("pods"):
             if facts := pod_facts(pod):
                 self._estate.put(facts)
-        for policy in api.list(RESOURCE):
-            self._put(policy)
+        for resource, read in _READERS.items():
+            for policy in api.list(resource):
+                self._put(read(policy))
         self._unsubscribe: list[Callable[[], None]] = [
             api.subscribe("namespaces", self._namespace_event),
             api.subscribe("pods", self._pod_event),
-            api.subscribe(RESOURCE, self._policy_event),
+            *(
+                api.subscribe(resource, partial(self._policy_event, read))
+                for resource, read in _READERS.items()
+            ),
         ]
-        for resource in (RESOURCE, "namespaces", "pods"):
+        for resource in (*_READERS, "namespaces", "pods"):
             api.before_answer(resource, self._answer)
 
     async def start(self) -> None:
@@ -100,15 +111,15 @@ class Policies:
     async def _answer(self, _: Object) -> None:
         await self.settle()
 
-    def _policy_event(self, event: Event) -> None:
-        key = key_of(event.object)
+    def _policy_event(self, read: Callable[[Object], Policy], event: Event) -> None:
+        key = read(event.object).key
         if event.type == "DELETED":
             self._policies.pop(key, None)
             self._compiled.pop(key, None)
             self._dirty.discard(key)
             self._mark()
         elif event.old is None or event.old.get("spec") != event.object.get("spec"):
-            self._put(event.object)
+            self._put(read(event.object))
 
     def _namespace_event(self, event: Event) -> None:
         name, labels = name_of(event.object), labels_of(event.object)
@@ -141,8 +152,7 @@ class Policies:
             if any(facts and policy.concerns(facts, self._estate) for facts in (old, new)):
                 self._mark(policy.key)
 
-    def _put(self, obj: Object) -> None:
-        policy = read_policy(obj)
+    def _put(self, policy: Policy) -> None:
         self._policies[policy.key] = policy
         self._mark(policy.key)
 

@@ -25,7 +25,7 @@ from k8slab.objects.meta import key_of, labels_of, namespace_of, uid_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from k8slab.embedded.network.model import Direction, Protocol
+    from k8slab.embedded.network.model import Action, Direction, Protocol, Tier
     from k8slab.objects.meta import Object
     from k8slab.objects.selectors import Selector
 
@@ -117,6 +117,7 @@ class Rule:
     ports: tuple[PortRange, ...] | None
     names: tuple[tuple[Protocol, str], ...]
     """Named ports: protocol, name."""
+    action: Action = "accept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +125,16 @@ class Policy:
     """One policy, its selectors compiled."""
 
     key: str
-    namespace: str
-    subjects: Selector
+    subjects: Peer
     sections: tuple[tuple[Direction, tuple[Rule, ...]], ...]
-
-    def selects(self, pod: PodFacts) -> bool:
-        """Say whether the policy isolates a pod."""
-        return pod.namespace == self.namespace and self.subjects.matches(pod.labels)
+    tier: Tier = "network"
+    priority: int = 0
 
     def concerns(self, pod: PodFacts, estate: Estate) -> bool:
         """Say whether anything of the policy could depend on a pod."""
-        if self.selects(pod):
-            return True
         labels = estate.namespaces.get(pod.namespace)
+        if self.subjects.matches(pod, labels):
+            return True
         for direction, rules in self.sections:
             for rule in rules:
                 if rule.peers is not None and any(p.matches(pod, labels) for p in rule.peers):
@@ -147,8 +145,8 @@ class Policy:
         return False
 
     def depends_on_namespaces(self) -> bool:
-        """Say whether a peer selects namespaces by their labels."""
-        return any(
+        """Say whether namespaces are selected by their labels."""
+        return self.subjects.namespaces is not None or any(
             peer.namespaces is not None
             for _, rules in self.sections
             for rule in rules
@@ -169,16 +167,18 @@ def read_policy(policy: Object) -> Policy:
         rules = (_read_rule(r, r.get("to"), namespace) for r in spec.get("egress") or ())
         sections.append(("egress", tuple(rules)))
     subjects = selectors.from_object(spec.get("podSelector") or {}) or selectors.EVERYTHING
-    return Policy(key_of(policy), namespace, subjects, tuple(sections))
+    return Policy(key_of(policy), Peer(namespace, None, subjects), tuple(sections))
 
 
 def compile_policy(policy: Policy, estate: Estate) -> tuple[PolicyDirection, ...]:
-    """Resolve a policy to addresses: one value for each direction that it isolates."""
-    subjects = [pod for pod in estate.pods_in(policy.namespace) if policy.selects(pod)]
+    """Resolve a policy to addresses: one value for each direction that it decides."""
+    subjects = _peers([policy.subjects], estate)
     return tuple(
         PolicyDirection(
             policy=policy.key,
             direction=direction,
+            tier=policy.tier,
+            priority=policy.priority,
             subjects=frozenset(pod.uid for pod in subjects),
             rules=tuple(_resolve(rule, direction, subjects, estate) for rule in rules),
         )
@@ -229,6 +229,7 @@ def _resolve(
     addresses = frozenset(address for pod in peers for address in pod.addresses)
     # The network reads "no numbers, but names" as an empty tuple beside `named`.
     return PolicyRule(
+        action=rule.action,
         addresses=None if everyone else addresses,
         blocks=rule.blocks,
         ports=rule.ports,

@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
-from k8slab.embedded.apiserver.validation import others, pods, policies, services, workloads
+from k8slab.embedded.apiserver.validation import (
+    cluster_policies,
+    others,
+    pods,
+    policies,
+    services,
+    workloads,
+)
 from k8slab.embedded.apiserver.validation.metadata import metadata_errors
 from k8slab.objects.meta import name_of
 
@@ -41,6 +48,7 @@ _RULES: dict[str, Rule] = {
     "jobs.batch": workloads.job_errors,
     "networkpolicies.networking.k8s.io": policies.network_policy_errors,
     "ingresses.networking.k8s.io": policies.ingress_errors,
+    "clusternetworkpolicies.policy.networking.k8s.io": cluster_policies.cluster_policy_errors,
 }
 
 
