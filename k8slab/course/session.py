@@ -251,10 +251,17 @@ class Session:
         return Result(exercise.id, exercise.title, exercise.wishes.points, (finding,))
 
     def _answers(self, exercise: Exercise) -> dict[str, str]:
+        """Return what was typed since the set-up: addresses of an earlier one mean nothing."""
+        begun = self.journal.last(self.lab.name, "setup", exercise.id)
+        since = begun.time if begun else 0.0
         found = {
             name: self.journal.last(self.lab.name, "answer", name) for name in exercise.questions
         }
-        return {name: event.data["value"] for name, event in found.items() if event}
+        return {
+            name: event.data["value"]
+            for name, event in found.items()
+            if event and event.time >= since
+        }
 
     def _look(self, prediction: Prediction) -> tuple[list[str], list[Observation]]:
         spec, lines = prediction.observe, []
@@ -289,7 +296,8 @@ class Session:
             pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
             done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
         told = (done.stdout + done.stderr).splitlines()
-        return [f"$ {' '.join(argv)}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
+        shown = argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv)
+        return [f"$ {shown}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
 
 
 def _withheld(result: Result) -> Result:

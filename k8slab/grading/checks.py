@@ -116,10 +116,9 @@ def _check_field(context: Context, spec: Spec) -> Finding:
     space = spec.get("namespace", context.namespace)
     seen = values.as_text(value)
     line = f"{name} is {seen}"
-    if "object" in spec and values.find(context, spec) is None:
-        seen = f"no {what} in the namespace {space}"
-        line = f"there is {seen}"
     resource, _, rest = str(what).partition("/")
+    if "object" in spec and values.find(context, spec) is None:
+        line = seen = f'{resource} "{rest}" not found in the namespace {space}'
     command = f"kubectl -n {space} get {resource} {rest}".strip()
     example = Counterexample(name, " and ".join(missed), seen, replay=f"{command} -o yaml")
     return Finding("field", Status.FAILED, (line,), example)

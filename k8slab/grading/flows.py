@@ -104,7 +104,7 @@ def _failed(context: Context, bad: Pairs, total: int) -> Finding:
     told = f"{len(bad)} of {total} flows {'is' if len(bad) == 1 else 'are'} not as wanted"
     if total == 1:
         told = "the flow is not as wanted"
-    lines = (told, want.because) if want.because else (told,)
+    lines = (told, f"it is wanted because {want.because}") if want.because else (told,)
     example = Counterexample(
         what=str(want.flow),
         wanted=want.wish,

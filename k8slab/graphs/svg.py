@@ -38,10 +38,11 @@ def titled(svg: str, title: str) -> str:
 
 def html_table(head: list[str], rows: list[list[str]], caption: str = "") -> str:
     """Return a plain HTML table with row and column headers; all text is escaped."""
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    left = 'style="text-align:left"'  # JupyterLab's own style pushes words to the right
+    top = "".join(f'<th scope="col" {left}>{escape(cell)}</th>' for cell in head)
     lines = []
     for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+        cells = "".join(f"<td {left}>{escape(cell)}</td>" for cell in rest)
+        lines.append(f'<tr><th scope="row" {left}>{escape(first)}</th>{cells}</tr>')
     told = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f"<table>{told}<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

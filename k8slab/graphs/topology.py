@@ -141,7 +141,8 @@ def _service(service: Object, pods: Sequence[Object]) -> tuple[str, str, tuple[s
     ports = ", ".join(
         f"{p.get('port')}/{p.get('protocol', 'TCP')}" for p in spec.get("ports") or ()
     )
-    address = f"{spec.get('clusterIP') or spec.get('externalName') or ''} {ports}".strip()
+    cluster_ip = "headless" if spec.get("clusterIP") == "None" else spec.get("clusterIP")
+    address = f"{cluster_ip or spec.get('externalName') or ''} {ports}".strip()
     behind: tuple[str, ...] = ()
     if spec.get("selector"):
         selector = selectors.from_labels(spec["selector"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.setup import wait_ready
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, ManifestError, UsageError
 from k8slab.graphs import html_table
-from k8slab.notebook.views import View
+from k8slab.notebook.views import View, preformatted
 from k8slab.objects import manifests, meta
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0
     try:
         objects = manifests.load(text, "cell")
     except ManifestError as error:
-        return View(f"refused: {error}", f"<pre>refused: {escape(str(error))}</pre>")
+        return View(f"refused: {error}", preformatted(f"refused: {error}"))
     if not objects:
         return View("nothing to apply yet", "<p>nothing to apply yet</p>")
     applied, rows, notes = [], [], []
@@ -43,7 +42,7 @@ def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0
     if seconds and (late := _wait(cluster, applied, seconds)):
         notes.append(late)
     lines = [" ".join(cell for cell in row if cell) for row in rows]
-    told = f"<pre>{escape(chr(10).join(notes))}</pre>" if notes else ""
+    told = preformatted("\n".join(notes)) if notes else ""
     html = html_table(["kind", "name", "namespace", "result"], rows) + told
     return View("\n".join([*lines, *notes]), html)
 

@@ -27,6 +27,10 @@ _COLOURS = {
 }
 
 
+LONGEST_UNWRAPPED = 170
+"""Letters: ``kubectl get -o wide`` has some 150."""
+
+
 class View:
     """Something to show: `text` for terminals, `html` for notebooks.
 
@@ -92,7 +96,7 @@ class Output(View):
     def __init__(self, command: str, said: str, code: int) -> None:
         ending = "" if code == 0 else f"\n(exit code {code})"
         shown_text = f"{said.rstrip()}{ending}".strip("\n") or "(it printed nothing)"
-        super().__init__(shown_text, f"<pre>{escape(shown_text)}</pre>")
+        super().__init__(shown_text, preformatted(shown_text))
         self.command = command
         self.said = said
         self.code = code
@@ -123,7 +127,14 @@ def _marked(text: str) -> str:
 def listed(lines: Iterable[str]) -> str:
     """Return lines as a preformatted block, or nothing."""
     text = "\n".join(lines)
-    return f"<pre>{escape(text)}</pre>" if text else ""
+    return preformatted(text) if text else ""
+
+
+def preformatted(text: str) -> str:
+    """Return text as typed: tables scroll sideways, very long lines (messages) are wrapped."""
+    longest = max((len(line) for line in text.splitlines()), default=0)
+    space = "pre" if longest <= LONGEST_UNWRAPPED else "pre-wrap"
+    return f'<pre style="white-space:{space};overflow-x:auto">{escape(text)}</pre>'
 
 
 def result_view(result: Result) -> ResultView:

@@ -214,7 +214,7 @@ def test_an_object_that_is_not_there_is_called_so(shop):
     context = Context(shop, "shop", deadline=0)
     spec = {"check": "field", "object": "pods/wob", "path": "status.phase", "equals": "Running"}
     found = run_check(context, spec)
-    assert found.lines == ("there is no pods/wob in the namespace shop",)
+    assert found.lines == ('pods "wob" not found in the namespace shop',)
 
 
 def test_an_answer_is_called_by_its_question_and_never_told(shop):

@@ -125,8 +125,8 @@ def test_the_matrix_picture_has_a_sign_in_each_cell_and_a_legend(matrix):
 
 def test_the_matrix_table_has_words_beside_signs(matrix):
     table = matrix_graph.table(matrix)
-    assert "<td>+ open</td>" in table
-    assert "<td>. silent</td>" in table
+    assert ">+ open</td>" in table
+    assert ">. silent</td>" in table
     assert "b&lt;" in table
 
 

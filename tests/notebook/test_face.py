@@ -97,7 +97,7 @@ def test_the_matrix_is_a_table_and_a_picture_with_alt_text(face):
     assert "lab90-protect/batch" in repr(view)
     html = view.html
     assert 'alt="Connectivity matrix, 6 flows: 6 open.' in html
-    assert html.count("<td>+ open</td>") == 6
+    assert html.count(">+ open</td>") == 6
 
 
 def test_the_topology_is_a_picture_with_alt_text_and_a_table(face):
