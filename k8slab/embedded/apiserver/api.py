@@ -22,6 +22,7 @@ from k8slab.embedded.apiserver import (
     validation,
 )
 from k8slab.embedded.apiserver.allocation import Allocator
+from k8slab.embedded.apiserver.custom.registry import Registry
 from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
 from k8slab.embedded.apiserver.roles import Roles
@@ -50,6 +51,7 @@ WITH_GENERATION = frozenset(
         "ingresses.networking.k8s.io",
         "ingressclasses.networking.k8s.io",
         "endpointslices.discovery.k8s.io",
+        "customresourcedefinitions.apiextensions.k8s.io",
     }
 )
 """Kinds whose ``metadata.generation`` counts the changes of what is wanted."""
@@ -82,6 +84,7 @@ class Api:
         self.roles = Roles(store)
         self._allocator = Allocator(store, config)
         self._hooks: defaultdict[str, list[Hook]] = defaultdict(list)
+        Registry(self)
 
     # --- reading
 
@@ -133,12 +136,12 @@ class Api:
 
         `owned` says that nobody else holds `obj`, so that it need not be copied.
         """
-        kind = self.kinds.of(resource)
+        kind = self._kind_of(resource, obj)
         new = obj if owned else objectmeta.copy(obj)
         metadata = new.get("metadata") or {}
         namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
         new["metadata"] = objectmeta.new_metadata(
-            metadata, namespace=namespace, generation=resource in WITH_GENERATION
+            metadata, namespace=namespace, generation=_has_generation(kind)
         )
         new = _headed(kind, new)
         name = name_of(new)
@@ -166,7 +169,7 @@ class Api:
         owned: bool = False,
     ) -> Object:
         """Replace an object; 409 when `obj` carries another resourceVersion than the current."""
-        kind = self.kinds.of(resource)
+        kind = self._kind_of(resource, obj)
         name, namespace = name_of(obj), namespace_of(obj) if kind.namespaced else ""
         old = self.require(resource, name, namespace)
         sent = obj.get("metadata") or {}
@@ -247,18 +250,25 @@ class Api:
 
     def get_scale(self, resource: str, name: str, namespace: str) -> Object:
         """Return the ``autoscaling/v1`` Scale of a workload."""
-        return scale.scale_of(self.require(resource, name, namespace))
+        return scale.scale_of(self.kinds.of(resource), self.require(resource, name, namespace))
 
     def update_scale(
         self, resource: str, name: str, namespace: str, wanted: Object, *, writer: Writer = INTERNAL
     ) -> Object:
         """Set ``spec.replicas`` from a Scale and return the new Scale."""
         old = self.require(resource, name, namespace)
-        return scale.scale_of(
-            self.update(resource, scale.with_replicas(old, wanted), writer=writer)
-        )
+        kind = self.kinds.of(resource)
+        made = self.update(resource, scale.with_replicas(kind, old, wanted), writer=writer)
+        return scale.scale_of(kind, made)
 
     # --- the common part of every change
+
+    def _kind_of(self, resource: str, obj: Object) -> Kind:
+        """Return the kind by which an object is judged: a custom one by its own version."""
+        kind = self.kinds.of(resource)
+        if not kind.custom:
+            return kind
+        return self.kinds.of_object(obj.get("apiVersion") or "", kind.kind) or kind
 
     def _replace(
         self, kind: Kind, new: Object, old: Object, subresource: str, writer: Writer
@@ -275,7 +285,7 @@ class Api:
             self.roles.check_grant(writer.user, kind, new, old)
         if not subresource:
             self._allocator.assign(kind, new, old)
-        if kind.resource in WITH_GENERATION and _wanted(new) != _wanted(old):
+        if _has_generation(kind) and _wanted(new) != _wanted(old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         ownership.record(kind, new, old, writer, subresource)
         if new == old:
@@ -288,11 +298,13 @@ class Api:
         return self.store.put(kind.storage, new)
 
 
+def _has_generation(kind: Kind) -> bool:
+    return kind.custom is not None or kind.resource in WITH_GENERATION
+
+
 def _headed(kind: Kind, obj: Object) -> Object:
     """Return the object with its stored ``apiVersion``, ``kind`` and metadata first."""
-    core = kind.stored_as.partition(".")[2] if kind.stored_as else kind.group
-    api_version = f"{core}/{kind.version}" if core else kind.version
-    head = {"apiVersion": api_version, "kind": kind.kind, "metadata": obj["metadata"]}
+    head = {"apiVersion": kind.stored_api_version, "kind": kind.kind, "metadata": obj["metadata"]}
     head.update((key, value) for key, value in obj.items() if key not in head)
     return head
 

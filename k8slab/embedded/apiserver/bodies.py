@@ -159,10 +159,7 @@ def read_object(
     `kind` is the kind, or (group, version, kind) of a subresource's body. `validation` is the
     ``fieldValidation`` parameter.
     """
-    if isinstance(kind, tuple):
-        group, version, word = kind
-    else:
-        group, version, word = kind.group, kind.version, kind.kind
+    group, version, word = _gvk(kind)
     obj = body.value
     if not isinstance(obj, dict):
         raise statuses.bad_request(
@@ -171,21 +168,26 @@ def read_object(
         )
     api_version = f"{group}/{version}" if group else version
     _check_head(obj, api_version, word)
-    return obj, decode_object(body, obj, (group, version, word), validation=validation)
+    return obj, decode_object(body, obj, kind, validation=validation)
+
+
+def _gvk(kind: Kind | tuple[str, str, str]) -> tuple[str, str, str]:
+    return kind if isinstance(kind, tuple) else (kind.group, kind.version, kind.kind)
 
 
 def decode_object(
-    body: Body, obj: Object, gvk: tuple[str, str, str], *, validation: str
+    body: Body, obj: Object, kind: Kind | tuple[str, str, str], *, validation: str
 ) -> list[str]:
     """Clean `obj` by its schema; returns warnings, raises for Strict."""
-    group, version, word = gvk
+    group, version, word = _gvk(kind)
     check_depth(obj)
+    custom = None if isinstance(kind, tuple) else kind.custom
     name = schema.root_name(group, version, word)
-    if not name:
+    if not (name or custom):
         return []
     head = f'{word} in version "{version}" cannot be handled as a {word}: '
     try:
-        unknown = schema.decode(obj, schema.type_of(name))
+        unknown = custom.decode(obj) if custom else schema.decode(obj, schema.type_of(name))
     except schema.WrongTypeError as error:
         raise statuses.bad_request(head + str(error)) from error
     complaints = [*body.complaints, *(f'unknown field "{path}"' for path in unknown)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.custom.definitions import CLEANUP, RESOURCE
 from k8slab.objects.meta import is_deleting
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ DEFAULT_GRACE = 30
 def mark(kind: Kind, old: Object, *, grace: int | None, propagation: str) -> Object:
     """Return the object as marked for deletion; `old` itself when nothing changes."""
     finalizers = _finalizers(old, propagation)
+    if kind.resource == RESOURCE and not is_deleting(old) and CLEANUP not in finalizers:
+        finalizers.append(CLEANUP)
     seconds = _grace(old, grace) if kind.resource == "pods" else 0
     metadata = dict(old["metadata"])
     if finalizers:

@@ -6,7 +6,14 @@ Source of plurals, short names and categories: the registry strategies of kube-a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.embedded.apiserver.custom.resource import Version
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CREATE_ONLY = ("create",)
@@ -39,6 +46,8 @@ class Kind:
     subresources: tuple[Subresource, ...] = ()
     stored_as: str = ""
     """The resource whose objects these are, where it is not this one (events.k8s.io)."""
+    custom: Version | None = None
+    """What a CustomResourceDefinition says of this version; ``None`` for built-in kinds."""
 
     @property
     def resource(self) -> str:
@@ -54,6 +63,14 @@ class Kind:
     def api_version(self) -> str:
         """Return ``v1`` or ``group/version``."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def stored_api_version(self) -> str:
+        """Return the ``apiVersion`` that stored objects carry."""
+        if self.custom:
+            return self.custom.stored_as
+        group = self.stored_as.partition(".")[2] if self.stored_as else self.group
+        return f"{group}/{self.version}" if group else self.version
 
     @property
     def singular_name(self) -> str:
@@ -178,6 +195,16 @@ _AUTHORIZATION = "authorization.k8s.io"
 _AUTHENTICATION = "authentication.k8s.io"
 
 _OTHERS = (
+    _of(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "crd",
+        "crds",
+        categories=("api-extensions",),
+        namespaced=False,
+        subresources=(_status("CustomResourceDefinition"),),
+    ),
     _of("batch", "jobs", "Job", categories=("all",), subresources=(_status("Job"),)),
     _of("coordination.k8s.io", "leases", "Lease"),
     _of("discovery.k8s.io", "endpointslices", "EndpointSlice"),
@@ -216,6 +243,21 @@ _OTHERS = (
 )
 
 
+_VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?\Z")
+
+
+def version_rank(name: str) -> tuple[int, int, int, int, str]:
+    """Return a sort key: v2, v1, v2beta1, v1alpha1, then others by the alphabet.
+
+    Source: apimachinery ``pkg/version`` (CompareKubeAwareVersionStrings).
+    """
+    match = _VERSION.match(name)
+    if not match:
+        return (1, 0, 0, 0, name)
+    stage = {"": 0, "beta": 1, "alpha": 2}[match[2] or ""]
+    return (0, stage, -int(match[1]), -int(match[3] or 0), "")
+
+
 @dataclass(slots=True)
 class KindTable:
     """The served kinds; a table, since CustomResourceDefinitions add rows at run time."""
@@ -223,6 +265,10 @@ class KindTable:
     rows: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     _by_resource: dict[str, Kind] = field(default_factory=dict)
     _by_kind: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    listeners: list[Callable[[Kind], None]] = field(default_factory=list)
+    """Called with each kind that is added while the server runs."""
+    changes: int = 0
+    """How often the table changed: what was made from it is old when this differs."""
 
     @classmethod
     def built_in(cls) -> KindTable:
@@ -232,11 +278,25 @@ class KindTable:
             table.add(kind)
         return table
 
-    def add(self, kind: Kind) -> None:
-        """Serve one more kind."""
-        self.rows[kind.group, kind.version, kind.plural] = kind
+    def add(self, kind: Kind, *, served: bool = True) -> None:
+        """Serve one more kind; of several versions the last one stands for the resource.
+
+        A version that is stored and not `served` has no path of its own.
+        """
+        if served:
+            self.rows[kind.group, kind.version, kind.plural] = kind
         self._by_resource[kind.resource] = kind
         self._by_kind[kind.api_version, kind.kind] = kind
+        self.changes += 1
+        for listener in self.listeners:
+            listener(kind)
+
+    def remove(self, kind: Kind) -> None:
+        """Serve a kind no longer."""
+        self.rows.pop((kind.group, kind.version, kind.plural), None)
+        self._by_resource.pop(kind.resource, None)
+        self._by_kind.pop((kind.api_version, kind.kind), None)
+        self.changes += 1
 
     def find(self, group: str, version: str, plural: str) -> Kind | None:
         """Return the kind behind a path, or ``None``."""
@@ -257,6 +317,8 @@ class KindTable:
             versions = found.setdefault(kind.group, [])
             if kind.version not in versions:
                 versions.append(kind.version)
+        for versions in found.values():
+            versions.sort(key=version_rank)
         return found
 
     def in_group(self, group: str, version: str) -> list[Kind]:

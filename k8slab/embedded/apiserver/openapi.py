@@ -21,6 +21,7 @@ from k8slab.embedded.apiserver.views import accepted
 from k8slab.embedded.config import KUBERNETES_MINOR
 
 if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.custom.resource import Version
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.kinds import Kind, KindTable
     from k8slab.embedded.apiserver.schema import Field, Type
@@ -96,8 +97,9 @@ _documents: dict[tuple[int, int, str], bytes] = {}
 
 
 def _document_v3(kinds: KindTable, group: str, version: str) -> bytes:
-    key = (id(kinds), len(kinds.rows), f"{group}/{version}")
+    key = (id(kinds), kinds.changes, f"{group}/{version}")
     if key not in _documents:
+        _forget_old(kinds)
         rows = kinds.in_group(group, version)
         document = {
             "openapi": "3.0.0",
@@ -109,9 +111,16 @@ def _document_v3(kinds: KindTable, group: str, version: str) -> bytes:
     return _documents[key]
 
 
+def _forget_old(kinds: KindTable) -> None:
+    """Drop what was made before the table changed (a CustomResourceDefinition came or went)."""
+    for key in [key for key in _documents if key[0] == id(kinds) and key[1] != kinds.changes]:
+        del _documents[key]
+
+
 def _v2(request: Request, kinds: KindTable) -> Response:
-    key = (id(kinds), len(kinds.rows), "v2")
+    key = (id(kinds), kinds.changes, "v2")
     if key not in _documents:
+        _forget_old(kinds)
         rows = list(kinds.rows.values())
         document = {
             "swagger": "2.0",
@@ -147,7 +156,10 @@ class Schemas:
         """Return the schemas of some kinds and of all that they refer to."""
         for kind in kinds:
             name = schema.root_name(kind.group, kind.version, kind.kind)
-            if not name:
+            if kind.custom:
+                name = kind.custom.name
+                self._made[name] = self._custom(kind.custom)
+            elif not name:
                 continue
             self._add(name)
             gvk = {"group": kind.group, "kind": kind.kind, "version": kind.version}
@@ -157,6 +169,33 @@ class Schemas:
         self._add(f"{META}.DeleteOptions")
         self._add(f"{META}.Status")
         return dict(sorted(self._made.items()))
+
+    def _custom(self, version: Version) -> dict[str, Any]:
+        """Return a custom resource's own schema, with what every object has."""
+        made: dict[str, Any] = self._of_structural(version.schema)
+        head = {
+            "apiVersion": {"type": "string", "description": "The group and version."},
+            "kind": {"type": "string", "description": "The kind."},
+            "metadata": self._reference(f"{META}.ObjectMeta"),
+        }
+        made["properties"] = {**made.get("properties", {}), **head}
+        return made
+
+    def _of_structural(self, document: Any) -> Any:
+        """Copy a schema; OpenAPI v2 knows no ``nullable`` and no alternatives."""
+        if not isinstance(document, dict):
+            return {}
+        lost = () if self._v3 else ("nullable", "oneOf", "anyOf", "allOf", "not", "default")
+        made = {key: value for key, value in document.items() if key not in lost}
+        if made.get("x-kubernetes-preserve-unknown-fields") and not self._v3:
+            return {key: value for key, value in made.items() if key != "properties"}
+        for key in ("items", "additionalProperties"):
+            if key in made:
+                made[key] = self._of_structural(made[key])
+        if "properties" in made:
+            inner = made["properties"].items()
+            made["properties"] = {key: self._of_structural(value) for key, value in inner}
+        return made
 
     def _list(self, kind: Kind, name: str) -> dict[str, Any]:
         self._add(f"{META}.ListMeta")
@@ -313,11 +352,16 @@ def _operation(kind: Kind, verb: str, version: int) -> dict[str, Any]:
         "x-kubernetes-group-version-kind": gvk,
     }
     if verb == "patch" and version == 2:
-        made["consumes"] = list(_PATCH_MEDIA)
+        made["consumes"] = _patch_media(kind)
     elif verb == "patch":
-        content = {media: {"schema": {"type": "object"}} for media in _PATCH_MEDIA}
+        content = {media: {"schema": {"type": "object"}} for media in _patch_media(kind)}
         made["requestBody"] = {"required": True, "content": content}
     return made
+
+
+def _patch_media(kind: Kind) -> list[str]:
+    """Return the forms of PATCH; a strategic one needs the Go type, which custom ones have not."""
+    return [form for form in _PATCH_MEDIA if not (kind.custom and "strategic" in form)]
 
 
 def _parameter(name: str, version: int) -> dict[str, Any]:

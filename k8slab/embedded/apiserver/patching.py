@@ -8,6 +8,7 @@ from k8slab.embedded.apiserver import apply, bodies, eventsview, patches, status
 from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.schema import type_of_kind
+from k8slab.embedded.apiserver.views import as_seen
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.api import Api
@@ -25,18 +26,19 @@ MEDIA = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 def patch(api: Api, request: Request, target: Target) -> tuple[Object, int, list[str]]:
     """Apply a request's patch; returns the object, the HTTP status and warnings."""
     media = bodies.content_type(request)
-    if media not in MEDIA:
+    known = [form for form in MEDIA if form != STRATEGIC_PATCH or not target.kind.custom]
+    if media not in known:
         error = bodies.unsupported(media)
         error.message = (
             "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join(MEDIA)
+            + ", ".join(known)
         )
         raise error
     body = bodies.parse(request, media)
     if media == APPLY_PATCH:
         return apply.apply(api, request, target, body)
     old = api.require(target.kind.resource, target.name, target.namespace)
-    shown = eventsview.from_core(old) if target.kind.stored_as else old
+    shown = as_seen(target.kind, old)
     patched, complaints = patched_object(shown, body.value, media, target, request)
     if target.kind.stored_as:
         patched = eventsview.to_core(patched)
@@ -70,7 +72,7 @@ def patched_object(
     complaints = bodies.decode_object(
         bodies.Body(patched),
         patched,
-        (kind.group, kind.version, kind.kind),
+        kind,
         validation=validation_of(request),
     )
     for field, was in (("name", target.name), ("namespace", target.namespace)):

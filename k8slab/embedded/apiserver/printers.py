@@ -432,6 +432,7 @@ def columns(kind: Kind) -> list[dict[str, Any]]:
     """Return the column definitions of a kind."""
     if kind.storage == "events":
         return [_definition(name) for name in _EVENT_COLUMNS]
+    custom = kind.custom
     names = _PRINTERS.get(kind.resource, _PLAIN).columns
     first = {
         "name": "Name",
@@ -440,6 +441,8 @@ def columns(kind: Kind) -> list[dict[str, Any]]:
         "description": "Name must be unique within a namespace.",
         "priority": 0,
     }
+    if custom:
+        return [first, *custom.column_definitions()]
     return [first, *(_definition(name) for name in names)]
 
 
@@ -458,5 +461,7 @@ def cells(kind: Kind, obj: Object) -> list[Any]:
     """Return one row."""
     if kind.storage == "events":
         return _event(obj)
+    if kind.custom:
+        return [obj["metadata"].get("name", ""), *kind.custom.cells(obj)]
     printer = _PRINTERS.get(kind.resource, _PLAIN)
     return [obj["metadata"].get("name", ""), *printer.cells(obj)]

@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.apiserver import statuses
 
 if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.kinds import Kind
     from k8slab.objects.meta import Object
 
 _COPIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(obj: Object) -> Object:
-    """Return the Scale of a Deployment, ReplicaSet or StatefulSet."""
+def scale_of(kind: Kind, obj: Object) -> Object:
+    """Return the Scale of a workload, or of a custom resource that has one."""
+    if kind.custom:
+        return {**_head(obj), **kind.custom.scale_of(obj)}
     status: dict = {"replicas": obj.get("status", {}).get("replicas", 0)}
     if selector := _selector_text(obj["spec"].get("selector") or {}):
         status["selector"] = selector
+    return {**_head(obj), "spec": {"replicas": obj["spec"].get("replicas", 0)}, "status": status}
+
+
+def _head(obj: Object) -> Object:
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: obj["metadata"][key] for key in _COPIED if key in obj["metadata"]},
-        "spec": {"replicas": obj["spec"].get("replicas", 0)},
-        "status": status,
     }
 
 
-def with_replicas(obj: Object, wanted: Object) -> Object:
+def with_replicas(kind: Kind, obj: Object, wanted: Object) -> Object:
     """Return the workload with the replicas, and the resourceVersion if given, of a Scale."""
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
     name = obj["metadata"]["name"]
@@ -35,11 +40,10 @@ def with_replicas(obj: Object, wanted: Object) -> Object:
         raise statuses.invalid_object("Scale", "autoscaling", name, [error])
     sent = wanted.get("metadata") or {}
     version = sent.get("resourceVersion") or obj["metadata"]["resourceVersion"]
-    return {
-        **obj,
-        "metadata": {**obj["metadata"], "resourceVersion": version},
-        "spec": {**obj["spec"], "replicas": replicas},
-    }
+    metadata = {**obj["metadata"], "resourceVersion": version}
+    if kind.custom:
+        return {**kind.custom.with_replicas(obj, replicas), "metadata": metadata}
+    return {**obj, "metadata": metadata, "spec": {**obj["spec"], "replicas": replicas}}
 
 
 def _selector_text(selector: Object) -> str:

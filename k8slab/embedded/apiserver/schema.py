@@ -87,6 +87,8 @@ def raw_table() -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def type_of(name: str) -> Type:
     """Return a type by its full name."""
+    if name in _added:
+        return _added[name]
     row = raw_table()[name]
     fields = {}
     for key, (spelled, description) in row["f"].items():
@@ -94,6 +96,14 @@ def type_of(name: str) -> Type:
         word = spelled[len(shape) :]
         fields[key] = Field(key, shape, word, rule_of(name, key), description, "." in word)
     return Type(name, name.rpartition(".")[2], row["d"], fields, tuple(row.get("r", ())))
+
+
+_added: dict[str, Type] = {}
+
+
+def add_type(made: Type) -> None:
+    """Make a type known that the table does not have (a custom resource's)."""
+    _added[made.name] = made
 
 
 @lru_cache(maxsize=256)
@@ -108,6 +118,8 @@ def root_name(group: str, version: str, kind: str) -> str:
 
 def type_of_kind(kind: Kind) -> Type | None:
     """Return the type of a served kind, ``None`` where it has no schema."""
+    if kind.custom:
+        return kind.custom.type
     name = root_name(kind.group, kind.version, kind.kind)
     return type_of(name) if name else None
 

@@ -133,8 +133,7 @@ def _term(part: str, kind: Kind) -> Term:
     if not found:
         raise statuses.bad_request(f'invalid selector: "{part}"; can\'t understand "{part}"')
     name, operator, value = found.groups()
-    if name not in ("metadata.name", "metadata.namespace") and name not in _FIELDS.get(
-        kind.storage, ()
-    ):
+    known = kind.custom.selectable if kind.custom else _FIELDS.get(kind.storage, ())
+    if name not in ("metadata.name", "metadata.namespace", *known):
         raise statuses.bad_request(f"field label not supported: {name}")
     return Term(name, operator != "!=", value)

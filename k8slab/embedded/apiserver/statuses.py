@@ -28,14 +28,14 @@ class FieldError:
         return f"{self.path}: {self.text}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Write a value as Go's field errors do: quoted text, numbers bare, structures as JSON."""
     return orjson.dumps(value).decode()
 
 
 def invalid(path: str, value: Any, why: str) -> FieldError:
     """Say that the value is not possible."""
-    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {why}")
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {shown(value)}: {why}")
 
 
 def required(path: str, why: str = "") -> FieldError:
@@ -47,7 +47,7 @@ def required(path: str, why: str = "") -> FieldError:
 
 def duplicate(path: str, value: Any) -> FieldError:
     """Say that the value is there twice."""
-    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")
 
 
 def forbidden(path: str, why: str) -> FieldError:
@@ -57,17 +57,17 @@ def forbidden(path: str, why: str) -> FieldError:
 
 def not_supported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
     """Say that the value is none of a closed set."""
-    known = ", ".join(_shown(word) for word in sorted(supported))
+    known = ", ".join(shown(word) for word in sorted(supported))
     return FieldError(
         path,
         "FieldValueNotSupported",
-        f"Unsupported value: {_shown(value)}: supported values: {known}",
+        f"Unsupported value: {shown(value)}: supported values: {known}",
     )
 
 
 def missing(path: str, value: Any) -> FieldError:
     """Say that the field refers to something that is not there."""
-    return FieldError(path, "FieldValueNotFound", f"Not found: {_shown(value)}")
+    return FieldError(path, "FieldValueNotFound", f"Not found: {shown(value)}")
 
 
 def too_long(path: str, limit: int) -> FieldError:

@@ -35,7 +35,8 @@ class View:
     @property
     def is_plain(self) -> bool:
         """Say whether the stored bytes are what is wanted."""
-        return not self.form and not self.kind.stored_as
+        custom = self.kind.custom
+        return not (self.form or self.kind.stored_as or (custom and not custom.is_only))
 
     def one(self, entry: Entry) -> bytes:
         """Return one object."""
@@ -90,7 +91,7 @@ class View:
     def _shown(self, obj: Object) -> Object:
         if self.form == "Partial":
             return _partial(obj)
-        return eventsview.from_core(obj) if self.kind.stored_as else obj
+        return as_seen(self.kind, obj)
 
     def _table(self, objects: list[Object], metadata: Object) -> Object:
         kept = {
@@ -102,7 +103,9 @@ class View:
         for obj in objects:
             row: dict[str, Any] = {"cells": printers.cells(self.kind, obj)}
             if self.include != "None":
-                row["object"] = _partial(obj) if self.include == "Metadata" else self._plain(obj)
+                row["object"] = (
+                    _partial(obj) if self.include == "Metadata" else as_seen(self.kind, obj)
+                )
             rows.append(row)
         return {
             "kind": "Table",
@@ -112,8 +115,12 @@ class View:
             "rows": rows,
         }
 
-    def _plain(self, obj: Object) -> Object:
-        return eventsview.from_core(obj) if self.kind.stored_as else obj
+
+def as_seen(kind: Kind, obj: Object) -> Object:
+    """Return a stored object as this kind shows it: in its own group and version."""
+    if kind.stored_as:
+        return eventsview.from_core(obj)
+    return kind.custom.seen(obj, kind.api_version) if kind.custom else obj
 
 
 def _version(obj: Object) -> str:

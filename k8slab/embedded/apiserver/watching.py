@@ -62,7 +62,7 @@ class Watcher:
         if not kind:
             return b""
         view = self.view
-        key = (view.kind.resource, view.form, view.include, event.revision, kind)
+        key = (view.kind.resource, view.kind.version, view.form, view.include, event.revision, kind)
         if key not in encoded:
             encoded[key] = chunk(view.event(kind, event.object, event.raw))
         return encoded[key]

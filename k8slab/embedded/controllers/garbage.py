@@ -24,6 +24,7 @@ from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of, uid_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from k8slab.embedded.apiserver.kinds import Kind
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
@@ -38,25 +39,32 @@ class Garbage:
 
     def __init__(self, context: Context) -> None:
         self._api = context.api
-        self._resources = [
-            kind.resource
-            for kind in self._api.kinds.rows.values()
-            if "list" in kind.verbs and not kind.stored_as and kind.resource not in IGNORED
-        ]
-        self._dependents = {r: Index(self._api, r, index.owners) for r in self._resources}
+        self._dependents: dict[str, Index] = {}
         self._uids: dict[str, tuple[str, str, str]] = {}
         self.loop = Loop("garbage", self._reconcile)
         self._unsubscribe: list[Callable[[], None]] = []
-        for resource in self._resources:
-            for obj in self._api.list(resource):
-                self._uids[uid_of(obj)] = (resource, name_of(obj), namespace_of(obj))
-            self._unsubscribe.append(self._api.subscribe(resource, self._listener(resource)))
-        for resource in self._resources:
+        for kind in tuple(self._api.kinds.rows.values()):
+            self._follow(kind)
+        self._api.kinds.listeners.append(self._follow)
+        for resource in self._dependents:
             for obj in self._api.list(resource):
                 self._look_at(obj)
 
+    def _follow(self, kind: Kind) -> None:
+        """Watch the objects of a kind; custom resources come while this runs."""
+        resource = kind.resource
+        if "list" not in kind.verbs or kind.stored_as or resource in IGNORED:
+            return
+        if resource in self._dependents:
+            return  # another version, or the definition came back
+        self._dependents[resource] = Index(self._api, resource, index.owners)
+        for obj in self._api.list(resource):
+            self._uids[uid_of(obj)] = (resource, name_of(obj), namespace_of(obj))
+        self._unsubscribe.append(self._api.subscribe(resource, self._listener(resource)))
+
     async def close(self) -> None:
         """Stop the loop."""
+        self._api.kinds.listeners.remove(self._follow)
         for unsubscribe in (*self._unsubscribe, *(i.close for i in self._dependents.values())):
             unsubscribe()
         await self.loop.close()

@@ -131,3 +131,59 @@ def test_a_deleted_namespace_is_emptied_and_goes_when_nothing_is_left(in_world):
         await world.until(lambda: world.api.get("namespaces", "team") is None)
 
     in_world(play)
+
+
+CUSTOM = {
+    "metadata": {"name": "boxes.stable.example.com"},
+    "spec": {
+        "group": "stable.example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "boxes", "kind": "Box"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object"}},
+            }
+        ],
+    },
+}
+BOXES = CUSTOM["metadata"]["name"]
+
+
+def box(name, namespace, *owners):
+    metadata = {"name": name, "namespace": namespace, "ownerReferences": list(owners)}
+    return {"apiVersion": "stable.example.com/v1", "kind": "Box", "metadata": metadata}
+
+
+def test_custom_resources_made_later_go_with_their_owners_and_own_others(in_world):
+    async def play(world):
+        world.api.create("customresourcedefinitions.apiextensions.k8s.io", CUSTOM)
+        owner = world.api.create(BOXES, box("outer", "default"))
+        reference = {
+            "apiVersion": "stable.example.com/v1",
+            "kind": "Box",
+            "name": "outer",
+            "uid": owner["metadata"]["uid"],
+        }
+        world.api.create(BOXES, box("inner", "default", reference))
+        metadata = {"name": "note", "namespace": "default", "ownerReferences": [reference]}
+        world.api.create("configmaps", {"metadata": metadata})
+        world.api.delete(BOXES, "outer", "default")
+        await world.until(lambda: not world.api.list(BOXES))
+        await world.until(lambda: world.api.get("configmaps", "note", "default") is None)
+
+    in_world(play)
+
+
+def test_a_namespace_takes_its_custom_resources_with_it(in_world):
+    async def play(world):
+        world.api.create("customresourcedefinitions.apiextensions.k8s.io", CUSTOM)
+        world.api.create("namespaces", {"metadata": {"name": "brief"}})
+        world.api.create(BOXES, box("one", "brief"))
+        world.api.delete("namespaces", "brief")
+        await world.until(lambda: world.api.get("namespaces", "brief") is None)
+        assert not world.api.list(BOXES)
+
+    in_world(play)

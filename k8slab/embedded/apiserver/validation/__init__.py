@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.custom import definitions
 from k8slab.embedded.apiserver.validation import (
     cluster_policies,
     others,
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
     Rule = Callable[[Object, Object | None], list[FieldError]]
+
+
+def _definition_errors(new: Object, old: Object | None) -> list[FieldError]:
+    return definitions.definition_errors(new, old)  # it imports names from this package
+
 
 _RULES: dict[str, Rule] = {
     "pods": pods.pod_errors,
@@ -49,6 +55,7 @@ _RULES: dict[str, Rule] = {
     "networkpolicies.networking.k8s.io": policies.network_policy_errors,
     "ingresses.networking.k8s.io": policies.ingress_errors,
     "clusternetworkpolicies.policy.networking.k8s.io": cluster_policies.cluster_policy_errors,
+    "customresourcedefinitions.apiextensions.k8s.io": _definition_errors,
 }
 
 
@@ -65,6 +72,8 @@ def check(
     `internal` writes come from the controllers in this process: they may assign pods to nodes.
     """
     errors = metadata_errors(kind, new, old)
+    if kind.custom:
+        errors += kind.custom.errors(new, old)
     if subresource == "ephemeralcontainers" and old is not None:
         errors += pods.ephemeral_errors(new, old)
     elif not subresource and (rule := _RULES.get(kind.storage)):

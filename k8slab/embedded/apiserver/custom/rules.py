@@ -1,0 +1,166 @@
+"""Validation rules in the Common Expression Language (``x-kubernetes-validations``).
+
+The language is the package ``common-expression-language`` (optional: without it a definition
+with rules is refused, and says so). It is imported when the first rule is met. Of the functions
+that Kubernetes adds to the language, those of `_FUNCTIONS` are there; a rule that uses another
+one is refused with the definition, never skipped with the object.
+Source: apiextensions-apiserver ``pkg/apiserver/schema/cel`` and KEP-2876.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.apiserver.statuses import FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k8slab.embedded.apiserver.custom.structural import Schema
+    from k8slab.objects.meta import Object
+
+PACKAGE = "common-expression-language"
+_OLD = re.compile(r"\boldSelf\b")
+_REASONS = frozenset(
+    {"FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"}
+)
+_WORDS = {
+    "FieldValueForbidden": "Forbidden: {message}",
+    "FieldValueRequired": "Required value: {message}",
+    "FieldValueDuplicate": 'Duplicate value: "{type}"',
+}
+
+_FUNCTIONS: dict[str, Any] = {
+    "lowerAscii": lambda text: text.lower(),
+    "upperAscii": lambda text: text.upper(),
+    "trim": lambda text: text.strip(),
+    "split": lambda text, separator: text.split(separator),
+    "replace": lambda text, old, new: text.replace(old, new),
+    "indexOf": lambda where, what: (
+        where.find(what) if isinstance(where, str) else _index(where, what)
+    ),
+    "find": lambda text, pattern: m[0] if (m := re.search(pattern, text)) else "",
+    "findAll": lambda text, pattern: [m[0] for m in re.finditer(pattern, text)],
+    "substring": lambda text, start, end=None: text[start:end],
+    "join": lambda items, separator="": separator.join(items),
+    "isSorted": lambda items: list(items) == sorted(items),
+    "sum": sum,
+    "isURL": lambda text: bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+", text)),
+}
+
+
+def _index(items: list, wanted: Any) -> int:
+    return items.index(wanted) if wanted in items else -1
+
+
+@lru_cache(maxsize=512)
+def _program(rule: str) -> Any:
+    import cel  # noqa: PLC0415  0.2 s, and few definitions have rules
+
+    return cel.compile(rule)
+
+
+def problem(rule: str) -> str:
+    """Return why a rule cannot be used, or an empty text."""
+    if not rule.strip():
+        return "must not be empty"
+    try:
+        program = _program(rule)
+    except ImportError:
+        return (
+            f"validation rules need the Python package {PACKAGE}; install it where k8slab runs "
+            f"(pip install {PACKAGE}), or leave the rule out"
+        )
+    except ValueError as error:
+        return f"compilation failed: {str(error).splitlines()[0]}"
+    unknown = sorted(set(_called(program)) - _FUNCTIONS.keys() - _STANDARD)
+    if unknown:
+        return f"compilation failed: undeclared reference to {', '.join(unknown)} in this cluster"
+    return ""
+
+
+_STANDARD = frozenset(
+    {
+        *("size", "has", "all", "exists", "exists_one", "map", "filter", "contains", "matches"),
+        *("startsWith", "endsWith", "int", "uint", "double", "string", "bool", "bytes", "type"),
+        *("duration", "timestamp", "dyn", "max", "min", "getFullYear", "getMonth", "getDate"),
+        *("getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds"),
+        "getMilliseconds",
+    }
+)
+
+
+def _called(program: Any) -> list[str]:
+    return [name for name in program.functions() if name.isidentifier()]
+
+
+def errors(new: Object, old: Object | None, schema: Schema) -> list[FieldError]:
+    """Return the rules that an object breaks."""
+    return [
+        error
+        for path, value, before, rule, kind in _uses(new, old, schema, "")
+        if (error := _broken(path, value, before, rule, kind))
+    ]
+
+
+def _uses(value: Any, old: Any, schema: Schema, path: str) -> Iterator[tuple]:
+    """Yield each rule where it applies: path, value, old value, rule, type."""
+    if value is None:
+        return
+    for rule in schema.get("x-kubernetes-validations") or ():
+        yield path, value, old, rule, schema.get("type", "")
+    if isinstance(value, dict):
+        properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
+        for key, item in value.items():
+            inner = properties.get(key, additional)
+            if isinstance(inner, dict):
+                before = old.get(key) if isinstance(old, dict) else None
+                yield from _uses(item, before, inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for number, item in enumerate(value):
+            before = _partner(item, old, schema)
+            yield from _uses(item, before, schema["items"], f"{path}[{number}]")
+
+
+def _partner(item: Any, old: Any, schema: Schema) -> Any:
+    """Return the item of the old list that this one was: only map lists can tell."""
+    keys = schema.get("x-kubernetes-list-map-keys")
+    if not keys or not isinstance(old, list) or not isinstance(item, dict):
+        return None
+    wanted = [item.get(key) for key in keys]
+    return next((o for o in old if [o.get(key) for key in keys] == wanted), None)
+
+
+def _broken(path: str, value: Any, old: Any, rule: Object, kind: str) -> FieldError | None:
+    text = rule["rule"]
+    needs_old = bool(_OLD.search(text))
+    if needs_old and old is None and not rule.get("optionalOldSelf"):
+        return None  # a transition rule says nothing about what is new
+    import cel  # noqa: PLC0415  see `_program`
+
+    context = cel.Context(variables={"self": value, "oldSelf": old})
+    for name, function in _FUNCTIONS.items():
+        context.add_function(name, function)
+    try:
+        if _program(text).execute(context):
+            return None
+        message = _message(rule, context)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        message = f"rule evaluation error: {str(error) or 'no such key'}: {text}"
+    reason = rule.get("reason") if rule.get("reason") in _REASONS else "FieldValueInvalid"
+    words = _WORDS.get(str(reason), 'Invalid value: "{type}": {message}')
+    where = path + (rule.get("fieldPath") or "")
+    return FieldError(where, str(reason), words.format(type=kind or "object", message=message))
+
+
+def _message(rule: Object, context: Any) -> str:
+    if expression := rule.get("messageExpression"):
+        try:
+            said = _program(expression).execute(context)
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            said = None
+        if isinstance(said, str) and said.strip() and "\n" not in said:
+            return said
+    return str(rule.get("message") or f"failed rule: {rule['rule']}")
