@@ -13,6 +13,7 @@ from k8slab.embedded.controllers.affinity import REQUIRED, matches_node, require
 from k8slab.embedded.controllers.children import Children
 from k8slab.embedded.controllers.deployments import template_hash
 from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions
 from k8slab.embedded.controllers.rollout import amount
 from k8slab.objects import selectors
 from k8slab.objects.meta import Object, is_deleting, key_of, labels_of, name_of, namespace_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 RESOURCE = "daemonsets.apps"
 COMPONENT = "daemonset-controller"
-HASH_LABEL = "controller-revision-hash"
 TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -42,12 +42,14 @@ class DaemonSets:
         self._context = context
         self.loop = Loop("daemonsets", self._reconcile)
         self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+        self._revisions = Revisions(context.api)
         self._unsubscribe: Callable[[], None] = context.api.subscribe("nodes", self._node_event)
 
     async def close(self) -> None:
         """Stop the loop."""
         self._unsubscribe()
         self._pods.close()
+        self._revisions.close()
         await self.loop.close()
 
     def _node_event(self, _: object) -> None:
@@ -62,6 +64,8 @@ class DaemonSets:
         owned = self._pods.claim(owner)
         nodes = {name_of(node): node for node in self._context.api.list("nodes")}
         if not is_deleting(owner):
+            hashes = {labels_of(pod).get(HASH_LABEL, "") for pod in owned}
+            self._revisions.note(owner, [f"{name}-{one}" for one in hashes])
             self._place(owner, owned, nodes)
             self._roll(owner, nodes)
         return self._write_status(owner, nodes)
@@ -81,14 +85,14 @@ class DaemonSets:
                 present[name] = here
             elif not here and name not in waiting:
                 self._create(owner, name)
-            for spare in here[1:] if eligible(owner, node) else ():
+            for spare in spare_pods(owner, here) if eligible(owner, node) else ():
                 pods.delete(self._context, spare)
         for misplaced in present.values():
             for pod in misplaced:
                 pods.delete(self._context, pod)
 
     def _roll(self, owner: Object, nodes: Mapping[str, Object]) -> None:
-        """Replace pods of an older template, at most ``maxUnavailable`` at a time."""
+        """Replace pods of an older template within ``maxUnavailable`` or ``maxSurge``."""
         strategy = owner["spec"].get("updateStrategy") or {}
         if strategy.get("type") == "OnDelete":
             return
@@ -97,6 +101,9 @@ class DaemonSets:
         old = [p for p in living if labels_of(p).get(HASH_LABEL) != current]
         wanted = sum(1 for node in nodes.values() if eligible(owner, node))
         rolling = strategy.get("rollingUpdate") or {}
+        if surge := amount(rolling.get("maxSurge", 0), wanted, up=True):
+            self._surge(owner, old, living, surge)
+            return
         allowed = max(1, amount(rolling.get("maxUnavailable", 1), wanted, up=True))
         minimum = owner["spec"].get("minReadySeconds") or 0
         available = sum(1 for p in living if pods.is_available(p, minimum))
@@ -108,6 +115,24 @@ class DaemonSets:
             elif spare > 0:
                 spare -= 1
                 pods.delete(self._context, pod)
+
+    def _surge(
+        self, owner: Object, old: Sequence[Object], living: Sequence[Object], limit: int
+    ) -> None:
+        """Start new pods beside old ones; an old one goes when the new one is available."""
+        minimum = owner["spec"].get("minReadySeconds") or 0
+        outdated = {target_node(pod): pod for pod in old}
+        new = {target_node(pod) for pod in living if pod not in old}
+        under_way = sum(1 for node in outdated if node in new)
+        for node, pod in sorted(outdated.items()):
+            if node in new:
+                continue
+            # A pod that serves nobody is replaced without counting.
+            if not pods.is_available(pod, minimum):
+                self._create(owner, node)
+            elif under_way < limit:
+                under_way += 1
+                self._create(owner, node)
 
     def _create(self, owner: Object, node: str) -> None:
         template = owner["spec"]["template"]
@@ -165,6 +190,27 @@ def eligible(owner: Object, node: Object) -> bool:
         return False
     terms = required_node_terms(pod)
     return terms is None or matches_node(terms, node)
+
+
+def spare_pods(owner: Object, here: Sequence[Object]) -> list[Object]:
+    """Return which pods of one node have to go, so that one is left.
+
+    With ``maxSurge`` an old pod stays beside the new one until that is available.
+    """
+    if len(here) < 2:
+        return []
+    current = template_hash(owner["spec"]["template"])
+    minimum = owner["spec"].get("minReadySeconds") or 0
+    new = [pod for pod in here if labels_of(pod).get(HASH_LABEL) == current]
+    old = [pod for pod in here if pod not in new]
+    strategy = owner["spec"].get("updateStrategy") or {}
+    surging = (strategy.get("rollingUpdate") or {}).get("maxSurge", 0) not in (0, "0%")
+    if not (surging and new and old):
+        return [*new, *old][1:]
+    if any(pods.is_available(pod, minimum) for pod in new):
+        return [*new[1:], *old]
+    kept = [pod for pod in old if pods.is_available(pod, minimum)][:1]
+    return [*new[1:], *(pod for pod in old if pod not in kept)]
 
 
 def target_node(pod: Object) -> str:

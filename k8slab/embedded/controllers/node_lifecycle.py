@@ -103,7 +103,9 @@ class NodeLifecycle:
             self._unready_pods(name)
         taints = wanted_taints(node, times.text())
         if taints != (node["spec"].get("taints") or []):
-            self._api.update("nodes", {**node, "spec": {**node["spec"], "taints": taints}})
+            rest = {key: value for key, value in node["spec"].items() if key != "taints"}
+            spec = {**rest, "taints": taints} if taints else rest
+            self._api.update("nodes", {**node, "spec": spec})
 
     def _lose(self, node: Object) -> Object:
         """Note that nobody knows how the node is."""

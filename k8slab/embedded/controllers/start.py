@@ -19,6 +19,7 @@ from k8slab.embedded.controllers.daemonsets import DaemonSets
 from k8slab.embedded.controllers.deployments import Deployments
 from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
 from k8slab.embedded.controllers.endpoints import Endpoints, Mirroring
+from k8slab.embedded.controllers.event_expiry import EventExpiry
 from k8slab.embedded.controllers.events import Recorder
 from k8slab.embedded.controllers.garbage import Garbage
 from k8slab.embedded.controllers.gate import Gate
@@ -185,5 +186,6 @@ async def start(
             DaemonSets(context),
             Jobs(context),
             LoadBalancers(context),
+            EventExpiry(context),
         ),
     )

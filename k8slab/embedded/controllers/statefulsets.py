@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import pods
 from k8slab.embedded.controllers.children import Children
-from k8slab.embedded.controllers.deployments import template_hash
 from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions, revision_name
 from k8slab.objects.meta import Object, is_deleting, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 RESOURCE = "statefulsets.apps"
 COMPONENT = "statefulset-controller"
-HASH_LABEL = "controller-revision-hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
 
@@ -34,10 +33,12 @@ class StatefulSets:
         self._context = context
         self.loop = Loop("statefulsets", self._reconcile)
         self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+        self._revisions = Revisions(context.api)
 
     async def close(self) -> None:
         """Stop the loop."""
         self._pods.close()
+        self._revisions.close()
         await self.loop.close()
 
     def _reconcile(self, key: str) -> float | None:
@@ -45,8 +46,16 @@ class StatefulSets:
         owner = self._context.api.get(RESOURCE, name, namespace)
         if owner is None:
             return None
-        self._pods.claim(owner)
+        owned = self._pods.claim(owner)
         if not is_deleting(owner):
+            status = owner.get("status") or {}
+            self._revisions.note(
+                owner,
+                [
+                    status.get("currentRevision", ""),
+                    *(labels_of(pod).get(HASH_LABEL, "") for pod in owned),
+                ],
+            )
             self._advance(owner)
         return self._write_status(owner)
 
@@ -105,13 +114,13 @@ class StatefulSets:
         return found
 
     def _create(self, owner: Object, ordinal: int) -> None:
-        template = owner["spec"]["template"]
+        revision, template = self._version(owner, ordinal)
         pod = pods.from_template(owner, template)
         name = f"{name_of(owner)}-{ordinal}"
         pod["metadata"]["name"] = name
         pod["metadata"]["labels"].update(
             {
-                HASH_LABEL: revision_name(owner),
+                HASH_LABEL: revision,
                 NAME_LABEL: name,
                 INDEX_LABEL: str(ordinal),
             }
@@ -126,6 +135,23 @@ class StatefulSets:
             "SuccessfulCreate",
             f"create Pod {name} in StatefulSet {name_of(owner)} successful",
         )
+
+    def _version(self, owner: Object, ordinal: int) -> tuple[str, Object]:
+        """Return revision and template for a pod: the old ones where the update has not come yet.
+
+        Source: newVersionedStatefulSetPod.
+        """
+        spec, status = owner["spec"], owner.get("status") or {}
+        first = (spec.get("ordinals") or {}).get("start") or 0
+        strategy = spec.get("updateStrategy") or {}
+        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+        old = status.get("currentRevision", "")
+        waiting = partition or status.get("currentReplicas", 0)
+        if old and ordinal < first + waiting and strategy.get("type") != "OnDelete":
+            template = self._revisions.template(owner, old)
+            if template is not None:
+                return old, template
+        return revision_name(owner), spec["template"]
 
     def _delete(self, owner: Object, pod: Object) -> None:
         pods.delete(self._context, pod)
@@ -166,8 +192,3 @@ class StatefulSets:
         if status != before:
             api.update_status(RESOURCE, {**latest, "status": status})
         return min((wait for wait in waits if wait > 0), default=None)
-
-
-def revision_name(owner: Object) -> str:
-    """Return the name of the revision that the present template is."""
-    return f"{name_of(owner)}-{template_hash(owner['spec']['template'])}"
