@@ -21,6 +21,16 @@ from k8slab.errors import UsageError
 from k8slab.objects import meta, selectors
 from k8slab.policy.flow import WORKLOADS, Flow, Party
 from k8slab.policy.rules import EGRESS, INGRESS, Peer, Pod, Policy, compile_policy, first_admitting
+from k8slab.policy.tiers import (
+    ACCEPT,
+    ADMIN,
+    BASELINE,
+    DENY,
+    KIND,
+    ClusterPolicy,
+    compile_cluster_policies,
+    first_match,
+)
 from k8slab.policy.verdict import Action, Miss, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -46,6 +56,8 @@ class Estate:
     nodes: Mapping[str, tuple[Address, ...]]
     ready: frozenset[str]
     """Keys of the pods that a Service sends traffic to."""
+    cluster_policies: tuple[ClusterPolicy, ...] = ()
+    """In the order in which they are asked."""
     owners: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     """Pods of a workload: kind, namespace and name to pod keys."""
 
@@ -72,6 +84,7 @@ class Estate:
     def _pair(self, source: Peer, destination: Peer, port: int, protocol: str) -> list[Reason]:
         if free := self._beyond_policy(source, destination):
             return [Reason(INGRESS, destination.name, Action.ALLOW, free)]
+        source, destination = _one_family(source, destination)
         ask = (port, protocol, _pod(destination))
         return [
             self._side(EGRESS, source, (self._as_peer(destination), *ask)),
@@ -83,12 +96,16 @@ class Estate:
         if pod is None:
             text = "no policy can select it (it is not in a pod network)"
             return Reason(direction, subject.name, Action.ALLOW, text)
+        if reason := self._tier(ADMIN, direction, pod, ask):
+            return reason
         isolating = [
             policy
             for policy in self.policies.get(pod.namespace, ())
             if direction in policy.rules and policy.selects(pod)
         ]
         names = tuple(policy.key for policy in isolating)
+        if not isolating and (reason := self._tier(BASELINE, direction, pod, ask)):
+            return reason
         if not isolating:
             text = f"no policy selects it for {direction}"
             return Reason(direction, subject.name, Action.ALLOW, text)
@@ -99,6 +116,17 @@ class Estate:
         text = f"isolated by {', '.join(names)}, and no rule admits it"
         told = tuple(Miss(*miss) for miss in misses)
         return Reason(direction, subject.name, Action.DENY, text, names, "", told)
+
+    def _tier(self, tier: str, direction: str, pod: Pod, ask: tuple) -> Reason | None:
+        """Return what the tier decides, ``None`` when it leaves that to the next one."""
+        asked = [p for p in self.cluster_policies if p.tier == tier and p.selects(pod)]
+        action, place = first_match(asked, direction, ask)
+        if action == DENY:
+            names = tuple(policy.key for policy in asked)
+            return Reason(direction, pod.key, Action.DENY, f"{place} denies it", names)
+        if action == ACCEPT:
+            return Reason(direction, pod.key, Action.ALLOW, f"{place} accepts it")
+        return None
 
     def _beyond_policy(self, source: Peer, destination: Peer) -> str:
         if source.pod is not None and source.pod == destination.pod:
@@ -141,7 +169,7 @@ class Estate:
         address = ipaddress.ip_address(text)
         for key, pod in self.pods.items():
             if not pod.host_network and address in pod.addresses:
-                return self._peer(key)
+                return Peer(key, (address,), pod)
         return Peer(text, (address,))
 
     def _backends(self, flow: Flow) -> list[tuple[Peer, int]]:
@@ -167,6 +195,18 @@ class Estate:
             if target is not None:
                 found.append((self._peer(name), target))
         return found
+
+
+def _one_family(source: Peer, destination: Peer) -> tuple[Peer, Peer]:
+    """Leave each side the addresses of one IP family: that of the destination's first one."""
+    if not destination.addresses:
+        return source, destination
+    version = destination.addresses[0].version
+
+    def kept(side: Peer) -> Peer:
+        return replace(side, addresses=tuple(a for a in side.addresses if a.version == version))
+
+    return kept(source), kept(destination)
 
 
 def _pod(side: Peer) -> Pod | None:
@@ -210,6 +250,7 @@ def compile_estate(objects: Iterable[Object], *, blocks_match_pods: bool = True)
         services={_key(obj): obj for obj in kinds["Service"]},
         nodes={meta.name_of(obj): _node_addresses(obj) for obj in kinds["Node"]},
         ready=frozenset(_key(obj) for obj in live if _is_ready(obj)),
+        cluster_policies=compile_cluster_policies(kinds[KIND]),
         owners=_owners(live, kinds["ReplicaSet"]),
     )
 

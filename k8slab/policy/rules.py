@@ -225,8 +225,8 @@ class _Compiler:
             if "podSelector" in peer or "namespaceSelector" in peer:
                 raise UsageError("a peer has either ipBlock or selectors, not both")
             return BlockPeer(
-                _network(block.get("cidr")),
-                tuple(_network(part) for part in block.get("except") or ()),
+                read_network(block.get("cidr")),
+                tuple(read_network(part) for part in block.get("except") or ()),
                 self.blocks_match_pods,
             )
         if peer.get("podSelector") is None and peer.get("namespaceSelector") is None:
@@ -250,7 +250,8 @@ class _Compiler:
         return PortMatch(protocol, port, end)
 
 
-def _network(text: Any) -> Network:
+def read_network(text: Any) -> Network:
+    """Read an address range; raises `UsageError`."""
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
