@@ -8,6 +8,7 @@ decided by RBAC (`roles`); ``system:masters`` may do everything.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.pki import Tokens
     from k8slab.embedded.apiserver.roles import Roles
+    from k8slab.objects.meta import Object
 
 MASTERS = "system:masters"
 AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
@@ -92,7 +94,7 @@ def from_token(token: str, tokens: Tokens, api: Api, audiences: Sequence[str] = 
         if bond is None:
             continue
         found = api.get(resource, bond["name"], namespace)
-        if found is None or found["metadata"]["uid"] != bond["uid"]:
+        if found is None or not _is_bound(found, bond, token):
             return None
     extra: dict[str, list[str]] = {}
     if number := claims.get("jti"):
@@ -101,6 +103,14 @@ def from_token(token: str, tokens: Tokens, api: Api, audiences: Sequence[str] = 
         extra |= {POD_NAME: [pod["name"]], POD_UID: [pod["uid"]]}
     groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
     return User(account_user(namespace, account["name"]), groups, account["uid"], extra)
+
+
+def _is_bound(found: Object, bond: Object, token: str) -> bool:
+    """Say whether this is what a token is bound to: by UID, or the Secret that holds it."""
+    if "uid" in bond:
+        return bool(found["metadata"]["uid"] == bond["uid"])
+    kept = (found.get("data") or {}).get("token", "")
+    return bool(kept == b64encode(token.encode()).decode())
 
 
 # --- impersonation

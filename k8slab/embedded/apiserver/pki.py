@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import ssl
 import time
 from functools import lru_cache
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 ISSUER = f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
 """The issuer and the default audience of service-account tokens."""
+
+SECRET_ISSUER = "kubernetes/serviceaccount"  # noqa: S105  - a name
+"""The issuer of tokens that are kept in Secrets, and the prefix of their claims."""
 
 CLOCK_SKEW = 60
 
@@ -159,6 +163,19 @@ class Tokens:
             }
         )
 
+    def sign_for_secret(self, namespace: str, account: str, uid: str, secret: str) -> str:
+        """Return a token without end that is kept in a Secret (the form before 1.24)."""
+        return self._signer.sign(
+            {
+                "iss": SECRET_ISSUER,
+                f"{SECRET_ISSUER}/namespace": namespace,
+                f"{SECRET_ISSUER}/secret.name": secret,
+                f"{SECRET_ISSUER}/service-account.name": account,
+                f"{SECRET_ISSUER}/service-account.uid": uid,
+                "sub": f"system:serviceaccount:{namespace}:{account}",
+            }
+        )
+
     def verify(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return the claims of a valid token that has not expired, else ``None``.
 
@@ -173,4 +190,24 @@ class Tokens:
 
     def _verify(self, token: str) -> dict[str, Any] | None:
         claims = self._signer.claims(token)
+        if claims is not None and claims.get("iss") == SECRET_ISSUER:
+            return _from_secret(claims)
         return claims if claims is not None and claims.get("iss") == ISSUER else None
+
+
+def _from_secret(claims: dict[str, Any]) -> dict[str, Any]:
+    """Return the claims of a Secret's token in the form of the others; the Secret has no UID."""
+    own = {key.removeprefix(f"{SECRET_ISSUER}/"): value for key, value in claims.items()}
+    return {
+        "aud": [ISSUER],
+        "exp": math.inf,
+        "nbf": 0,
+        "kubernetes.io": {
+            "namespace": own["namespace"],
+            "secret": {"name": own["secret.name"]},
+            "serviceaccount": {
+                "name": own["service-account.name"],
+                "uid": own["service-account.uid"],
+            },
+        },
+    }

@@ -112,6 +112,9 @@ class Credentials(Protocol):
     def pod_token(self, pod: Object, *, audience: str, seconds: int) -> str:
         """Sign a service-account token bound to `pod`."""
 
+    def account_token(self, account: Object, secret: Object) -> str:
+        """Sign a service-account token that `secret` will hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

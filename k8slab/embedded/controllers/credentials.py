@@ -45,3 +45,9 @@ class PodCredentials:
             seconds=seconds,
             audiences=[audience] if audience else None,
         )
+
+    def account_token(self, account: Object, secret: Object) -> str:
+        """Sign a token without end, worth something as long as `secret` holds it."""
+        return self._tokens.sign_for_secret(
+            namespace_of(account), name_of(account), uid_of(account), name_of(secret)
+        )

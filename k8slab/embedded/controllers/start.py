@@ -35,6 +35,7 @@ from k8slab.embedded.controllers.replicasets import ReplicaSets
 from k8slab.embedded.controllers.scheduler import Scheduler
 from k8slab.embedded.controllers.statefulsets import StatefulSets
 from k8slab.embedded.controllers.taint_eviction import TaintEviction
+from k8slab.embedded.controllers.token_secrets import TokenSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -187,5 +188,6 @@ async def start(
             Jobs(context),
             LoadBalancers(context),
             EventExpiry(context),
+            TokenSecrets(context),
         ),
     )

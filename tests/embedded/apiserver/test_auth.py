@@ -86,3 +86,61 @@ def test_keys_are_private_and_stay_the_same(server):
     pki.ensure_pki(directory, server.config)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_a_token_for_others_is_worth_nothing_here_and_reviewed_for_them(server, stranger, token):
+    word = token(audiences=["vault"]).json["status"]["token"]
+    assert stranger("GET", "/api", word)[0] == 401
+
+    def review(*audiences):
+        spec = {"token": word, **({"audiences": list(audiences)} if audiences else {})}
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        return server.request("POST", path, {"spec": spec}).json["status"]
+
+    assert review()["error"] == "invalid bearer token"
+    assert review("vault", "x")["audiences"] == ["vault"]
+
+
+def test_a_secrets_token_is_good_while_the_secret_holds_it(server, stranger, namespace):
+    account = {"metadata": {"name": "a", "namespace": namespace}}
+    made = server.call(server.api.create, "serviceaccounts", account)
+    tokens = pki.Tokens(server.directory / "pki")
+    word = tokens.sign_for_secret(namespace, "a", made["metadata"]["uid"], "kept")
+    assert stranger("GET", "/api", word)[0] == 401
+    secret = {
+        "metadata": {
+            "name": "kept",
+            "namespace": namespace,
+            "annotations": {"kubernetes.io/service-account.name": "a"},
+        },
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": word},
+    }
+    server.call(server.api.create, "secrets", secret)
+    assert stranger("GET", "/api", word)[0] == 200
+    server.call(server.api.delete, "secrets", "kept", namespace)
+    assert stranger("GET", "/api", word)[0] == 401
+
+
+def test_a_token_secret_must_name_its_account(server, namespace):
+    body = {"metadata": {"name": "x"}, "type": "kubernetes.io/service-account-token"}
+    answer = server.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+    assert answer.json["message"] == (
+        'Secret "x" is invalid: metadata.annotations[kubernetes.io/service-account.name]: '
+        "Required value"
+    )
+
+
+@pytest.mark.parametrize(
+    ("account", "pod", "mounted"),
+    [(None, None, True), (False, None, False), (False, True, True), (True, False, False)],
+)
+def test_the_pod_has_the_last_word_on_its_token(api, make_pod, account, pod, mounted):
+    metadata = {"name": "a", "namespace": "default"}
+    made = {"metadata": metadata}
+    if account is not None:
+        made["automountServiceAccountToken"] = account
+    api.create("serviceaccounts", made)
+    spec = {} if pod is None else {"automountServiceAccountToken": pod}
+    created = api.create("pods", make_pod(serviceAccountName="a", **spec))
+    assert bool(created["spec"].get("volumes")) is mounted

@@ -183,6 +183,9 @@ class FakeCredentials:
     def pod_token(self, pod: dict, *, audience: str, seconds: int) -> str:
         return f"token {self.number} of {pod['metadata']['name']}"
 
+    def account_token(self, account: dict, secret: dict) -> str:
+        return f"token of {account['metadata']['name']} in {secret['metadata']['name']}"
+
 
 @dataclass
 class World:

@@ -80,6 +80,10 @@ def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(too_long("data", DATA_LIMIT))
     kind = new.get("type", "")
     errors += [required(f"data[{key}]") for key in REQUIRED_KEYS.get(kind, ()) if key not in data]
+    if kind == "kubernetes.io/service-account-token":
+        account = "kubernetes.io/service-account.name"
+        if not (new["metadata"].get("annotations") or {}).get(account):
+            errors.append(required(f"metadata.annotations[{account}]"))
     if old is not None and kind != old.get("type", ""):
         errors.append(invalid("type", kind, IMMUTABLE))
     return [*errors, *_immutable_errors(new, old, ("data",))]
