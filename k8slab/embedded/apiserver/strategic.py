@@ -93,17 +93,7 @@ def _merge_list(
         elif places:
             # Entries with the same merge key (a port number in two protocols) differ in the
             # remaining map keys: the patch means the one that agrees in all that it names.
-            place = next(
-                (
-                    n
-                    for n in places
-                    if all(
-                        merged[n].get(k, item.get(k)) == item.get(k, merged[n].get(k))
-                        for k in rule.keys
-                    )
-                ),
-                None,
-            )
+            place = next((n for n in places if _agree(merged[n], item, rule.keys)), None)
             if place is None:
                 merged.append(strategic_merge({}, item, inner))
             else:
@@ -111,6 +101,12 @@ def _merge_list(
         else:
             merged.append(strategic_merge({}, item, inner))
     return _in_order(merged, order, key, before) if order else merged
+
+
+def _agree(held: dict, item: dict, keys: tuple[str, ...]) -> bool:
+    """Say whether no key differs; one that is missing or removed (null) agrees with any."""
+    pairs = ((held.get(key), item.get(key)) for key in keys)
+    return all(mine == theirs or mine is None or theirs is None for mine, theirs in pairs)
 
 
 def _in_order(merged: list, order: list, key: str, before: list) -> list:

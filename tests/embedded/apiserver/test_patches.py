@@ -126,6 +126,14 @@ def test_the_same_port_in_two_protocols_is_two_entries():
     assert merged["ports"][1]["name"] == "dns"
 
 
+def test_a_patch_that_takes_the_protocol_away_means_the_entry_with_the_port():
+    # What kubectl apply sends after a replace: the manifest has no protocol, the object had.
+    target = {"ports": [{"port": 80, "protocol": "TCP", "name": "http"}]}
+    patch = {"ports": [{"port": 80, "protocol": None}]}
+    merged = strategic_merge(target, patch, SERVICE_SPEC)
+    assert merged["ports"] == [{"port": 80, "name": "http"}]
+
+
 def test_an_entry_without_its_merge_key_is_refused():
     with pytest.raises(ApiStatusError, match="does not contain declared merge key: name"):
         strategic_merge({}, {"containers": [{"image": "x"}]}, POD_SPEC)
