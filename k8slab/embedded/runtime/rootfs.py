@@ -140,9 +140,9 @@ def install_shim() -> None:
         single = sum(int(line.split()[2]) for line in file) == 1
     if not single:
         return
-    interpreter = os.path.realpath(sys.executable)
-    if not sys.base_prefix.startswith("/usr"):
-        interpreter = f"{PYTHON}/{os.path.relpath(interpreter, os.path.realpath(sys.base_prefix))}"
+    # Not sys.executable: that may be a link of a virtual environment, which pods do not see.
+    prefix = sys.base_prefix if sys.base_prefix.startswith("/usr") else PYTHON
+    interpreter = f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     source = Path(capture.__file__).read_text(encoding="utf-8")
     SHIM.write_text(f"#!{interpreter} -ISE\n{source}", encoding="utf-8")
     SHIM.chmod(0o755)
