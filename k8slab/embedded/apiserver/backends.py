@@ -93,6 +93,9 @@ class LabBackend(Protocol):
     async def run_on_node(self, node: str, argv: list[str], *, deadline: float) -> Object:
         """Run a command in a node's network namespace; return code, stdout and stderr."""
 
+    def run_agent(self, node: str, *, running: bool) -> None:
+        """Start a node's kubelet, or stop it: its lease is not renewed any more."""
+
     def denials(self, since: int) -> list[Object]:
         """Return the packets that policies dropped after the one numbered `since`."""
 

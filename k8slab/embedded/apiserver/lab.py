@@ -3,6 +3,7 @@
     POST probes               observe flows from pods, nodes and the world outside
     GET  denials[?since&watch]  packets that policies dropped
     POST nodes/NAME/commands  run a command in a node's network namespace
+    POST nodes/NAME/agent     stop or start a node's kubelet
     GET  cluster              config, capabilities, versions, the world's hosts
 
 Its paths are resources like any other (``create probes``), authorized before they come here.
@@ -33,6 +34,7 @@ _RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("clusters", "cluster", "Cluster", ["get"]),
     ("denials", "denial", "Denial", ["get", "watch"]),
     ("nodes", "node", "Node", []),
+    ("nodes/agent", "", "Agent", ["create"]),
     ("nodes/commands", "", "Command", ["create"]),
     ("probes", "probe", "Probe", ["create"]),
 )
@@ -60,6 +62,8 @@ class LabGroup:
                 return self._probe(_body(request))
             case "POST", ["v1", "nodes", name, "commands"]:
                 return self._command(name, _body(request))
+            case "POST", ["v1", "nodes", name, "agent"]:
+                return self._agent(name, _body(request))
         raise ApiStatusError(
             "the server could not find the requested resource", code=404, reason="NotFound"
         )
@@ -83,6 +87,13 @@ class LabGroup:
         deadline = _seconds(body, 30.0)
         answer = await self._backend.run_on_node(node, argv, deadline=deadline)
         return _json(_head("Command") | answer)
+
+    def _agent(self, node: str, body: Object) -> Response:
+        running = body.get("running")
+        if not isinstance(running, bool):
+            raise statuses.bad_request("running must be true or false")
+        self._backend.run_agent(node, running=running)
+        return _json(_head("Agent") | {"node": node, "running": running})
 
     def _denials(self, request: Request) -> Response:
         since = request.parameter("since") or "0"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     """Namespace of the binding ("" for a ClusterRoleBinding), ``User`` or ``Group``, name."""
 
 ROLES = (f"roles.{rbac.GROUP}", f"clusterroles.{rbac.GROUP}")
+REMEMBERED = 4096
+"""Decisions kept until the next change of a role or binding."""
+
 BINDINGS = (f"rolebindings.{rbac.GROUP}", f"clusterrolebindings.{rbac.GROUP}")
 
 
@@ -42,6 +45,7 @@ class Roles:
     def __init__(self, store: Store) -> None:
         self._rules: dict[RoleKey, tuple[Rule, ...]] = {}
         self._bound: defaultdict[Place, dict[str, RoleKey]] = defaultdict(dict)
+        self._decided: dict[tuple[str, tuple[str, ...], Action], tuple[bool, str]] = {}
         for resource in ROLES:
             for role in store.list(resource):
                 self._rules[_role_key(role)] = rbac.rules_of(role)
@@ -57,6 +61,15 @@ class Roles:
         """Say whether a caller may do something, and why not if something is broken."""
         if user.is_master:
             return True, ""
+        key = (user.name, user.groups, action)
+        decision = self._decided.get(key)
+        if decision is None:
+            if len(self._decided) >= REMEMBERED:
+                self._decided.clear()
+            decision = self._decided[key] = self._decide(user, action)
+        return decision
+
+    def _decide(self, user: User, action: Action) -> tuple[bool, str]:
         broken: list[str] = []
         for key in self._roles_of(user, action.namespace):
             rules = self._rules.get(key)
@@ -134,12 +147,14 @@ class Roles:
     # --- following the store
 
     def _role_changed(self, event: Event) -> None:
+        self._decided.clear()
         if event.type == "DELETED":
             self._rules.pop(_role_key(event.object), None)
         else:
             self._rules[_role_key(event.object)] = rbac.rules_of(event.object)
 
     def _binding_changed(self, event: Event) -> None:
+        self._decided.clear()
         if event.old is not None:
             for place in _places(event.old):
                 self._bound[place].pop(name_of(event.old), None)

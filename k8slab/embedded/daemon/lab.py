@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.config import ClusterConfig
     from k8slab.embedded.controllers.kubelet.kubelets import Kubelets
+    from k8slab.embedded.controllers.start import Controllers
     from k8slab.embedded.network.model import Denial
     from k8slab.embedded.network.network import Network
     from k8slab.embedded.runtime.runtime import Runtime
@@ -59,6 +60,7 @@ class Lab:
 
     def __init__(self, api: Api, network: Network, runtime: Runtime, config: ClusterConfig) -> None:
         self.kubelets: Kubelets | None = None
+        self.controllers: Controllers | None = None
         """Set once there are any; before, no pod can be a source."""
         self._api = api
         self._network = network
@@ -132,6 +134,15 @@ class Lab:
             "stdout": done.stdout.decode(errors="replace"),
             "stderr": done.stderr.decode(errors="replace"),
         }
+
+    def run_agent(self, node: str, *, running: bool) -> None:
+        """Start a node's kubelet, or stop it."""
+        if self.controllers is None or node not in self.controllers.nodes.addresses:
+            raise statuses.not_found("nodes", node)
+        if running:
+            self.controllers.start_agent(node)
+        else:
+            self.controllers.stop_agent(node)
 
     # about
 

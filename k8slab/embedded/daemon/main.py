@@ -195,6 +195,7 @@ class Daemon:
                 before_pods=listen,
             )
         lab.kubelets = pods.kubelets = controllers.kubelets
+        lab.controllers = controllers
         with step("world"):
             await world
         with step("dns"):
