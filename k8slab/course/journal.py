@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = (
-    "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution", "reset",
-    "seed",
+    "begin", "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution",
+    "reset", "seed",
 )  # fmt: skip
 
 _SCHEMA = """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from k8slab.course.journal import Journal
+    from collections.abc import Iterable, Mapping
+
+    from k8slab.course.journal import Event, Journal
     from k8slab.course.lab import Lab, Prediction
 
 
@@ -34,6 +36,8 @@ class LabProgress:
     predicted: int
     predictions: int
     surprises: tuple[Foretold, ...]
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    """Exercises that do not count, and what the cluster lacked when they were checked last."""
 
     @property
     def total(self) -> float:
@@ -53,6 +57,7 @@ class LabProgress:
             tries = f", {self.tries[name]} checks" if self.tries[name] else ""
             hints = f", {self.hints[name]} hints" if self.hints[name] else ""
             lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}")
+        lines += [f"  . {name}: not counted ({lack})" for name, lack in self.impossible.items()]
         lines.append(f"  predictions: {self.predicted} of {self.predictions}")
         lines += [f"  surprised by: {found.question}" for found in self.surprises]
         return "\n".join(lines)
@@ -60,8 +65,9 @@ class LabProgress:
 
 def progress(lab: Lab, journal: Journal) -> LabProgress:
     """Count what the journal says about a lab; the best check of an exercise counts."""
-    names = list(lab.exercises)
     checks = journal.events(lab.name, "check")
+    impossible = _impossible(checks)
+    names = [name for name in lab.exercises if name not in impossible]
     best = dict.fromkeys(names, 0.0)
     for event in checks:
         if event.subject in best:
@@ -74,13 +80,25 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         lab.name,
         lab.title,
         best,
-        {name: exercise.wishes.points for name, exercise in lab.exercises.items()},
+        {name: lab.exercises[name].wishes.points for name in names},
         tries,
         {name: len({event.data.get("step") for event in taken[name]}) for name in names},
         len(made),
         len(predictions),
         tuple(found for found in made if found.decided not in ("", found.chosen)),
+        impossible,
     )
+
+
+def _impossible(checks: Iterable[Event]) -> dict[str, str]:
+    """Return the exercises that the cluster could not do at the last check, and never solved."""
+    lacks: dict[str, str] = {}
+    solved = set()
+    for event in checks:
+        lacks[event.subject] = ", ".join(event.data.get("missing") or ())
+        if event.data.get("points"):
+            solved.add(event.subject)
+    return {name: lack for name, lack in lacks.items() if lack and name not in solved}
 
 
 def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | None:

@@ -15,6 +15,7 @@ from k8slab.course.lab import make_flow
 from k8slab.course.progress import LabProgress, foretold, progress
 from k8slab.errors import UsageError
 from k8slab.grading import Context, Finding, Result, Status, baseline, grade, http, values
+from k8slab.grading.grade import missing_capabilities
 from k8slab.policy import Party
 from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in_pod
 
@@ -110,12 +111,19 @@ class Session:
         """Set an exercise up, measure its baseline; an exercise that is begun stays as it is."""
         found = self.lab.exercise(exercise)
         fresh = setup.set_up(self.cluster, found)
+        self.journal.add(self.lab.name, "begin", found.id)
         if fresh or self.journal.last(self.lab.name, "setup", found.id) is None:
             open_ = sorted(baseline(self.cluster, found.wishes.wants)) if fresh else []
             self.journal.add(
                 self.lab.name, "setup", found.id, open=open_, cluster=self.cluster.name
             )
         return Begun(found, fresh)
+
+    def current(self) -> Exercise | None:
+        """Return the exercise that was begun last and is still set up, in any notebook."""
+        begun = self.journal.events(self.lab.name, "begin")
+        found = self.lab.exercises.get(begun[-1].subject) if begun else None
+        return found if found and setup.is_marked(self.cluster, found) else None
 
     def reset(self, exercise: str) -> Begun:
         """Delete everything of an exercise and begin it again."""
@@ -141,7 +149,12 @@ class Session:
         if found.transfer and not result.passed and not self._tries(found):
             result = _withheld(result)
         self.journal.add(
-            self.lab.name, "check", found.id, status=result.status.value, points=result.points
+            self.lab.name,
+            "check",
+            found.id,
+            status=result.status.value,
+            points=result.points,
+            missing=missing_capabilities(self.cluster, found.wishes),
         )
         return result
 
@@ -173,6 +186,7 @@ class Session:
     def observe(self, prediction: str, seen: str = "") -> Seen:
         """Look at what was predicted; `seen` is the learner's own observation, if any."""
         found = self.lab.prediction(prediction)
+        self._require_begun(found)
         lines, observations = self._look(found)
         if seen:
             lines.append(f"you saw: {seen}")
@@ -249,6 +263,19 @@ class Session:
         line = f"begin it first: its namespace {exercise.namespace} is not set up"
         finding = Finding("the set-up", Status.NOT_STARTED, (line,))
         return Result(exercise.id, exercise.title, exercise.wishes.points, (finding,))
+
+    def _require_begun(self, prediction: Prediction) -> None:
+        """Raise `UsageError` when what a prediction looks at has not been set up."""
+        if not prediction.observe:
+            return
+        for exercise in self.lab.exercises.values():
+            if exercise.namespace == prediction.namespace and not setup.is_marked(
+                self.cluster, exercise
+            ):
+                raise UsageError(
+                    f"the exercise {exercise.id} has not been begun",
+                    hint=f'lab.begin("{exercise.id}") sets it up',
+                )
 
     def _answers(self, exercise: Exercise) -> dict[str, str]:
         """Return what was typed since the set-up: addresses of an earlier one mean nothing."""

@@ -71,11 +71,12 @@ def _settled(pod: Object) -> bool:
     status = pod.get("status") or {}
     if meta.is_deleting(pod) or status.get("phase") is None:
         return False
-    return status["phase"] != "Pending" or _stuck(status)
+    return status["phase"] != "Pending" or stuck(pod)
 
 
-def _stuck(status: Object) -> bool:
-    """Say whether a pod is Pending for good: no node takes it, or a container cannot start."""
+def stuck(pod: Object) -> bool:
+    """Say whether a pod waits for good: no node takes it, or a container cannot start."""
+    status = pod.get("status") or {}
     unscheduled = any(
         found.get("type") == "PodScheduled" and found.get("reason") == "Unschedulable"
         for found in status.get("conditions") or ()

@@ -38,11 +38,21 @@ def grade(context: Context, wishes: Wishes) -> Result:
     return Result(wishes.exercise, wishes.title, wishes.points, tuple(_findings(context, wishes)))
 
 
+_HOW_TO_GET = {
+    "dual-stack": "a cluster that has it: k8slab up --name dual --ip-family dual",
+}
+
+
+def missing_capabilities(cluster: Any, wishes: Wishes) -> list[str]:
+    """Return what the exercise needs and the cluster has not."""
+    return sorted(set(wishes.needs) - set(cluster.capabilities))
+
+
 def _findings(context: Context, wishes: Wishes) -> list[Finding]:
-    missing = sorted(set(wishes.needs) - set(context.cluster.capabilities))
-    if missing:
-        line = f"the provider {context.cluster.provider} cannot do this: {', '.join(missing)}"
-        return [Finding("what the exercise needs", Status.INCONCLUSIVE, (line,))]
+    if missing := missing_capabilities(context.cluster, wishes):
+        line = f"this cluster has not what it takes ({', '.join(missing)}): it does not count here"
+        hints = [_HOW_TO_GET[name] for name in missing if name in _HOW_TO_GET]
+        return [Finding("what the exercise needs", Status.INCONCLUSIVE, (line, *hints))]
     try:
         space = context.cluster.get("namespaces", context.namespace)
     except ApiStatusError as error:

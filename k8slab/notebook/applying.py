@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.setup import wait_ready
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, ManifestError, UsageError
+from k8slab.grading.context import stuck
 from k8slab.graphs import html_table
 from k8slab.notebook.views import View, preformatted
 from k8slab.objects import manifests, meta
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
+
+
+_LOOK_SECONDS = 2.0
+"""How often it is asked whether waiting can still help."""
+
+_UNCHANGEABLE = "pod updates may not change fields"
+_REPLACE = "A pod's containers cannot be changed in place: delete the pod, then apply it again."
 
 
 def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0) -> View:
@@ -31,9 +40,10 @@ def apply_text(cluster: Any, text: str, namespace: str, *, seconds: float = 20.0
         before = _revision(cluster, obj, namespace)
         try:
             (found,) = cluster.apply([obj], namespace=namespace)
-        except ApiStatusError as error:
+        except (ApiStatusError, UsageError) as error:
             rows.append(_cells(obj, namespace, "refused"))
             notes.append(f"{obj['kind']} {meta.name_of(obj)}: {error}")
+            notes += [_REPLACE] if _UNCHANGEABLE in str(error) else []
         else:
             applied.append(found)
             after = _revision_of(found)
@@ -64,8 +74,20 @@ def _revision_of(obj: Object) -> str:
 
 
 def _wait(cluster: Any, applied: list[Object], seconds: float) -> str:
-    try:
-        wait_ready(cluster, applied, seconds)
-    except ClusterNotReadyError as error:  # told, not raised: it may be what the lab is about
-        return str(error)
-    return ""
+    """Wait until what was applied is ready; say what is not, at once where it never will be."""
+    ends = time.monotonic() + seconds
+    while True:
+        left = ends - time.monotonic()
+        try:
+            wait_ready(cluster, applied, max(0.0, min(_LOOK_SECONDS, left)))
+        except ClusterNotReadyError as error:  # told, not raised: it may be what the lab is about
+            if left <= _LOOK_SECONDS or _hopeless(cluster, applied):
+                return str(error)
+        else:
+            return ""
+
+
+def _hopeless(cluster: Any, applied: list[Object]) -> bool:
+    pods = [obj for obj in applied if obj["kind"] == "Pod"]
+    found = (cluster.get("pods", meta.name_of(pod), meta.namespace_of(pod)) for pod in pods)
+    return any(stuck(pod) for pod in found if pod)

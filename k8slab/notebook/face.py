@@ -72,7 +72,8 @@ class Face:
     def use(self, lab: course.Lab, cluster: Any) -> None:
         """Work on a given lab and cluster (tests and authors; learners call `start`)."""
         self._session = course.Session(lab, cluster, told=_tell)
-        self._namespace = "default"
+        current = self._session.current()  # after a kernel's restart work goes on there
+        self._namespace = current.namespace if current else "default"
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
         from k8slab.notebook import magics  # noqa: PLC0415  magics need this class
 
@@ -82,6 +83,8 @@ class Face:
         nodes = ", ".join(meta.name_of(node) for node in cluster.list("nodes"))
         head = f"{lab.title}: {len(lab.exercises)} exercises, about {lab.minutes} minutes"
         line = f"cluster {cluster.name} ({cluster.provider}), nodes {nodes}"
+        if current := self.session.current():
+            line += f"\n\nyou were at: {current.title} (namespace {current.namespace})"
         return View(f"{head}\n{line}", views.box(head, [views.paragraphs(line)]))
 
     # The cycle of an exercise.

@@ -218,6 +218,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> Manife
         hint = "this line is indented with a tab; YAML allows spaces only"
     elif error.problem and "mapping values are not allowed" in error.problem:
         hint = "look at the indentation here and in the line before; quote text that contains ': '"
+    elif error.problem and "expected" in error.problem and line.strip():
+        hint = f"look at the indentation here and in the line before: {line.strip()[:60]}"
     return ManifestError(str(error.problem), place=f"{source}:{number}", hint=hint)
 
 
