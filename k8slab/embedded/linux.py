@@ -11,6 +11,7 @@ import os
 import struct
 import threading
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from k8slab.errors import KernelError
@@ -149,15 +150,23 @@ def watch_file(path: str) -> int:
 def set_command_line(argv: Sequence[str]) -> None:
     """Make ps(1) show `argv` as this process' command line, as far as there is room.
 
-    It is written over the arguments that the kernel keeps for /proc/PID/cmdline, whose
-    place proc_pid_stat(5) tells (fields 48 and 49).
+    It is written over the arguments that the kernel keeps for /proc/PID/cmdline.
     """
-    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        fields = file.read().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
+    start, end = _arguments()
     text = "\0".join(argv).encode()[: end - start - 1]
     ctypes.memset(start, 0, end - start)
     ctypes.memmove(start, text, len(text))
+
+
+@cache
+def _arguments() -> tuple[int, int]:
+    """Return where the arguments lie in memory, which a fork does not change.
+
+    proc_pid_stat(5), fields 48 and 49.
+    """
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[45]), int(fields[46])
 
 
 def set_process_name(name: str) -> None:

@@ -6,6 +6,7 @@ The default set is the one that containerd and Docker give a container
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
@@ -106,20 +107,19 @@ def _names(given: Iterable[str]) -> frozenset[str]:
 def limit(names: Iterable[str]) -> None:
     """Drop every other capability from this process' bounding set: no program gets it back."""
     keep = set(names)
-    for number in range(_last() + 1):
+    for number in range(last() + 1):
         if number >= len(NAMES) or NAMES[number] not in keep:
             linux.prctl(linux.PR_CAPBSET_DROP, number)
 
 
 def hold(names: Iterable[str]) -> None:
     """Make `names` this process' effective capabilities."""
-    linux.set_capabilities(sum(1 << NAMES.index(name) for name in names if _known(name)))
+    numbers = {NAMES.index(name) for name in names}
+    linux.set_capabilities(sum(1 << number for number in numbers if number <= last()))
 
 
-def _known(name: str) -> bool:
-    return NAMES.index(name) <= _last()
-
-
-def _last() -> int:
+@cache
+def last() -> int:
+    """Return the number of the last capability that this kernel knows."""
     with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
         return int(file.read())

@@ -1,9 +1,10 @@
 """How a pod's process comes to be, in a child that the zygote forked for one request.
 
-    zygote -- fork --> helper              joins the pod's namespaces, unshares a PID namespace
-                          `-- fork --> the program      PID 1 there: root, rights, exec
+    zygote -- fork --> helper              joins the pod's namespaces, unshares a PID namespace,
+                          |                builds the container's root
+                          `-- fork --> the program      PID 1 there: /proc, rights, exec
 
-The helper ends at once and leaves the program to the zygote, its subreaper. Two forks
+The helper ends soon and leaves the program to the zygote, its subreaper. Two forks
 are needed since a process that unshares a PID namespace does not enter it, its children
 do (pid_namespaces(7)). An app runs in the forked process itself, with no exec and no
 import; a program is exec'd. What fails before that is said on the ``status`` socket.
@@ -147,15 +148,25 @@ def _start(request: StartContainer, given: dict[str, int], status: socket.socket
     else:
         linux.unshare(linux.CLONE_NEWUTS)
         socket.sethostname(request.hostname)
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     if "target" in given:
         linux.setns(given["target"], linux.CLONE_NEWPID)
     elif not request.root.cluster_processes:
         linux.unshare(linux.CLONE_NEWPID)
+    built, building = os.pipe()
     if pid := os.fork():
-        return _hand_over(pid, status)
-    linux.unshare(linux.CLONE_NEWNS)
-    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
-    rootfs.build(request.root, request.hostname)
+        os.close(built)
+        _hand_over(pid, status)
+        # Both are in the new mount namespace, and pivot_root(2) moves both.
+        rootfs.build(request.root, request.hostname)
+        os.write(building, b"1")
+        return 0
+    os.close(building)
+    if not os.read(built, 1):
+        return FAILED  # the helper has told why
+    os.close(built)
+    rootfs.finish(request.root)
     return _become(request.program, request.processes, given, status)
 
 
@@ -260,8 +271,6 @@ def _run_app(program: Program, environment: dict[str, str], status: socket.socke
         main = getattr(sys.modules.get(module) or importlib.import_module(module), function)
     except ImportError as error:
         raise StartError(f"the app {program.app} cannot be imported: {error}") from error
-    os.environ.clear()
-    os.environ.update(environment)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = list(program.argv)

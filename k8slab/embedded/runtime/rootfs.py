@@ -68,11 +68,12 @@ _OLD = "/.cluster"
 
 
 def build(plan: RootPlan, hostname: str) -> None:
-    """Pivot into a new tmpfs and make it the root that `plan` describes.
+    """Pivot into a new tmpfs and make it the root that `plan` describes, up to /proc.
 
-    The caller has a new mount namespace and is in the container's PID namespace. All is
-    built from inside, with the cluster's root at `_OLD`, so that no symlink of the new root
-    can lead out of it.
+    The caller has a new mount namespace. All is built from inside, with the cluster's root
+    at `_OLD`, so that no symlink of the new root can lead out of it. `finish` does the rest:
+    the process that builds leaves a megabyte of pages that it wrote to, which therefore is
+    not the one that stays.
     """
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, _size(plan.size))
     os.mkdir(SCRATCH + _OLD)
@@ -87,6 +88,17 @@ def build(plan: RootPlan, hostname: str) -> None:
         _programs()
     _etc(plan, hostname)
     _devices()
+    for bind in plan.binds:
+        _bind(bind.source, os.path.normpath(bind.path), read_only=bind.read_only)
+    for path in plan.node_roots:
+        _node_root(os.path.normpath(path))
+
+
+def finish(plan: RootPlan) -> None:
+    """Mount /proc in the container's PID namespace, and let the cluster's root go.
+
+    In that order: a new /proc may be mounted only where one is to be seen already.
+    """
     if plan.cluster_processes:
         _bind("/proc", "/proc")
     else:
@@ -94,10 +106,6 @@ def build(plan: RootPlan, hostname: str) -> None:
     if not plan.writable_proc_sys:
         linux.mount("/proc/sys", "/proc/sys", flags=linux.MS_BIND | linux.MS_REC)
         linux.restrict_mount("/proc/sys", linux.MOUNT_ATTR_RDONLY)
-    for bind in plan.binds:
-        _bind(bind.source, os.path.normpath(bind.path), read_only=bind.read_only)
-    for path in plan.node_roots:
-        _node_root(os.path.normpath(path))
     linux.umount(_OLD, linux.MNT_DETACH)
     os.rmdir(_OLD)
 

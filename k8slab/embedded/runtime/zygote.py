@@ -20,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
-from k8slab.embedded.runtime import launch, pause, rootfs
+from k8slab.embedded.runtime import capabilities, launch, pause, rootfs
 from k8slab.embedded.runtime.messages import EXIT, receive_request
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def serve(channel: socket.socket, apps: Iterable[str]) -> None:
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(wake_write)
-    rootfs.host_settings()
+    rootfs.host_settings()  # what is read once here, no child reads
+    capabilities.last()
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise write to every shared page
     helpers: set[int] = set()
