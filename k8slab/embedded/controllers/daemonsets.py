@@ -82,7 +82,8 @@ class DaemonSets:
         for name, node in sorted(nodes.items()):
             here = present.pop(name, [])
             if not eligible(owner, node):
-                present[name] = here
+                if not eligible(owner, node, effects=("NoExecute",)):
+                    present[name] = here
             elif not here and name not in waiting:
                 self._create(owner, name)
             for spare in spare_pods(owner, here) if eligible(owner, node) else ():
@@ -176,13 +177,18 @@ class DaemonSets:
         return min((wait for wait in waits if wait > 0), default=None)
 
 
-def eligible(owner: Object, node: Object) -> bool:
-    """Say whether a DaemonSet's pod belongs on a node."""
+def eligible(
+    owner: Object, node: Object, *, effects: Sequence[str] = ("NoSchedule", "NoExecute")
+) -> bool:
+    """Say whether a DaemonSet's pod belongs on a node.
+
+    With `effects` of ``NoExecute`` alone: whether one that is there may stay.
+    """
     spec = owner["spec"]["template"]["spec"]
     pod = {"metadata": {}, "spec": spec}
     tolerations = [*(spec.get("tolerations") or ()), *_tolerations()]
     for taint in node["spec"].get("taints") or ():
-        if taint["effect"] in ("NoSchedule", "NoExecute") and not any(
+        if taint["effect"] in effects and not any(
             scheduler.tolerates(t, taint) for t in tolerations
         ):
             return False

@@ -1,6 +1,7 @@
 """Jobs: pods that run to completion, so many at a time, so many in all.
 
-Source: batch/v1 ``JobSpec``; ``pkg/controller/job``. A pod that failed counts against
+An Indexed Job runs one pod for each number below ``completions``. Source: batch/v1 ``JobSpec``;
+``pkg/controller/job``. A pod that failed counts against
 ``backoffLimit``; the next one comes after 10 s, doubled by each failure, at most 10 min.
 """
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.children import Children
 from k8slab.embedded.controllers.loop import Loop
-from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of
+from k8slab.objects.meta import Object, annotations_of, is_deleting, name_of, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ RESOURCE = "jobs.batch"
 COMPONENT = "job-controller"
 FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
 DEFAULT_LIMIT = 6
+INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 class Jobs:
@@ -62,7 +64,7 @@ class Jobs:
         """Have as many active pods as ``parallelism`` and the rest to do allow."""
         spec = job["spec"]
         active = [p for p in owned if pods.is_active(p)]
-        succeeded = sum(1 for p in owned if _phase(p) == "Succeeded")
+        succeeded = _succeeded(job, owned)
         completions = spec.get("completions")
         wanted = spec.get("parallelism", 1)
         if completions is not None:
@@ -77,13 +79,19 @@ class Jobs:
             return _deadline_in(job)
         if (wait := _back_off(failed)) > 0:
             return wait
-        for _ in range(wanted - len(active)):
-            self._create(job)
+        indexes = missing_indexes(job, owned)
+        for number in range(wanted - len(active)):
+            if indexes is None:
+                self._create(job)
+            elif number < len(indexes):
+                self._create(job, indexes[number])
         return _deadline_in(job)
 
-    def _create(self, job: Object) -> None:
+    def _create(self, job: Object, index: int | None = None) -> None:
         pod = pods.from_template(job, job["spec"]["template"])
         pod["metadata"]["generateName"] = f"{name_of(job)}-"
+        if index is not None:
+            _give_index(job, pod, index)
         made = pods.create(self._context, job, pod, component=COMPONENT)
         text = f"Created pod: {name_of(made)}"
         self._context.events.record(job, "SuccessfulCreate", text, component=COMPONENT)
@@ -102,11 +110,13 @@ class Jobs:
         }
         for field, count in (
             ("active", len(active)),
-            ("succeeded", sum(1 for p in owned if _phase(p) == "Succeeded")),
+            ("succeeded", _succeeded(job, owned)),
             ("failed", sum(1 for p in owned if _phase(p) == "Failed")),
         ):
             if count:
                 status[field] = count
+        if is_indexed(job):
+            status["completedIndexes"] = ranges(completed_indexes(job, owned))
         found = before.get("conditions") or []
         if verdict is not None:
             found = conditions.put(found, verdict)
@@ -138,7 +148,7 @@ class Jobs:
 def _verdict(job: Object, owned: Sequence[Object], failed: Sequence[Object]) -> Object | None:
     """Return the condition that ends the Job, if it has ended."""
     spec = job["spec"]
-    succeeded = sum(1 for p in owned if _phase(p) == "Succeeded")
+    succeeded = _succeeded(job, owned)
     active = sum(1 for p in owned if pods.is_active(p))
     completions = spec.get("completions")
     enough = succeeded >= completions if completions is not None else bool(succeeded) and not active
@@ -152,6 +162,62 @@ def _verdict(job: Object, owned: Sequence[Object], failed: Sequence[Object]) -> 
         text = "Job has reached the specified backoff limit"
         return _condition("Failed", "BackoffLimitExceeded", text)
     return None
+
+
+def is_indexed(job: Object) -> bool:
+    """Say whether each pod of a Job has a number."""
+    return bool(job["spec"].get("completionMode") == "Indexed")
+
+
+def completed_indexes(job: Object, owned: Sequence[Object]) -> list[int]:
+    """Return the numbers for which a pod has succeeded, each once."""
+    done = {_index(pod) for pod in owned if _phase(pod) == "Succeeded"}
+    return [number for number in range(job["spec"].get("completions") or 0) if number in done]
+
+
+def missing_indexes(job: Object, owned: Sequence[Object]) -> list[int] | None:
+    """Return the numbers that no pod has succeeded for or works on; ``None`` without numbers."""
+    if not is_indexed(job):
+        return None
+    taken = {_index(p) for p in owned if pods.is_active(p) or _phase(p) == "Succeeded"}
+    return [number for number in range(job["spec"].get("completions") or 0) if number not in taken]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write sorted numbers as ``completedIndexes`` does: ``0-2,4``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def _succeeded(job: Object, owned: Sequence[Object]) -> int:
+    if is_indexed(job):
+        return len(completed_indexes(job, owned))
+    return sum(1 for pod in owned if _phase(pod) == "Succeeded")
+
+
+def _index(pod: Object) -> int:
+    text = annotations_of(pod).get(INDEX, "")
+    return int(text) if text.isdigit() else -1
+
+
+def _give_index(job: Object, pod: Object, index: int) -> None:
+    """Tell a new pod its number: in name, labels, annotations, host name and environment."""
+    metadata = pod["metadata"]
+    metadata["generateName"] = f"{name_of(job)}-{index}-"
+    metadata["labels"][INDEX] = metadata["annotations"][INDEX] = str(index)
+    source = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
+    variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": source}
+    spec = {**pod["spec"]}
+    spec.setdefault("hostname", f"{name_of(job)}-{index}")
+    for field in ("initContainers", "containers"):
+        if field in spec:
+            spec[field] = [{**c, "env": [*(c.get("env") or ()), variable]} for c in spec[field]]
+    pod["spec"] = spec
 
 
 def _condition(kind: str, reason: str, message: str) -> Object:

@@ -3,7 +3,7 @@
 import pytest
 from controller_world import deployment
 
-from k8slab.embedded.controllers.daemonsets import spare_pods
+from k8slab.embedded.controllers.daemonsets import eligible, spare_pods
 from k8slab.embedded.controllers.deployments import template_hash
 from k8slab.embedded.controllers.event_expiry import last_written
 from k8slab.embedded.controllers.revisions import HASH_LABEL, revision_name
@@ -87,6 +87,27 @@ def test_a_pod_below_the_partition_comes_back_as_it_was(in_world):
         )
 
     in_world(play)
+
+
+@pytest.mark.parametrize(
+    ("taints", "begins", "stays"),
+    [
+        ([], True, True),
+        ([("mine", "NoSchedule")], False, True),
+        ([("mine", "NoExecute")], False, False),
+        (
+            [("node.kubernetes.io/unreachable", effect) for effect in ("NoSchedule", "NoExecute")],
+            False,
+            True,
+        ),
+    ],
+)
+def test_a_daemon_stays_on_a_node_that_takes_no_new_ones(taints, begins, stays):
+    spec = {"taints": [{"key": key, "effect": effect} for key, effect in taints]}
+    node = {"metadata": {"name": "n"}, "spec": spec}
+    daemon = owner("DaemonSet", "d")
+    assert eligible(daemon, node) is begins
+    assert eligible(daemon, node, effects=("NoExecute",)) is stays
 
 
 def daemon_pod(name, daemon, *, current, ready):
