@@ -25,3 +25,50 @@ def kubectl(cluster, namespace):
         return done.stdout if code == 0 else done.stderr
 
     return run
+
+
+BOXES = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "boxes.boxes.example.com"},
+    "spec": {
+        "group": "boxes.example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "boxes", "kind": "Box"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "properties": {
+                                    "size": {"type": "integer"},
+                                    "colour": {"type": "string", "default": "red"},
+                                },
+                            },
+                            "status": {
+                                "type": "object",
+                                "x-kubernetes-preserve-unknown-fields": True,
+                            },
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture
+def definition(cluster, namespace):
+    """Define the kind Box; returns the test's namespace."""
+    cluster.apply([BOXES])
+    yield namespace
+    for box in cluster.list("boxes.boxes.example.com", namespace):
+        cluster.delete("boxes.boxes.example.com", box["metadata"]["name"], namespace)
