@@ -11,6 +11,7 @@ A probe that could not be made is `Outcome.FAILED` with the reason. It never cou
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError, ProbeError
@@ -41,9 +42,11 @@ def observe(cluster: Any, flows: Sequence[Flow], deadline: float = DEADLINE) -> 
     snapshot = Snapshot(cluster)
     jobs: list[Job] = []
     seen: dict[int, Observation] = {}
+    # A matrix asks the same few questions thousands of times.
+    check = cache(partial(_check_source, snapshot))
     for index, flow in enumerate(flows):
         try:
-            _check_source(snapshot, flow.source)
+            check(flow.source)
             jobs.append(Job(index, flow, snapshot.target(flow)))
         except (ProbeError, ApiStatusError) as error:
             seen[index] = Observation(flow, Outcome.FAILED, error.args[0])

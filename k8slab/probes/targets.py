@@ -37,6 +37,7 @@ class Snapshot:
 
     cluster: Any
     _lists: dict[tuple[str, str], dict[str, Object]] = field(default_factory=dict)
+    _targets: dict[tuple[Party, int | str, str], Target] = field(default_factory=dict)
 
     def objects(self, resource: str, namespace: str) -> dict[str, Object]:
         """Return the objects of a namespace by name."""
@@ -63,6 +64,12 @@ class Snapshot:
 
     def target(self, flow: Flow) -> Target:
         """Say where to send; raises `ProbeError` when nobody can know."""
+        key = (flow.destination, flow.port, flow.protocol)
+        if key not in self._targets:
+            self._targets[key] = self._find_target(flow)
+        return self._targets[key]
+
+    def _find_target(self, flow: Flow) -> Target:
         destination = flow.destination
         match destination.kind:
             case "pod":

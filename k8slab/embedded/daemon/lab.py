@@ -176,13 +176,13 @@ class Lab:
         return await asyncio.shield(task)
 
     async def _probe(self, flows: list[Object], deadline: float) -> list[Object]:
+        keys = [_key(flow) for flow in flows]
         with ExitStack() as stack:
-            sources, problems = self._sources(flows, stack)
-            addresses, unresolved = await self._addresses(flows, sources, deadline)
+            sources, problems = self._sources(flows, keys, stack)
+            addresses, unresolved = await self._addresses(flows, keys, sources, deadline)
             chosen = [index for index in range(len(flows)) if index in addresses]
             exchanges = [
-                _exchange(flows[index], sources[_key(flows[index])], addresses[index])
-                for index in chosen
+                _exchange(flows[index], sources[keys[index]], addresses[index]) for index in chosen
             ]
             found = await self._run(exchanges, deadline)
         names = self._pod_names()
@@ -190,8 +190,8 @@ class Lab:
             index: _observed(result, addresses[index], names)
             for index, result in zip(chosen, found, strict=True)
         }
-        for index, flow in enumerate(flows):
-            if problem := problems.get(_key(flow)):
+        for index, key in enumerate(keys):
+            if problem := problems.get(key):
                 results[index] = _told("failed", problem)
             elif answer := unresolved.get(index):
                 results[index] = _unresolved(answer, names)
@@ -219,13 +219,12 @@ class Lab:
             run.close()
 
     def _sources(
-        self, flows: Sequence[Object], stack: ExitStack
+        self, flows: Sequence[Object], keys: Sequence[str], stack: ExitStack
     ) -> tuple[dict[str, Source], dict[str, str]]:
         """Open each source's namespace once; say what is wrong with those that have none."""
         sources: dict[str, Source] = {}
         problems: dict[str, str] = {}
-        for flow in flows:
-            key = _key(flow)
+        for key, flow in zip(keys, flows, strict=True):
             if key in sources or key in problems:
                 continue
             try:
@@ -270,18 +269,23 @@ class Lab:
         return ""
 
     async def _addresses(
-        self, flows: Sequence[Object], sources: dict[str, Source], deadline: float
+        self,
+        flows: Sequence[Object],
+        keys: Sequence[str],
+        sources: dict[str, Source],
+        deadline: float,
     ) -> tuple[dict[int, str], dict[int, Answer]]:
         """Return the address of each flow's destination, or why it has none."""
         addresses: dict[int, str] = {}
         asked: dict[tuple[str, str], list[int]] = {}
-        for index, flow in enumerate(flows):
-            if _key(flow) not in sources:
+        literal = {to: _literal(to) for to in {flow["to"] for flow in flows}}
+        for index, (key, flow) in enumerate(zip(keys, flows, strict=True)):
+            if key not in sources:
                 continue
-            try:
-                addresses[index] = str(ip_address(flow["to"]))
-            except ValueError:
-                asked.setdefault((_key(flow), flow["to"]), []).append(index)
+            if address := literal[flow["to"]]:
+                addresses[index] = address
+            else:
+                asked.setdefault((key, flow["to"]), []).append(index)
         unresolved: dict[int, Answer] = {}
         if not asked:
             return addresses, unresolved
@@ -369,6 +373,14 @@ def _exchange(flow: Object, source: Source, address: str) -> Exchange:
         port=flow["port"],
         protocol=flow.get("protocol") or "TCP",
     )
+
+
+def _literal(text: str) -> str:
+    """Return an address in its usual form; empty for a name."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def _router(config: ClusterConfig) -> str:

@@ -15,7 +15,6 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.linux import in_netns
@@ -141,10 +140,12 @@ def parse_packet(packet: bytes) -> tuple[str, str, int, str, int] | None:
     if len(packet) < 20:
         return None
     if packet[0] >> 4 == 4:
+        family = socket.AF_INET
         number, start = packet[9], (packet[0] & 15) * 4
         source, destination = packet[12:16], packet[16:20]
         whole = struct.unpack_from(">H", packet, 6)[0] & 0x1FFF == 0
     elif len(packet) >= 40:
+        family = socket.AF_INET6
         number, start, whole = packet[6], 40, True
         source, destination = packet[8:24], packet[24:40]
         while number in _EXTENSIONS and start + 2 <= len(packet):
@@ -155,4 +156,6 @@ def parse_packet(packet: bytes) -> tuple[str, str, int, str, int] | None:
     if whole and number in _WITH_PORTS and start + 4 <= len(packet):
         ports = struct.unpack_from(">HH", packet, start)
     name = _PROTOCOLS.get(number, str(number))
-    return name, str(ip_address(source)), ports[0], str(ip_address(destination)), ports[1]
+    # inet_ntop(3) takes a tenth of the time of ipaddress, and a matrix is denied by thousands.
+    texts = [socket.inet_ntop(family, address) for address in (source, destination)]
+    return name, texts[0], ports[0], texts[1], ports[1]
