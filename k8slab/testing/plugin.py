@@ -48,11 +48,23 @@ def k8slab_home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster(k8slab_home: Path) -> Iterator[Cluster]:
     """Start the worker's embedded cluster, and stop and remove it at the end."""
+    assert k8slab_home.is_dir()
+    yield from _running("test")
+
+
+@pytest.fixture(scope="session")
+def dual_stack_cluster(k8slab_home: Path) -> Iterator[Cluster]:
+    """Start a second cluster, with IPv4 and IPv6 addresses."""
+    assert k8slab_home.is_dir()
+    yield from _running("test-dual", ip_family="dual")
+
+
+def _running(name: str, **wanted: str) -> Iterator[Cluster]:
     from k8slab import clusters  # noqa: PLC0415  most tests need none
 
-    assert k8slab_home.is_dir()
     try:
-        handle = clusters.up("test", provider="embedded")
+        made = clusters.Wanted(**wanted)  # type: ignore[arg-type]
+        handle = clusters.up(name, provider="embedded", wanted=made)
     except EnvironmentLacksError as error:
         if os.environ.get("K8SLAB_REQUIRE_CLUSTER"):
             raise
@@ -60,7 +72,7 @@ def cluster(k8slab_home: Path) -> Iterator[Cluster]:
     try:
         yield handle
     finally:
-        clusters.delete("test")
+        clusters.delete(name)
 
 
 @pytest.fixture

@@ -32,7 +32,10 @@ def test_there_is_a_reference_an_alternative_and_a_wrong_answer(lab, exercise):
 
 
 @pytest.mark.parametrize(("lab", "exercise"), EXERCISES)
-def test_right_answers_pass_and_wrong_ones_do_not(lab, exercise, cluster, tmp_path):
+def test_right_answers_pass_and_wrong_ones_do_not(lab, exercise, request, tmp_path):
+    needs = load(SOLUTIONS / lab).exercise(exercise).wishes.needs
+    fixture = "dual_stack_cluster" if "dual-stack" in needs else "cluster"
+    cluster = request.getfixturevalue(fixture)
     session = Session(load(SOLUTIONS / lab), cluster, Journal(tmp_path / "untouched.sqlite"))
     session.begin(exercise)
     try:
