@@ -182,6 +182,48 @@ def test_a_node_runs_commands_in_its_own_network(cluster):
         cluster.request("POST", path, {"argv": ["no-such-program"]})
 
 
+def test_a_stopped_kubelet_starts_nothing_until_it_is_back(cluster, place):
+    path = f"{LAB}/nodes/test-worker/agent"
+    assert cluster.request("POST", path, {"running": False})["running"] is False
+    waits, runs = pod("waits", "--port", "8080"), pod("runs", "--port", "8080")
+    waits["spec"]["nodeName"], runs["spec"]["nodeName"] = "test-worker", "test-control-plane"
+    try:
+        cluster.apply([waits], namespace=place)
+        cluster.apply([runs], namespace=place)
+        cluster.wait("pods", "runs", place)
+        assert "podIP" not in cluster.get("pods", "waits", place)["status"]
+    finally:
+        cluster.request("POST", path, {"running": True})
+    cluster.wait("pods", "waits", place)
+    for name in ("waits", "runs"):
+        cluster.delete("pods", name, place, grace=0)
+    with pytest.raises(ApiStatusError, match='nodes "moon" not found'):
+        cluster.request("POST", f"{LAB}/nodes/moon/agent", {"running": False})
+
+
+def test_a_pod_asks_the_api_with_its_token_and_may_what_its_role_says(cluster, place):
+    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+    url = f"https://kubernetes.default.svc/api/v1/namespaces/{place}/pods"
+    command = (
+        f'curl -sS -o /dev/null -w "%{{http_code}}" --cacert {account}/ca.crt '
+        f'-H "Authorization: Bearer $(cat {account}/token)" {url}'
+    )
+    cluster.apply([pod("asks", image="k8slab/toolbox", command=["sleep", "3600"])], namespace=place)
+    cluster.wait("pods", "asks", place)
+    assert run(cluster, place, "asks", ["sh", "-c", command]) == ("403", "", 0)
+    group = "rbac.authorization.k8s.io"
+    may_look = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "look"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": place}],
+    }
+    cluster.apply([may_look], namespace=place)
+    assert run(cluster, place, "asks", ["sh", "-c", command]) == ("200", "", 0)
+    cluster.delete("pods", "asks", place, grace=0)
+
+
 @pytest.mark.parametrize(
     ("flow", "message"),
     [

@@ -71,6 +71,7 @@ class PodWorker:
         self._starter = Starter(self)
         self._stops: set[asyncio.Task[None]] = set()
         self._tokens_until = float("inf")
+        self._slow: asyncio.TimerHandle | None = None
         self._adopt_containers()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"pod {key_of(pod)}")
 
@@ -117,6 +118,8 @@ class PodWorker:
     async def close(self) -> None:
         """Stop the actor without touching the pod's processes."""
         self._monitor.close()
+        if self._slow:
+            self._slow.cancel()
         for task in (self.task, *self._stops):
             task.cancel()
         await asyncio.gather(self.task, *self._stops, return_exceptions=True)
@@ -128,7 +131,8 @@ class PodWorker:
         self._finished = (self.pod.get("status") or {}).get("phase") in FINISHED
         if not self._finished and any(r.restarts or r.exit for r in self.records.values()):
             self.publish()
-        slow = asyncio.get_running_loop().call_later(SHOW_CREATING_AFTER, self.publish)
+        loop = asyncio.get_running_loop()
+        self._slow = loop.call_later(SHOW_CREATING_AFTER, self.publish)
         while True:
             self._wake.clear()
             if self.agent.stopped:
@@ -139,7 +143,7 @@ class PodWorker:
             except Exception:
                 log.exception("pod %s: a step failed; will be retried", key_of(self.pod))
                 delay = SANDBOX_RETRY
-            slow.cancel()
+            self._slow.cancel()
             if self._gone:
                 return
             self.publish()
