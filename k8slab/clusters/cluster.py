@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.clusters import kubeconfig as kubeconfigs
 from k8slab.clusters import waiting
+from k8slab.clusters.media import APPLY, DEADLINE, JSON
 from k8slab.clusters.resources import Resource, Resources
-from k8slab.clusters.rest import APPLY, DEADLINE, JSON, Rest
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, EnvironmentLacksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from k8slab.clusters.rest import Rest
     from k8slab.objects.meta import Object
     from k8slab.programs import Completed
 
@@ -57,6 +58,8 @@ class Cluster:
     @cached_property
     def rest(self) -> Rest:
         """The plain REST API behind this handle."""
+        from k8slab.clusters.rest import Rest  # noqa: PLC0415  TLS; starting needs none
+
         return Rest(kubeconfigs.read(self.kubeconfig, self.context))
 
     @cached_property

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+import orjson
+
+from k8slab.clusters.media import DEADLINE, JSON
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
 from k8slab.version import __version__
 
@@ -25,14 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from k8slab.clusters.kubeconfig import Credentials
-
-DEADLINE = 30.0
-"""Seconds for one request; a server's own limit is 60 (kube-apiserver --request-timeout)."""
-
-JSON = "application/json"
-APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class Rest:
@@ -235,7 +230,7 @@ def _tls(credentials: Credentials) -> ssl.SSLContext:
 
 def _answer(response: http.client.HTTPResponse, data: bytes) -> Any:
     is_json = (response.getheader("Content-Type") or "").startswith(JSON)
-    answer: Any = json.loads(data) if is_json and data else data.decode(errors="replace")
+    answer: Any = orjson.loads(data) if is_json and data else data.decode(errors="replace")
     if response.status < 400:
         return answer
     status = answer if isinstance(answer, dict) else {}
