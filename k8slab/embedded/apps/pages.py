@@ -90,7 +90,9 @@ def _switch(what: str) -> Page:
             return text(f"use /{what}/on or /{what}/off", 404)
         if rest:
             web.up[what] = rest == "on"
-        return text(f"{what}: {'on' if web.up[what] else 'off'}")
+        # Asked alone it is a probe; the answer to the switch itself is that it was done.
+        code = 200 if rest or web.up[what] else 503
+        return text(f"{what}: {'on' if web.up[what] else 'off'}", code)
 
     return page
 

@@ -249,6 +249,7 @@ def test_readiness_and_health_fail_on_request(start_web):
     port = free_port()
     start_web("--port", port)
     assert get(port, "/ready/off", "POST")[0] == 200
+    assert get(port, "/ready")[:1] == (503,)
     assert [get(port, path)[0] for path in ("/readyz", "/healthz")] == [503, 200]
     get(port, "/ready/on")
     get(port, "/health/off")
