@@ -9,6 +9,7 @@ it listens; everything else that it says goes to a log file.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -30,6 +31,8 @@ PORTS_TRIED = 50
 
 STOP_DEADLINE = 10.0
 """Seconds that the server gets to stop its kernels."""
+
+_URL = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)")
 
 CONFIGURATION = Path(__file__).parent / "jupyter"
 
@@ -60,12 +63,17 @@ def serve(
     environment: Mapping[str, str],
     arguments: Sequence[str],
     ready: Callable[[str], None],
+    port_retries: int = PORTS_TRIED,
 ) -> None:
-    """Run the server until it or we are stopped; call `ready` with the URL when it listens."""
+    """Run the server until it or we are stopped; call `ready` with the URL when it listens.
+
+    When somebody takes the port meanwhile it tries `port_retries` others.
+    """
     token = secrets.token_urlsafe(24)
     argv = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
+        f"--ServerApp.port_retries={port_retries}",
         f"--ServerApp.root_dir={labs}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *arguments,
@@ -87,15 +95,17 @@ def serve(
     ):
         assert server.stderr is not None
         last = ""
-        told = False
+        told = announced = False
         for line in server.stderr:
             file.write(line)
             file.flush()
             last = line.strip() or last
-            if not told and "is running at" in line and _listens(port, server):
+            announced = announced or "is running at" in line
+            url = _URL.search(line) if announced and not told else None
+            if url and _listens(int(url["port"]), server):
                 told = True
                 place = f"/tree/{notebook}" if notebook else ""
-                ready(f"http://127.0.0.1:{port}/lab{place}?token={token}")
+                ready(f"{url[0]}/lab{place}?token={token}")
         if not told:
             raise EnvironmentLacksError(
                 f"JupyterLab ended before it listened: {last}", hint=f"its log: {log}"

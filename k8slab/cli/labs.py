@@ -62,6 +62,7 @@ def lab(
             environment={"KUBECONFIG": str(cluster.kubeconfig), NAME_VARIABLE: cluster.name},
             arguments=jupyter_arguments,
             ready=ready,
+            port_retries=0 if port else jupyterlab.PORTS_TRIED,
         )
     except KeyboardInterrupt:
         other = "" if cluster.name == "k8slab" else f" --name {cluster.name}"

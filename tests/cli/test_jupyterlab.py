@@ -22,8 +22,9 @@ from pathlib import Path
 from k8slab.cli import jupyterlab
 try:
     jupyterlab.serve(
-        Path(sys.argv[1]), notebook="01-a/lab.ipynb", port=jupyterlab.choose_port(None),
-        log=Path(sys.argv[2]), environment={"KUBECONFIG": "/somewhere"}, arguments=sys.argv[3:],
+        Path(sys.argv[1]), notebook="01-a/lab.ipynb",
+        port=int(sys.argv[3]) or jupyterlab.choose_port(None),
+        log=Path(sys.argv[2]), environment={"KUBECONFIG": "/somewhere"}, arguments=sys.argv[4:],
         ready=lambda url: print(url, flush=True),
     )
 except KeyboardInterrupt:
@@ -35,11 +36,11 @@ except KeyboardInterrupt:
 def serving(tmp_path):
     started = []
 
-    def serve(*arguments):
+    def serve(*arguments, port=0):
         labs = tmp_path / "labs"
         labs.mkdir(exist_ok=True)
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(labs), str(tmp_path / "log"), *arguments],
+            [sys.executable, "-c", SERVE, str(labs), str(tmp_path / "log"), str(port), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,6 +88,16 @@ def test_it_serves_the_labs_with_a_token_and_ends_with_ctrl_c(serving):
     assert process.communicate(timeout=20)[0] == "interrupted\n"
     assert process.returncode == 0
     assert not Path(f"/proc/{server}").exists()
+
+
+def test_it_takes_another_port_when_somebody_was_faster(serving):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = serving(port=port)
+        url = process.stdout.readline()
+        assert url.startswith("http://127.0.0.1:")
+        assert f":{port}/" not in url
+        assert ask(url, "/api/status")["kernels"] == 0
 
 
 def test_it_ends_when_we_are_killed(serving):
