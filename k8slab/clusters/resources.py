@@ -73,6 +73,12 @@ def _table() -> list[Resource]:
     global_ones = [
         ("v1", "namespaces", "Namespace", "ns"),
         ("v1", "nodes", "Node", "no"),
+        (
+            "policy.networking.k8s.io/v1alpha2",
+            "clusternetworkpolicies",
+            "ClusterNetworkPolicy",
+            "cnp",
+        ),
         ("networking.k8s.io/v1", "ingressclasses", "IngressClass", ""),
         ("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", ""),
         ("rbac.authorization.k8s.io/v1", "clusterrolebindings", "ClusterRoleBinding", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from k8slab.errors import ApiStatusError
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 POLICY_KINDS = ("namespaces", "nodes", "pods", "services", "replicasets.apps")
 POLICIES = "networkpolicies.networking.k8s.io"
+CLUSTER_POLICIES = "clusternetworkpolicies.policy.networking.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,19 @@ class Context:
     def policy_objects(self) -> list[Object]:
         """Return everything that decides about flows, for the policy engine."""
         kinds = dict.fromkeys((*POLICY_KINDS, POLICIES))
-        return [obj for kind in kinds for obj in self.cluster.list(kind)]
+        return [
+            *(obj for kind in kinds for obj in self.cluster.list(kind)),
+            *self._cluster_policies(),
+        ]
+
+    def _cluster_policies(self) -> list[Object]:
+        """Return the ClusterNetworkPolicies; none where the cluster does not serve them."""
+        try:
+            return list(self.cluster.list(CLUSTER_POLICIES))
+        except ApiStatusError as error:
+            if error.code != 404:
+                raise
+            return []
 
 
 _STUCK = frozenset(
