@@ -90,7 +90,10 @@ class Controllers:
     async def pods_ready(
         self, namespace: str, labels: dict[str, str], *, at_least: int = 1, deadline: float = 30.0
     ) -> bool:
-        """Return when so many pods with these labels are Ready; False when time is up."""
+        """Return when so many pods with these labels are Ready; False when time is up.
+
+        What the store says of a pod that has no sandbox yet is from before a restart.
+        """
         changed = asyncio.Event()
 
         def look(_: Event) -> None:
@@ -114,6 +117,7 @@ class Controllers:
             for pod in self.api.list("pods", namespace)
             if labels.items() <= (pod["metadata"].get("labels") or {}).items()
             and pods.is_ready(pod)
+            and self.kubelets.pod_netns(pod) is not None
         )
 
 

@@ -38,6 +38,18 @@ def test_a_pod_keeps_its_identity_and_counts_a_restart(tmp_path):
     replay(tmp_path, before, after)
 
 
+def test_what_was_ready_before_is_not_taken_for_ready_now(tmp_path):
+    async def before(world):
+        world.api.create("pods", pod_object("a", labels={"app": "a"}))
+        await world.until(lambda: is_ready(world.pod("a")))
+
+    async def after(world, _):
+        assert await world.controllers.pods_ready("default", {"app": "a"}, deadline=10)
+        assert world.runtime.containers
+
+    replay(tmp_path, before, after)
+
+
 def test_a_pod_that_may_not_restart_has_failed(tmp_path):
     async def before(world):
         world.api.create("pods", pod_object("a", restartPolicy="Never"))
