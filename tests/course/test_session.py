@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from k8slab.errors import UsageError
@@ -131,6 +133,32 @@ def test_progress_keeps_the_best_check(session):
     progress = session.progress()
     assert progress.points == {"look": 0, "protect": 2}
     assert progress.tries["protect"] == 2
+
+
+def test_what_the_cluster_cannot_do_is_said_and_not_counted(session):
+    exercise = session.lab.exercise("protect")
+    wishes = dataclasses.replace(exercise.wishes, needs=("dual-stack",))
+    session.lab.exercises["protect"] = dataclasses.replace(exercise, wishes=wishes)
+    session.begin("protect")
+    result = session.check("protect")
+    assert result.status is Status.INCONCLUSIVE
+    assert "k8slab up --name dual --ip-family dual" in result.text()
+    progress = session.progress()
+    assert progress.max_points == {"look": 1}
+    assert progress.impossible == {"protect": "dual-stack"}
+    assert "protect: not counted (dual-stack)" in progress.text()
+
+
+def test_what_was_solved_on_a_cluster_that_could_goes_on_counting(session):
+    session.begin("protect")
+    solve(session)
+    session.check("protect")
+    exercise = session.lab.exercise("protect")
+    wishes = dataclasses.replace(exercise.wishes, needs=("dual-stack",))
+    session.lab.exercises["protect"] = dataclasses.replace(exercise, wishes=wishes)
+    session.check("protect")
+    assert session.progress().points["protect"] == 2
+    assert session.progress().impossible == {}
 
 
 @pytest.mark.parametrize(
