@@ -19,7 +19,7 @@ lab: setup ## start the cluster and open JupyterLab on the labs (ARGS=--no-brows
 	@$(VENV)/k8slab lab $(ARGS)
 
 .PHONY: test
-test: ## run every test (ARGS="-k words" for some)
+test: ## run every test (ARGS="-k words" for some, "-m slow" for the slow ones)
 	@PYTHON="$(PYTHON)" tools/setup --test
 	@tools/test $(ARGS)
 
