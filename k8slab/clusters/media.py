@@ -5,5 +5,3 @@ DEADLINE = 30.0
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
