@@ -6,8 +6,10 @@ policies. Direction is resolved once, into the subject and its peer. One questio
 policies of two namespaces; the compiled estate never changes.
 
 Traffic that policies cannot stop is decided first: a pod to itself, and a pod's own node to
-and from the pod (Kubernetes documentation, "Network Policies"). Pods with hostNetwork are
-their node: no policy selects them, and to others they are an address.
+the pod (Kubernetes documentation, "Network Policies"). From a pod to its own node its egress
+policies hold, as with Calico, which asks them before its DefaultEndpointToHostAction (Felix
+configuration reference). Pods with hostNetwork are their node: no policy selects them, and
+to others they are an address.
 """
 
 from __future__ import annotations
@@ -131,12 +133,11 @@ class Estate:
     def _beyond_policy(self, source: Peer, destination: Peer) -> str:
         if source.pod is not None and source.pod == destination.pod:
             return "a pod always reaches itself"
-        for one, other in ((source, destination), (destination, source)):
-            pod = _pod(one)
-            if pod is None or not pod.node or _pod(other) is not None:
-                continue
-            if set(other.addresses) & set(self.nodes.get(pod.node, ())):
-                return f"a pod and its own node {pod.node} always reach each other"
+        pod = _pod(destination)
+        if pod is None or not pod.node or _pod(source) is not None:
+            return ""
+        if set(source.addresses) & set(self.nodes.get(pod.node, ())):
+            return f"the pod's own node {pod.node} always reaches it"
         return ""
 
     def _as_peer(self, side: Peer) -> Peer:

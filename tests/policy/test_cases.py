@@ -160,8 +160,8 @@ CASES = {
     "a pod's own node always reaches it": (
         DB + "ingress: []", "node:n2 shop/db 80", "allow", "docs"),
     "another node does not": (DB + "ingress: []", "node:n1 shop/db 80", "deny", "docs"),
-    "a pod always reaches its own node": (
-        "podSelector: {}, policyTypes: [Egress]", "shop/db node:n2 10250", "allow", "docs"),
+    "an egress policy holds towards the pod's own node too": (
+        "podSelector: {}, policyTypes: [Egress]", "shop/db node:n2 10250", "deny", "calico"),
     "a Service is decided on the pod and its own port": (
         DB + "ingress: [{ports: [{port: 8080}]}]", "shop/web svc:shop/db 80", "allow", "docs"),
     "the Service's port in a policy admits nothing": (
