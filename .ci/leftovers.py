@@ -10,6 +10,7 @@ network namespaces, links and nft tables of the host are compared before and aft
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def host_state() -> dict[str, set[str]]:
 
 
 def children() -> dict[int, str]:
-    """Return our living children with their command lines; reap those that have ended."""
+    """Return our living children with their command lines."""
     listed = Path("/proc/self/task").glob("*/children")
     pids = [int(pid) for file in listed for pid in file.read_text(encoding="ascii").split()]
     found = {}
@@ -52,11 +53,21 @@ def children() -> dict[int, str]:
     return found
 
 
+def run(argv: list[str]) -> int:
+    """Run the command to its end; reap every orphan at once, as a machine's init does."""
+    process = subprocess.Popen(argv)
+    while process.returncode is None:
+        pid, status = os.wait()
+        if pid == process.pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
+
+
 def main(argv: list[str]) -> int:
     """Run the command and compare; return its exit code, or 1 when something was left."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = host_state()
-    code = subprocess.run(argv, check=False).returncode
+    code = run(argv)
     ends = time.monotonic() + GRACE
     while children() and time.monotonic() < ends:
         time.sleep(0.1)  # they are not ours to wait for: they may be anybody's orphans

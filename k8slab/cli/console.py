@@ -70,8 +70,9 @@ class _Steps:
             self._finish()
             self._text, self._since, self._told = text, time.monotonic(), False
             if not self._thread:
-                self._thread = threading.Thread(target=self._tick, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._tick, daemon=True)
+                thread.start()
+                self._thread = thread  # after a Ctrl-C in between there is nothing to join
 
     def end(self) -> None:
         with self._changed:

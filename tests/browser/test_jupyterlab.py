@@ -32,7 +32,11 @@ READY = """() => {
     return Boolean(context?.isReady && kernel?.connectionStatus === 'connected'
         && kernel?.status === 'idle');
 }"""
-RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+# Not awaited here: only a wait of Playwright's own ends when its patience does.
+RUN_ALL = """() => {
+    window.ran = false;
+    window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ran = true; });
+}"""
 
 pytestmark = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason=f"{CHROMIUM} is missing: apt install chromium"
@@ -111,6 +115,7 @@ def run_all(page, url):
     page.goto(f"{url}&reset")  # without the tabs of before
     page.wait_for_function(READY)
     page.evaluate(RUN_ALL)
+    page.wait_for_function("() => window.ran")
     page.wait_for_function(READY)
 
 

@@ -231,7 +231,7 @@ RUN = (
     S("echo input | kubectl run tmp --image=busybox -iq --rm --restart=Never -- cat", r"^input$"),
     S(
         'script -qec "kubectl run tmp --image=busybox -itq --rm --restart=Never -- tty" /dev/null',
-        r"\A/dev/pts/0\r\n",
+        r"\A/dev/pts/0\r+\n",  # two when it comes before kubectl makes its terminal raw
     ),
     S(
         "kubectl run named --image=k8slab/app --port=8080 --expose --labels=run=named",

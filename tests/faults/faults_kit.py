@@ -47,14 +47,19 @@ class Family:
         self._supervisor = os.pidfd_open(status.supervisor_pid)
 
     def members(self):
-        """Return the pids that are in the cluster's user namespace or in one below it."""
-        return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and self._has(p)]
+        """Return the pids that are in the cluster's user namespace or in one below it.
+
+        What has ended and only waits for its parent to ask (a zombie) is not counted.
+        """
+        numbers = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [int(p.name) for p in numbers if self._has(p) and not _is_zombie(p)]
 
     def await_end(self, deadline=DEADLINE):
         """Wait until nothing of it runs any more; fails after `deadline` seconds."""
         ends = time.monotonic() + deadline
         assert ended(self._supervisor, deadline), "the supervisor did not end"
         while members := self.members():
+            assert time.monotonic() < ends, f"still there: {[_comm(pid) for pid in members]}"
             for pid in members:
                 try:
                     pidfd = os.pidfd_open(pid)
@@ -84,6 +89,14 @@ class Family:
             namespace = parent
         os.close(namespace)
         return True
+
+
+def _is_zombie(directory):
+    try:
+        stat = (directory / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # it went meanwhile
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ KINDS = KindTable.built_in()
 
 def row(resource, obj):
     kind = KINDS.of(resource)
-    stamp = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = (datetime.now(UTC) - timedelta(minutes=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
     obj = {"metadata": {"name": "x", "creationTimestamp": stamp, **obj.pop("metadata", {})}, **obj}
     names = [column["name"] for column in printers.columns(kind)]
     return dict(zip(names, printers.cells(kind, obj), strict=True))
@@ -90,7 +90,7 @@ def container(state, *, ready=False, restarts=0):
 def test_the_status_of_a_pod_is_one_word(pod, status, ready):
     init = [{"name": "i"}] if "initContainerStatuses" in pod["status"] else []
     shown = row("pods", {"spec": {"containers": [{"name": "a"}], "initContainers": init}, **pod})
-    assert (shown["Status"], shown["Ready"], shown["Age"]) == (status, ready, "5m")
+    assert (shown["Status"], shown["Ready"], shown["Age"]) == (status, ready, "15m")
 
 
 def test_a_service_shows_ports_and_external_address():

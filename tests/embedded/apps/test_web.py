@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from k8slab.embedded.apps import world_certificates
+from k8slab.embedded.apps import world_authority, world_certificates
 from k8slab.embedded.config import WorldHost
 from tests.embedded.apps.conftest import free_port, running
 
@@ -280,7 +280,7 @@ def test_ports_may_come_from_the_environment(start_web):
 
 def test_https_is_served_with_a_given_certificate(start_web, tmp_path, monkeypatch):
     hosts = [WorldHost("internet", "127.0.0.1", ("localhost",), "web")]
-    monkeypatch.setattr(world_certificates, "WORLD_HOSTS", hosts)
+    monkeypatch.setattr(world_authority, "WORLD_HOSTS", hosts)
     world_certificates.make_world_certificates(tmp_path)
     port = free_port()
     files = ("--cert", tmp_path / "world.crt", "--key", tmp_path / "world.key")

@@ -18,7 +18,7 @@ import dns.message
 import dns.query
 import pytest
 
-from k8slab.embedded.apps import world_certificates
+from k8slab.embedded.apps import world_authority, world_certificates
 from k8slab.embedded.config import WorldHost
 
 PATHS = {
@@ -273,7 +273,7 @@ class DnsProcess:
 @pytest.fixture
 def api(tmp_path, monkeypatch):
     hosts = [WorldHost("internet", "127.0.0.1", ("localhost",), "web")]
-    monkeypatch.setattr(world_certificates, "WORLD_HOSTS", hosts)
+    monkeypatch.setattr(world_authority, "WORLD_HOSTS", hosts)
     with FakeApi(tmp_path) as server:
         server.put("namespaces", {"metadata": {"name": "shop"}})
         yield server
