@@ -40,7 +40,8 @@ class LogFile:
         self._size = path.stat().st_size
         self._lost = 0
         self._rest: dict[str, bytes] = {}
-        self._changed = asyncio.Event()
+        self.change = asyncio.Event()
+        """Set by the next write, or when the log is closed; then another takes its place."""
         self.closed = False
         self.rotations = 0
 
@@ -68,7 +69,7 @@ class LogFile:
 
     async def changed(self) -> None:
         """Wait until more is written or the log is closed."""
-        await self._changed.wait()
+        await self.change.wait()
 
     def _append(self, data: bytes) -> None:
         if not data:
@@ -94,8 +95,8 @@ class LogFile:
         self._wake()
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.change.set()
+        self.change = asyncio.Event()
 
     def _rotate(self) -> None:
         with suppress(FileNotFoundError):  # moved by an attempt for which the disk was too full
@@ -181,6 +182,8 @@ async def _texts(
     if records:
         yield b"".join(_text(record, timestamps=options.timestamps) for record in records)
     while options.follow and log is not None:
+        # Both are asked before the read, while which more may be written and the log be closed.
+        closed, change = log.closed, log.change
         rotated = log.rotations - rotations
         file = path if not rotated else _previous(path)
         data = await asyncio.to_thread(_read_from, file, position)
@@ -192,10 +195,10 @@ async def _texts(
         position += len(data)
         if rotated:
             rotations, position = log.rotations, 0
-        elif not lines and log.closed:
+        elif not lines and closed:
             return
         elif not lines:
-            await log.changed()
+            await change.wait()
 
 
 def _beginning(path: Path, options: LogOptions) -> tuple[list[bytes], int]:

@@ -87,3 +87,24 @@ def test_a_writer_that_is_too_fast_has_to_wait():
     throttle = Throttle()
     assert throttle.take(logs.SPEED // 2) == 0
     assert 0.4 < throttle.take(logs.SPEED) <= 0.5
+
+
+def test_what_is_written_during_the_last_look_is_still_followed(tmp_path, monkeypatch):
+    read_from = logs._read_from
+
+    async def follow():
+        log = LogFile(tmp_path / "log")
+        log.write("stdout", b"first\n")
+
+        def slow_read(path, position):
+            data = read_from(path, position)
+            if not data and not log.closed:  # while a reader looks, the container ends
+                log.write("stdout", b"last")
+                log.close()
+            return data
+
+        monkeypatch.setattr(logs, "_read_from", slow_read)
+        pieces = read_log(log.path, LogOptions(follow=True), lambda: log)
+        return b"".join([piece async for piece in pieces])
+
+    assert asyncio.run(asyncio.wait_for(follow(), 5)) == b"first\nlast"
