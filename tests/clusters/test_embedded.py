@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -143,6 +144,9 @@ def test_objects_are_back_after_a_kill(cluster, namespace, victim):
     pid = getattr(clusters.status("lab"), victim)
     waiting = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
+    ends = select.poll()
+    ends.register(waiting, select.POLLIN)
+    assert ends.poll(10_000), "it did not end"
     os.close(waiting)
     again = clusters.up("lab")
     assert again.get("configmaps", "kept", namespace) is not None

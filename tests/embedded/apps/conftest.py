@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -13,9 +14,12 @@ import pytest
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Return a port that nobody has, below those that the kernel gives to other tests' clients."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket(socket.AF_INET6, kind) as sock, contextlib.suppress(OSError):
+            sock.bind(("::", port))
+            return port
 
 
 class AppProcess:
