@@ -334,10 +334,15 @@ class PodWorker:
 
     def stop_soon(self, record: Record, grace: float) -> None:
         """Stop a container while the actor goes on; its end wakes the actor."""
-        stop = self.agent.context.runtime.stop_container(record.id, grace)
-        task = asyncio.get_running_loop().create_task(_logged(stop, key_of(self.pod)))
+        task = asyncio.get_running_loop().create_task(self._stop_now(record.id, grace))
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
+
+    async def _stop_now(self, container_id: str, grace: float) -> None:
+        try:
+            await self.agent.context.runtime.stop_container(container_id, grace)
+        except KernelError:
+            log.exception("pod %s: stopping a container failed", key_of(self.pod))
 
     # --- what the parts of the actor share
 
@@ -434,10 +439,3 @@ def _groups(spec: Object) -> Iterable[tuple]:
 def _grace(pod: Object) -> float:
     seconds = pod["metadata"].get("deletionGracePeriodSeconds")
     return float("inf") if seconds is None else float(seconds)
-
-
-async def _logged(work: object, key: str) -> None:
-    try:
-        await work  # type: ignore[misc]
-    except KernelError:
-        log.exception("pod %s: stopping a container failed", key)

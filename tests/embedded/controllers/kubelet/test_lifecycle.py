@@ -1,6 +1,8 @@
 """Pods from creation to removal, with the real API and a runtime that only remembers."""
 
 import asyncio
+import gc
+import warnings
 
 import pytest
 from controller_world import is_ready, pod_object
@@ -400,3 +402,21 @@ def test_a_token_is_replaced_when_most_of_its_life_is_over(in_world):
         assert worker._tokens_until > 100
 
     in_world(play)
+
+
+def test_closing_a_worker_that_has_just_asked_for_a_stop_leaves_nothing_behind(in_world):
+    async def play(world):
+        world.api.create("pods", pod_object("a"))
+        await world.until(lambda: is_ready(world.pod("a")))
+        agent = world.controllers.kubelets.agents[world.pod("a")["spec"]["nodeName"]]
+        worker = agent.workers[world.pod("a")["metadata"]["uid"]]
+        worker.stop_soon(worker.records["main"], 0)
+        # The stop's task is cancelled before it ran: nothing that it was made of may be left.
+        await worker.close()
+        assert world.runtime.containers
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        in_world(play)
+        gc.collect()
+    assert [str(one.message) for one in told if "never awaited" in str(one.message)] == []
