@@ -68,8 +68,12 @@ def run(daemon: Daemon, api_sockets: list[socket.socket], stop: int) -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = asyncio.new_event_loop()
-    # The loop is not closed afterwards: what still runs on it ends with the process.
-    return loop.run_until_complete(daemon.run(api_sockets, stop))
+    # The loop is not closed afterwards: what still runs on it ends with the process. The store
+    # is closed when the loop stands still, so that nothing on it finds it closed.
+    code = loop.run_until_complete(daemon.run(api_sockets, stop))
+    if daemon.store:
+        daemon.store.close()
+    return code
 
 
 def _open_store(path: Path) -> Store:
@@ -145,15 +149,9 @@ class Daemon:
         await waiting
         loop.remove_reader(stop)
         starting.cancel()
-        await self.close()
-        return 0
-
-    async def close(self) -> None:
-        """Stop answering and close the store."""
         if self.server:
             await self.server.close()
-        if self.store:
-            self.store.close()
+        return 0
 
     async def start(self, api_sockets: list[socket.socket]) -> None:
         """Bring everything up and say that it is ready."""

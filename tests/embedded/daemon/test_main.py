@@ -52,6 +52,27 @@ def pods(paths):
     }
 
 
+def test_a_cluster_that_is_stopped_at_work_writes_nothing_once_its_store_is_closed(cluster, paths):
+    start(paths)
+    rest = Rest(kubeconfigs.read(paths.kubeconfig))
+    labels = {"matchLabels": {"app": "many"}}
+    template = {
+        "metadata": {"labels": labels["matchLabels"]},
+        "spec": {"containers": [{"name": "main", "image": "k8slab/app"}]},
+    }
+    many = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "many"},
+        "spec": {"replicas": 60, "selector": labels, "template": template},
+    }
+    rest.request("POST", "/apis/apps/v1/namespaces/default/deployments", body=many)
+    rest.close()
+    assert control.stop(paths)
+    log = paths.log.read_text(encoding="utf-8")
+    assert "Traceback" not in log, log
+
+
 def test_objects_are_back_after_the_daemon_was_killed(cluster, paths):
     start(paths)
     before = pods(paths)
