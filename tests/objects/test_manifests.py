@@ -1,4 +1,6 @@
 import json
+import re
+import time
 
 import pytest
 
@@ -122,3 +124,94 @@ def test_a_missing_file_is_named(tmp_path):
 def test_bytes_that_are_not_utf8_are_refused_with_the_line():
     with pytest.raises(ManifestError, match=r"a\.yaml:2: this is not UTF-8"):
         one(b"apiVersion: v1\nkind: \xff\n")
+
+
+def test_the_line_of_a_field_is_found_in_yaml_also_inside_lists():
+    text = (
+        "# a List\nkind: List\napiVersion: v1\nitems:\n"
+        "  - apiVersion: v1\n    kind: Pod\n    metadata:\n      name: Käse\n"
+        "  - {apiVersion: v1, kind: Pod,\n     metadata: {name: b,\n       labels: {a: b}}}\n"
+    )
+    first, second = manifests.load_text(text, "a.yaml")
+    assert first.place == "a.yaml:5"
+    assert first.line("metadata", "name") == 8
+    assert second.place_of("metadata", "labels", "a") == "a.yaml:11"
+
+
+def test_a_field_that_is_not_there_has_the_line_of_what_is_above_it():
+    manifest = one(f"{POD}spec:\n  containers:\n  - name: a\n  - name: b\n")
+    assert manifest.line("spec", "containers", 1, "image") == 7
+    assert manifest.line("spec", "containers", 9) == 5
+    assert manifest.line("nothing") == 1
+
+
+def test_the_line_of_a_field_is_found_in_json():
+    items = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "\u00e4"}} for _ in range(3)]
+    value = {"apiVersion": "v1", "metadata": {}, "items": items, "kind": "List"}
+    text = "\n" + json.dumps(value, indent=1)
+    lines = text.splitlines()
+    found = manifests.load_text(text, "a.json")
+    assert len(found) == 3
+    for manifest in found:
+        assert '"name"' in lines[manifest.line("metadata", "name") - 1]
+    assert len({manifest.place for manifest in found}) == 3
+
+
+def test_an_alias_of_another_part_leaves_the_line_of_the_object():
+    text = "kind: List\napiVersion: v1\nitems:\n- &a {apiVersion: v1,\n   kind: Pod}\n- *a\n"
+    assert [m.line("kind") for m in manifests.load_text(text)] == [5, 6]
+
+
+def test_the_elements_of_a_typed_list_take_its_kind():
+    text = '{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}]}'
+    assert one(text).object["kind"] == "Pod"
+
+
+@pytest.mark.parametrize("items", ["[]", "null"])
+def test_an_empty_list_has_no_objects(items):
+    assert manifests.load_text(f'{{"kind": "List", "apiVersion": "v1", "items": {items}}}') == []
+
+
+def test_subdirectories_are_read_on_request_without_hidden_ones_and_kustomize_files(tmp_path):
+    for name in ("b/c/x.yaml", ".git/y.yaml", "b/kustomization.yaml"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(POD if "kust" not in name else "resources: [x.yaml]")
+    found = manifests.load_paths([tmp_path], recursive=True)
+    assert [m.file for m in found] == [str(tmp_path / "b/c/x.yaml")]
+
+
+def test_half_of_a_surrogate_pair_becomes_the_replacement_character():
+    text = '{"apiVersion": "v1", "kind": "\\ud800"}'
+    assert one(text).object["kind"] == "\ufffd"
+    assert one(text.replace("d800", "d83d\\ude00")).object["kind"] == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x: *nobody", "there is no anchor &nobody"),
+        ("x: !!bool maybe", "'maybe' is not of type bool"),
+        ('x: !!int ""', "'' is not of type int"),
+        ("? [a]\n: b", "a key must be text"),
+        ("x: {<<: text}", "'<<' needs a mapping"),
+        ("\0", "U+0000 is not allowed"),
+        ("x: \ud800", "not Unicode"),
+        ("x: " + "1" * 5000, "is not of type int"),
+    ],
+)
+def test_odd_yaml_is_refused_in_words(text, words):
+    with pytest.raises(ManifestError, match=re.escape(words)):
+        manifests.load_text(f"apiVersion: v1\nkind: Pod\n{text}\n")
+
+
+def test_json_lines_cost_no_more_than_their_length():
+    """Twenty times the text takes far less than four hundred times as long."""
+
+    def seconds(count):
+        text = '{"apiVersion": "v1", "kind": "Pod"}\n' * count
+        before = time.process_time()
+        assert manifests.load_text(text)[-1].place == f"manifest:{count}"
+        return time.process_time() - before
+
+    assert min(seconds(8_000) for _ in range(2)) < 100 * max(seconds(400), 0.005)
