@@ -16,10 +16,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.linux import in_netns
+from k8slab.embedded.network.attributes import MESSAGE, split, split_messages
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _NETFILTER = 12
 _SUBSYSTEM = 1 << 8
@@ -27,7 +28,6 @@ _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
 _ORIGINAL, _REPLY = 1, 2
 _IP, _PROTO = 1, 2
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
-_HEADER = struct.Struct("=IHHII")
 _DONE, _ERROR = 3, 2
 _UDP = 17
 
@@ -58,7 +58,7 @@ def forget_udp(netns: int, stale: Callable[[UdpFlow], bool]) -> int:
 
 def _request(kind: int, flags: int, family: int, attributes: bytes = b"") -> bytes:
     body = struct.pack(">BBH", family, 0, 0) + attributes
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags | 1, 1, 0) + body
+    return MESSAGE.pack(MESSAGE.size + len(body), kind, flags | 1, 1, 0) + body
 
 
 def _flows(channel: socket.socket) -> list[UdpFlow]:
@@ -66,21 +66,17 @@ def _flows(channel: socket.socket) -> list[UdpFlow]:
     found: list[UdpFlow] = []
     while True:
         data = channel.recv(1 << 17)
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            size, kind, *_ = _HEADER.unpack_from(data, offset)
+        for _sequence, kind, _flags, body in split_messages(data):
             if kind == _DONE:
                 return found
-            body = data[offset + _HEADER.size : offset + size]
             if kind == _ERROR:
                 raise _refusal("list connections", body)
             if flow := _flow(body):
                 found.append(flow)
-            offset += (size + 3) & ~3
 
 
 def _flow(body: bytes) -> UdpFlow | None:
-    attributes = dict(_attributes(body[4:]))
+    attributes = dict(split(body[4:]))
     original, reply = _tuple(attributes[_ORIGINAL]), _tuple(attributes[_REPLY])
     if original[0] != _UDP:
         return None
@@ -92,9 +88,9 @@ def _flow(body: bytes) -> UdpFlow | None:
 
 def _tuple(data: bytes) -> tuple[int, str, str, int, int]:
     """Return protocol number, source, destination, source port, destination port."""
-    parts = dict(_attributes(data))
-    addresses = list(dict(_attributes(parts[_IP])).values())
-    ports = dict(_attributes(parts[_PROTO]))
+    parts = dict(split(data))
+    addresses = list(dict(split(parts[_IP])).values())
+    ports = dict(split(parts[_PROTO]))
     source = struct.unpack(">H", ports[_SOURCE_PORT][:2])[0] if _SOURCE_PORT in ports else 0
     destination = (
         struct.unpack(">H", ports[_DESTINATION_PORT][:2])[0] if _DESTINATION_PORT in ports else 0
@@ -105,7 +101,7 @@ def _tuple(data: bytes) -> tuple[int, str, str, int, int]:
 
 def _delete(channel: socket.socket, flow: UdpFlow) -> int:
     channel.send(_request(_DELETE, 0x4, flow.family, flow.original))
-    answer = channel.recv(4096)[_HEADER.size :]
+    answer = channel.recv(4096)[MESSAGE.size :]
     number = -struct.unpack_from("=i", answer)[0]
     if number not in (0, errno.ENOENT):
         raise _refusal(f"forget the flow to {flow.destination}:{flow.port}", answer)
@@ -115,11 +111,3 @@ def _delete(channel: socket.socket, flow: UdpFlow) -> int:
 def _refusal(what: str, body: bytes) -> KernelError:
     number = -struct.unpack_from("=i", body)[0]
     return KernelError(f"{what}: {os.strerror(number)}", errno=number)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        size, kind = struct.unpack_from("=HH", data, offset)
-        yield kind & 0x3FFF, data[offset + 4 : offset + size]
-        offset += max(4, (size + 3) & ~3)

@@ -22,10 +22,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.linux import in_netns
+from k8slab.embedded.network.attributes import (
+    MESSAGE,
+    attribute,
+    split,
+    split_messages,
+    text,
+    u32,
+)
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _ERROR = 2
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
@@ -50,7 +58,6 @@ _PERMANENT = 0x80
 _PERMANENT_ADDRESS, _NO_DUPLICATE_DETECTION = 0x80, 0x02
 _IFA_CACHEINFO, _FOR_EVER = 6, 0xFFFFFFFF
 
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _SECONDS_FOR_UP = 5.0
 """A veth is up within 0.1 ms; the kernel's slow path for link events takes one second."""
@@ -83,19 +90,6 @@ LOOPBACK = Link(1, "lo", "", up=False)
 """The first interface of every namespace (LOOPBACK_IFINDEX)."""
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    size = 4 + len(value)
-    return struct.pack("=HH", size, kind) + value + bytes(-size % 4)
-
-
-def _u32(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
 def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
@@ -114,10 +108,10 @@ def _new_link(what: str, body: bytes) -> Message:
 
 def bridge(name: str, mac: str) -> Message:
     """Make a bridge without spanning tree, so that its ports forward at once."""
-    options = _attribute(_BR_MCAST_SNOOPING, b"\0")
-    info = _text(_INFO_KIND, "bridge") + _attribute(_INFO_DATA, options)
-    body = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
-    body += _attribute(_IFLA_LINKINFO, info)
+    options = attribute(_BR_MCAST_SNOOPING, b"\0")
+    info = text(_INFO_KIND, "bridge") + attribute(_INFO_DATA, options)
+    body = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, _mac(mac))
+    body += attribute(_IFLA_LINKINFO, info)
     return _new_link(f"add bridge {name}", _ifinfo() + body)
 
 
@@ -130,16 +124,16 @@ class VethEnd:
     netns: int = -1
 
     def _attributes(self, mtu: int) -> bytes:
-        body = _text(_IFLA_IFNAME, self.name) + _attribute(_IFLA_ADDRESS, _mac(self.mac))
-        body += _u32(_IFLA_MTU, mtu)
-        return body + (_u32(_IFLA_NET_NS_FD, self.netns) if self.netns >= 0 else b"")
+        body = text(_IFLA_IFNAME, self.name) + attribute(_IFLA_ADDRESS, _mac(self.mac))
+        body += u32(_IFLA_MTU, mtu)
+        return body + (u32(_IFLA_NET_NS_FD, self.netns) if self.netns >= 0 else b"")
 
 
 def veth(near: VethEnd, far: VethEnd, *, mtu: int = 1500) -> Message:
     """Make a pair of connected interfaces, each where it belongs from the first moment."""
-    peer = _attribute(_VETH_PEER, _ifinfo() + far._attributes(mtu))  # noqa: SLF001 - one idea
-    info = _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, peer)
-    body = near._attributes(mtu) + _attribute(_IFLA_LINKINFO, info)  # noqa: SLF001
+    peer = attribute(_VETH_PEER, _ifinfo() + far._attributes(mtu))  # noqa: SLF001 - one idea
+    info = text(_INFO_KIND, "veth") + attribute(_INFO_DATA, peer)
+    body = near._attributes(mtu) + attribute(_IFLA_LINKINFO, info)  # noqa: SLF001
     return _new_link(f"add veth pair {near.name} - {far.name}", _ifinfo() + body)
 
 
@@ -155,22 +149,22 @@ def down(link: Link) -> Message:
 
 def join_bridge(link: Link, master: Link) -> Message:
     """Make a link a port of a bridge."""
-    body = _ifinfo(link.index) + _u32(_IFLA_MASTER, master.index)
+    body = _ifinfo(link.index) + u32(_IFLA_MASTER, master.index)
     return Message(f"make {link.name} a port of {master.name}", _NEWLINK, 0, body)
 
 
 def without_own_ipv6(link: Link) -> Message:
     """Give a link no link-local IPv6 address: no solicitations, no duplicate detection."""
-    mode = _attribute(_INET6_ADDR_GEN_MODE, bytes([_ADDR_GEN_NONE]))
-    body = _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
+    mode = attribute(_INET6_ADDR_GEN_MODE, bytes([_ADDR_GEN_NONE]))
+    body = attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
     what = f"set the IPv6 address mode of {link.name}"
     return Message(what, _NEWLINK, 0, _ifinfo(link.index) + body)
 
 
 def with_proxy_arp(link: Link) -> Message:
     """Let a link answer ARP for every address that this namespace can route to."""
-    conf = _attribute(_INET_CONF, _u32(_DEVCONF_PROXY_ARP, 1))
-    body = _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET, conf))
+    conf = attribute(_INET_CONF, u32(_DEVCONF_PROXY_ARP, 1))
+    body = attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf))
     return Message(f"set proxy_arp on {link.name}", _NEWLINK, 0, _ifinfo(link.index) + body)
 
 
@@ -185,7 +179,7 @@ def address(link: Link, interface: str) -> Message:
     family = socket.AF_INET if value.version == 4 else socket.AF_INET6
     flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
     head = struct.pack("=BBBBi", family, value.network.prefixlen, flags, 0, link.index)
-    body = _attribute(1, value.ip.packed) + _attribute(2, value.ip.packed)
+    body = attribute(1, value.ip.packed) + attribute(2, value.ip.packed)
     what = f"add address {interface} to {link.name}"
     return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
 
@@ -221,10 +215,10 @@ class Route:
             _TABLE_LOCAL if self.kind == "local" else _TABLE_MAIN,
             *(self.protocol, scope, _RTN[self.kind], _ONLINK if self.onlink else 0),
         )
-        body = _attribute(1, network.network_address.packed) if network.prefixlen else b""
-        body += _attribute(5, ip_address(self.via).packed) if self.via else b""
-        body += _attribute(7, ip_address(self.source).packed) if self.source else b""
-        return head + body + (_u32(4, self.link.index) if self.link else b"")
+        body = attribute(1, network.network_address.packed) if network.prefixlen else b""
+        body += attribute(5, ip_address(self.via).packed) if self.via else b""
+        body += attribute(7, ip_address(self.source).packed) if self.source else b""
+        return head + body + (u32(4, self.link.index) if self.link else b"")
 
     def __str__(self) -> str:
         via = f" via {self.via}" if self.via else ""
@@ -264,7 +258,7 @@ def extra_address(link: Link, ip: str) -> list[Message]:
     flags = _PERMANENT_ADDRESS | _NO_DUPLICATE_DETECTION
     head = struct.pack("=BBBBi", socket.AF_INET6, 128, flags, 0, link.index)
     lifetimes = struct.pack("=IIII", 0, _FOR_EVER, 0, 0)  # preferred, valid
-    body = _attribute(1, ip_address(ip).packed) + _attribute(_IFA_CACHEINFO, lifetimes)
+    body = attribute(1, ip_address(ip).packed) + attribute(_IFA_CACHEINFO, lifetimes)
     added = Message(f"add address {ip} to {link.name}", _NEWADDR, _CREATE | _REPLACE, head + body)
     return [added, route(_local(link, ip))]
 
@@ -272,7 +266,7 @@ def extra_address(link: Link, ip: str) -> list[Message]:
 def delete_address(link: Link, ip: str) -> list[Message]:
     """Take an IPv6 address from a link; fine when it is not there."""
     head = struct.pack("=BBBBi", socket.AF_INET6, 128, 0, 0, link.index)
-    body = _attribute(1, ip_address(ip).packed)
+    body = attribute(1, ip_address(ip).packed)
     gone = Message(f"delete address {ip} of {link.name}", _DELADDR, 0, head + body, True)
     return [gone, delete_route(_local(link, ip))]
 
@@ -280,7 +274,7 @@ def delete_address(link: Link, ip: str) -> list[Message]:
 def neighbour(link: Link, ip: str, mac: str) -> Message:
     """Tell for good which hardware address has `ip` on `link`: nothing is ever asked."""
     head = struct.pack("=BxxxiHBB", _family(ip), link.index, _PERMANENT, 0, 0)
-    body = _attribute(1, ip_address(ip).packed) + _attribute(2, _mac(mac))
+    body = attribute(1, ip_address(ip).packed) + attribute(2, _mac(mac))
     what = f"add neighbour {ip} is {mac} on {link.name}"
     return Message(what, _NEWNEIGH, _CREATE | _REPLACE, head + body)
 
@@ -323,7 +317,7 @@ class Netlink:
         failure: KernelError | None = None
         waiting = len(batch)
         while waiting:
-            for sequence, kind, body in _messages(self._socket.recv(1 << 16)):
+            for sequence, kind, _flags, body in split_messages(self._socket.recv(1 << 16)):
                 if kind != _ERROR or not first <= sequence < first + len(batch):
                     continue
                 waiting -= 1
@@ -333,11 +327,11 @@ class Netlink:
 
     def link(self, name: str) -> Link:
         """Return the link with this name."""
-        body = _ifinfo() + _text(_IFLA_IFNAME, name) + _u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+        body = _ifinfo() + text(_IFLA_IFNAME, name) + u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
         request = Message(f"look up link {name}", _GETLINK, 0, body)
         self._socket.sendall(self._pack(request, 0))
         while True:
-            for sequence, kind, answer in _messages(self._socket.recv(1 << 16)):
+            for sequence, kind, _flags, answer in split_messages(self._socket.recv(1 << 16)):
                 if sequence != self._sequence:
                     continue
                 if kind == _ERROR and (failure := _refusal(request, answer)):
@@ -379,19 +373,10 @@ class Netlink:
 
     def _pack(self, message: Message, flags: int) -> bytes:
         self._sequence += 1
-        size = _HEADER.size + len(message.body)
+        size = MESSAGE.size + len(message.body)
         flags |= _REQUEST | message.flags
-        head = _HEADER.pack(size, message.kind, flags, self._sequence, 0)
+        head = MESSAGE.pack(size, message.kind, flags, self._sequence, 0)
         return head + message.body + bytes(-size % 4)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Split what a socket returned into sequence number, type and body."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        size, kind, _flags, sequence, _port = _HEADER.unpack_from(data, offset)
-        yield sequence, kind, data[offset + _HEADER.size : offset + size]
-        offset += (size + 3) & ~3
 
 
 def _refusal(message: Message, body: bytes) -> KernelError | None:
@@ -403,15 +388,7 @@ def _refusal(message: Message, body: bytes) -> KernelError | None:
 
 def _link(body: bytes) -> Link:
     index = _LINK.unpack_from(body)[2]
-    attributes = dict(_attributes(body[_LINK.size :]))
+    attributes = dict(split(body[_LINK.size :]))
     name = attributes[_IFLA_IFNAME].rstrip(b"\0").decode()
     mac = attributes.get(_IFLA_ADDRESS, b"").hex(":")
     return Link(index, name, mac, attributes[_IFLA_OPERSTATE][0] == _OPER_UP)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        size, kind = struct.unpack_from("=HH", data, offset)
-        yield kind & 0x3FFF, data[offset + 4 : offset + size]
-        offset += (size + 3) & ~3

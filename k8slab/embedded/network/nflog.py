@@ -15,13 +15,10 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from k8slab.embedded.linux import in_netns
+from k8slab.embedded.network.attributes import MESSAGE, attribute, split, split_messages
 from k8slab.errors import KernelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NETFILTER = 12
 _SUBSYSTEM = 4 << 8
@@ -29,7 +26,6 @@ _PACKET, _CONFIG = _SUBSYSTEM | 0, _SUBSYSTEM | 1
 _CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_THRESHOLD = 1, 2, 5
 _BIND, _COPY_PACKET = 1, 2
 _INTERFACE_IN, _INTERFACE_OUT, _PAYLOAD, _PREFIX = 4, 5, 9, 10
-_HEADER = struct.Struct("=IHHII")
 _RECEIVE_BUFFER = 1 << 20
 _BATCH = 64
 """Reports read at one go, so that a flood never holds the event loop for long."""
@@ -94,40 +90,29 @@ class PacketLog:
                 self.lost += 1
                 continue
             now = time.time()
-            reports += [report for body in _packets(data) if (report := _report(now, body))]
+            for _sequence, kind, _flags, body in split_messages(data):
+                if kind == _PACKET and (report := _report(now, body[4:])):
+                    reports.append(report)
         return reports
 
     def _configure(self, group: int, kind: int, value: bytes) -> None:
-        attribute = struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-        body = struct.pack(">BBH", socket.AF_UNSPEC, 0, group) + attribute
-        self._socket.send(_HEADER.pack(_HEADER.size + len(body), _CONFIG, 0x5, 0, 0) + body)
+        body = struct.pack(">BBH", socket.AF_UNSPEC, 0, group) + attribute(kind, value)
+        self._socket.send(MESSAGE.pack(MESSAGE.size + len(body), _CONFIG, 0x5, 0, 0) + body)
         answer = self._socket.recv(4096)
-        if number := -struct.unpack_from("=i", answer, _HEADER.size)[0]:
+        if number := -struct.unpack_from("=i", answer, MESSAGE.size)[0]:
             raise KernelError(f"configure NFLOG group {group}: {os.strerror(number)}", errno=number)
-
-
-def _packets(data: bytes) -> Iterator[bytes]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, offset)
-        if kind == _PACKET:
-            yield data[offset + _HEADER.size + 4 : offset + size]
-        offset += max(_HEADER.size, (size + 3) & ~3)
 
 
 def _report(now: float, body: bytes) -> Report | None:
     prefix, payload = "", b""
     interfaces = {_INTERFACE_IN: 0, _INTERFACE_OUT: 0}
-    offset = 0
-    while offset + 4 <= len(body):
-        size, kind = struct.unpack_from("=HH", body, offset)
+    for kind, value in split(body):
         if kind == _PREFIX:
-            prefix = body[offset + 4 : offset + size].rstrip(b"\0").decode()
+            prefix = value.rstrip(b"\0").decode()
         elif kind == _PAYLOAD:
-            payload = body[offset + 4 : offset + size]
+            payload = value
         elif kind in interfaces:
-            interfaces[kind] = struct.unpack_from(">I", body, offset + 4)[0]
-        offset += max(4, (size + 3) & ~3)
+            interfaces[kind] = struct.unpack(">I", value)[0]
     parsed = parse_packet(payload)
     return Report(now, prefix, *parsed, *interfaces.values()) if parsed else None
 
