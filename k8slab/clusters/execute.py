@@ -9,16 +9,20 @@ standard input.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, ProbeError
 from k8slab.programs import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from websockets.asyncio.client import ClientConnection
 
     from k8slab.clusters.rest import Rest
+
+T = TypeVar("T")
 
 STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
@@ -36,7 +40,6 @@ def execute(
     """
     # Imported here: nearly nothing needs a WebSocket, and it costs as much as the rest together.
     from websockets.exceptions import InvalidStatus, WebSocketException  # noqa: PLC0415
-    from websockets.sync.client import connect  # noqa: PLC0415
 
     query = [("command", word) for word in argv]
     query += [("stdout", "true"), ("stderr", "true")]
@@ -44,22 +47,7 @@ def execute(
     query += [("stdin", "true")] if stdin else []
     command = f"exec of {argv[0]!r} by {path.rpartition('/exec')[0]}"
     try:
-        with connect(
-            rest.url(f"{path}?{urlencode(query)}", "wss" if rest.tls else "ws"),
-            ssl=rest.ssl_context if rest.tls else None,
-            subprotocols=[V5, V4],  # type: ignore[list-item]  # plain text is what goes on the wire
-            additional_headers=rest.headers(),
-            open_timeout=deadline,
-            close_timeout=1,
-            max_size=None,
-            compression=None,
-            proxy=None,
-        ) as socket:
-            for start in range(0, len(stdin), CHUNK):
-                socket.send(bytes([STDIN]) + stdin[start : start + CHUNK])
-            if stdin and socket.subprotocol == V5:
-                socket.send(bytes([CLOSE, STDIN]))
-            return _collect(socket, argv, deadline)
+        streams = run_apart(_session(rest, f"{path}?{urlencode(query)}", stdin, deadline))
     except InvalidStatus as error:
         raise _refused(error.response.status_code, bytes(error.response.body or b"")) from error
     except TimeoutError as error:
@@ -68,24 +56,81 @@ def execute(
         raise ProbeError(f"{command} broke off: {error}") from error
     except OSError as error:
         raise ClusterNotReadyError(f"the API does not answer: {error}") from error
-
-
-def _collect(socket: object, argv: Sequence[str], deadline: float) -> Completed:
-    import time  # noqa: PLC0415
-
-    ends = time.monotonic() + deadline
-    streams = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
-    while not streams[ERROR]:
-        message = socket.recv(timeout=max(ends - time.monotonic(), 0))  # type: ignore[attr-defined]
-        data = message.encode() if isinstance(message, str) else message
-        if data and data[0] in streams:
-            streams[data[0]] += data[1:]
     return Completed(
         tuple(argv),
         exit_code(json.loads(streams[ERROR])),
         streams[STDOUT].decode(errors="replace"),
         streams[STDERR].decode(errors="replace"),
     )
+
+
+async def _session(rest: Rest, path: str, stdin: bytes, deadline: float) -> Mapping[int, bytearray]:
+    import asyncio  # noqa: PLC0415
+
+    # The library's blocking client is not used: it reads and writes one TLS connection from
+    # two threads and selects on the socket without asking whether TLS holds data already, so a
+    # session ticket that comes at the wrong moment leaves it waiting for ever.
+    from websockets.asyncio.client import connect  # noqa: PLC0415
+
+    async with (
+        asyncio.timeout(deadline),
+        connect(
+            rest.url(path, "wss" if rest.tls else "ws"),
+            ssl=rest.ssl_context if rest.tls else None,
+            subprotocols=[V5, V4],  # type: ignore[list-item]  # plain text is what goes on the wire
+            additional_headers=rest.headers(),
+            open_timeout=None,
+            close_timeout=1,
+            max_size=None,
+            compression=None,
+            proxy=None,
+        ) as socket,
+    ):
+        sending = asyncio.create_task(_send(socket, stdin))
+        try:
+            return await _collect(socket)
+        finally:  # a command may end before it has read all that it was sent
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send(socket: ClientConnection, stdin: bytes) -> None:
+    for start in range(0, len(stdin), CHUNK):
+        await socket.send(bytes([STDIN]) + stdin[start : start + CHUNK])
+    if stdin and socket.subprotocol == V5:
+        await socket.send(bytes([CLOSE, STDIN]))
+
+
+async def _collect(socket: ClientConnection) -> Mapping[int, bytearray]:
+    streams = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
+    while not streams[ERROR]:
+        message = await socket.recv()
+        data = message.encode() if isinstance(message, str) else message
+        if data and data[0] in streams:
+            streams[data[0]] += data[1:]
+    return streams
+
+
+def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` in a loop and thread of its own and return its result.
+
+    A notebook's main thread runs a loop already, and none can be entered twice. Ctrl-C in the
+    caller cancels the coroutine and waits until it has closed what it opened.
+    """
+    import asyncio  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
+    try:
+        with ThreadPoolExecutor(1, "k8slab-exec") as thread:
+            running = thread.submit(loop.run_until_complete, task)
+            try:
+                return running.result()
+            finally:
+                loop.call_soon_threadsafe(task.cancel)
+    finally:
+        loop.close()
 
 
 def exit_code(status: dict) -> int:

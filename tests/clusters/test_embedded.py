@@ -1,5 +1,6 @@
 """The handle and the command line on a real embedded cluster."""
 
+import asyncio
 import json
 import os
 import select
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,46 @@ def test_exec_gives_output_and_exit_code_and_takes_input(cluster, namespace):
     with pytest.raises(ApiStatusError) as caught:
         cluster.exec(namespace, "nobody", ["true"])
     assert caught.value.code == 404
+
+
+def test_hundreds_of_commands_from_several_threads_all_end(cluster, namespace):
+    cluster.apply([pod("box")], namespace=namespace)
+    cluster.wait("pods", "box", namespace, deadline=20)
+    with ThreadPoolExecutor(4) as threads:
+        done = threads.map(
+            lambda n: cluster.exec(namespace, "box", ["echo", str(n)], deadline=15), range(200)
+        )
+        assert [one.stdout for one in done] == [f"{n}\n" for n in range(200)]
+
+
+def test_a_command_runs_where_an_event_loop_runs_already_as_in_a_notebook(cluster, namespace):
+    cluster.apply([pod("box")], namespace=namespace)
+    cluster.wait("pods", "box", namespace, deadline=20)
+
+    async def cell():
+        return cluster.exec(namespace, "box", ["echo", "here"])
+
+    assert asyncio.run(cell()).stdout == "here\n"
+
+
+def test_ctrl_c_ends_a_command_that_runs(cluster, namespace):
+    cluster.apply([pod("box")], namespace=namespace)
+    cluster.wait("pods", "box", namespace, deadline=20)
+    script = "; ".join(
+        (
+            "import signal",
+            "from k8slab import clusters",
+            "cluster = clusters.attach('lab')",
+            "signal.signal(signal.SIGALRM, signal.default_int_handler)",
+            "signal.setitimer(signal.ITIMER_REAL, 1.5)",
+            f"cluster.exec('{namespace}', 'box', ['sleep', '600'], deadline=600)",
+        )
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30
+    )
+    assert "run_apart" in ended.stderr
+    assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_logs_are_what_a_container_has_written(cluster, namespace):
