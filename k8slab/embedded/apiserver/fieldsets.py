@@ -56,11 +56,10 @@ ITEM = object()
 
 def item_key(item: Any, keys: tuple[str, ...]) -> str:
     """Return the step of a list item, e.g. ``k:{"name":"web"}``."""
-    found = {
-        key: item.get(key, KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
-        for key in keys
+    fields = item if isinstance(item, dict) else dict.fromkeys(keys)
+    kept = {
+        key: value for key in keys if (value := fields.get(key, KEY_DEFAULTS.get(key))) is not None
     }
-    kept = {key: value for key, value in found.items() if value is not None}
     return "k:" + orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
 
@@ -133,36 +132,37 @@ def whole_trie(obj: Object, schema: Type | None) -> Object:
 
 
 def _trie_of(value: Object, schema: Type | None) -> Object:
+    fields = schema.fields if schema else {}
     made: Object = {}
     for name, item in value.items():
-        field = schema.fields.get(name) if schema else None
-        if field is None:
-            nested = isinstance(item, dict) and item
-            made[f"f:{name}"] = _trie_of(item, None) if nested else {}
+        # Most fields hold no structure: these need not be looked up.
+        if not isinstance(item, dict | list):
+            made[f"f:{name}"] = {}
+        elif (field := fields.get(name)) is None:
+            made[f"f:{name}"] = _trie_of(item, None) if isinstance(item, dict) else {}
         else:
             atomic = schema is not None and f"{schema.word}.{name}" in ATOMIC_MAPS
             made[f"f:{name}"] = {} if atomic else _field_trie(item, field)
     return made
 
 
-def _field_trie(value: Any, field: Field) -> Object:
+def _field_trie(value: dict | list, field: Field) -> Object:
+    if isinstance(value, dict):
+        if field.shape == "{":
+            return {f"f:{key}": {} for key in value}
+        if field.shape or not field.is_type:
+            return {}
+        inner = type_of(field.word)
+        return {} if inner.word in ATOMIC_TYPES else _trie_of(value, inner)
     rule = field.rule
-    if field.shape == "[":
-        if not rule or not isinstance(value, list):
-            return {}
-        if rule.is_set:
-            return {f"v:{item_value(item)}": {} for item in value}
-        if not rule.keys:
-            return {}
-        inner = type_of(field.word)
-        return {item_key(item, rule.keys): {".": {}, **_trie_of(item, inner)} for item in value}
-    if field.shape == "{":
-        return {f"f:{key}": {} for key in value} if isinstance(value, dict) else {}
-    if field.is_type and isinstance(value, dict) and value:
-        inner = type_of(field.word)
-        if inner.word not in ATOMIC_TYPES:
-            return _trie_of(value, inner)
-    return {}
+    if field.shape != "[" or not rule:
+        return {}
+    if rule.is_set:
+        return {f"v:{item_value(item)}": {} for item in value}
+    if not rule.keys:
+        return {}
+    inner = type_of(field.word)
+    return {item_key(item, rule.keys): {".": {}, **_trie_of(item, inner)} for item in value}
 
 
 def to_trie(paths: Iterable[Path]) -> Object:

@@ -6,8 +6,9 @@ Source: apiserver ``registry/rest`` (BeforeCreate, BeforeUpdate) and ``names.Sim
 from __future__ import annotations
 
 import random
+import time
 import uuid
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,7 +47,12 @@ _ORDER = (
 
 def now_text() -> str:
     """Return the time as the API writes it: RFC 3339, seconds, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second_text(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _second_text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def copy(obj: Any) -> Any:

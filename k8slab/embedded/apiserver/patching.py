@@ -56,7 +56,6 @@ def patched_object(
     old: Object, patch_value: Any, media: str, target: Target, request: Request
 ) -> tuple[Object, list[str]]:
     """Return `old` changed by a patch and decoded anew, with the decoder's warnings."""
-    bodies.check_depth(patch_value)
     if media == JSON_PATCH:
         patched = patches.json_patch(copy(old), patch_value)
     elif not isinstance(patch_value, dict):
@@ -68,6 +67,7 @@ def patched_object(
     if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
         raise statuses.bad_request("the patch leaves no object with metadata")
     kind = target.kind
+    bodies.check_depth(patched)  # each patch may add to the depth
     patched = copy(patched)
     complaints = bodies.decode_object(
         bodies.Body(patched),

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import bodies, objectmeta, patches, patching, reviews, statuses
+from k8slab.embedded.apiserver import (
+    bodies,
+    evictions,
+    objectmeta,
+    patches,
+    patching,
+    reviews,
+    statuses,
+)
 from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import writer_of
@@ -36,7 +44,7 @@ def answer(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
         case "binding":
             return _bind(rest, target, _body(request, ("", "v1", "Binding")))
         case "eviction":
-            return _evict(rest, target, _body(request, ("policy", "v1", "Eviction")))
+            return _evict(rest, request, target)
         case "token":
             gvk = ("authentication.k8s.io", "v1", "TokenRequest")
             return _token(rest, target, _body(request, gvk))
@@ -77,6 +85,7 @@ def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
     else:
         raise statuses.bad_request("error decoding patch: the patch is no object")
     gvk = ("autoscaling", "v1", "Scale")
+    bodies.check_depth(patched)
     bodies.decode_object(bodies.Body(patched), patched, gvk, validation="Ignore")
     # The version that was read is no precondition; one in the patch is.
     sent = (value.get("metadata") or {}) if isinstance(value, dict) else {}
@@ -102,16 +111,13 @@ def _bind(rest: Rest, target: Target, binding: Object) -> Answer:
     return rest.settled(target, bound, _success, 201, [])
 
 
-def _evict(rest: Rest, target: Target, eviction: Object) -> Answer:
-    options = eviction.get("deleteOptions") or {}
-    gone = rest.api.delete(
-        "pods",
-        target.name,
-        target.namespace,
-        grace=options.get("gracePeriodSeconds"),
-        uid=(options.get("preconditions") or {}).get("uid") or "",
-        dry_run=bool(options.get("dryRun")),
-    )
+def _evict(rest: Rest, request: Request, target: Target) -> Answer:
+    eviction = _body(request, ("policy", "v1", "Eviction"))
+    pod = rest.api.require("pods", target.name, target.namespace)
+    options = dict(eviction.get("deleteOptions") or {})
+    if request.query.get("dryRun"):
+        options["dryRun"] = request.query["dryRun"]
+    gone = evictions.evict(rest.api, pod, options)
     return rest.settled(target, gone, _success, 201, [])
 
 
