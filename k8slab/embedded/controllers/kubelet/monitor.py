@@ -98,11 +98,11 @@ class Monitor:
         if kind == "readiness":
             if record.ready != passed:
                 record.ready = passed
-                worker.publish()
+                worker.show()
             return False
         if passed and kind == "startup":
             self._is_started(record)
-            worker.publish()
+            worker.show()
             worker.wake()
             return True
         if passed:

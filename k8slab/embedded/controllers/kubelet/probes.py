@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.config import KUBERNETES_MINOR
 from k8slab.embedded.linux import in_netns
 from k8slab.embedded.runtime.spec import ExecSpec
+from k8slab.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,9 @@ class Prober:
                 return await self._attempt(probe, target)
         except TimeoutError:
             return Attempt(passed=False, message=_overdue(probe, target, seconds))
+        except ClusterError as error:
+            # A command that is not there, a pod with all its processes: failed, and tried again.
+            return Attempt(passed=False, message=error.message)
 
     async def _attempt(self, probe: Object, target: Target) -> Attempt:
         if "exec" in probe:

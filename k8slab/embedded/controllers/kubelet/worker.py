@@ -63,6 +63,8 @@ class PodWorker:
         self._volumes: dict[str, volumes.Content] = {}
         self._stale = False
         self._gone = False
+        """The object is gone; what runs of it may still have to be taken down."""
+        self._down = False
         self._finished = False
         self._attached = False
         self._wake = asyncio.Event()
@@ -130,9 +132,9 @@ class PodWorker:
         recover(self.pod, self.records)
         self._finished = (self.pod.get("status") or {}).get("phase") in FINISHED
         if not self._finished and any(r.restarts or r.exit for r in self.records.values()):
-            self.publish()
+            self.show()
         loop = asyncio.get_running_loop()
-        self._slow = loop.call_later(SHOW_CREATING_AFTER, self.publish)
+        self._slow = loop.call_later(SHOW_CREATING_AFTER, self.show)
         while True:
             self._wake.clear()
             if self.agent.stopped:
@@ -140,13 +142,13 @@ class PodWorker:
                 continue
             try:
                 delay = await self._step()
+                self._slow.cancel()
+                self.publish()
             except Exception:
                 log.exception("pod %s: a step failed; will be retried", key_of(self.pod))
                 delay = SANDBOX_RETRY
-            self._slow.cancel()
-            if self._gone:
+            if self._down:
                 return
-            self.publish()
             if delay is not None:
                 timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
                 await self._wake.wait()
@@ -298,7 +300,7 @@ class PodWorker:
             self.sandbox = None
         if not self._gone:
             self._delete_object()
-        self._gone = True
+        self._gone = self._down = True
         self.agent.forget(self)
         await self.agent.drop_logs(self.pod)
 
@@ -385,6 +387,14 @@ class PodWorker:
         status = pod_status(pod, list(self.records.values()), self._facts())
         if status != pod.get("status"):
             api.update_status("pods", {**pod, "status": status})
+
+    def show(self) -> None:
+        """Publish beside the actor's steps; what fails is left to the actor, which tries again."""
+        try:
+            self.publish()
+        except Exception:
+            log.exception("pod %s: its status was not written; will be retried", key_of(self.pod))
+            self._wake.set()
 
     def event(self, reason: str, message: str, *, warning: bool = False, field: str = "") -> None:
         """Record an Event about the pod."""

@@ -7,8 +7,9 @@ import warnings
 import pytest
 from controller_world import is_ready, pod_object
 
-from k8slab.embedded.controllers.kubelet import lifecycle, records
+from k8slab.embedded.controllers.kubelet import lifecycle, records, worker
 from k8slab.embedded.controllers.kubelet.probes import Attempt
+from k8slab.errors import ApiStatusError
 
 
 def state(pod, name="main", group="containerStatuses"):
@@ -289,6 +290,48 @@ def test_a_second_delete_shortens_the_grace_and_force_ends_at_once(in_world):
         assert world.pod("b") is None
         await world.until(lambda: second.id not in world.runtime.containers)
         await world.until(lambda: 5.0 in first.graces)
+
+    in_world(play)
+
+
+@pytest.mark.parametrize("step", ["create_sandbox", "start_container"])
+def test_a_pod_that_is_forced_away_while_it_starts_leaves_nothing(in_world, monkeypatch, step):
+    async def play(world):
+        take = getattr(world.runtime, step)
+
+        async def delete_meanwhile(*arguments):
+            world.api.delete("pods", "a", "default", grace=0)
+            return await take(*arguments)
+
+        monkeypatch.setattr(world.runtime, step, delete_meanwhile)
+        world.api.create("pods", pod_object("a"))
+        agents = world.controllers.kubelets.agents.values()
+        await world.until(lambda: any(agent.workers for agent in agents))
+        await world.until(lambda: not any(agent.workers for agent in agents))
+        assert not world.runtime.sandboxes
+        assert not world.runtime.containers
+        assert not world.network.pods
+
+    in_world(play)
+
+
+def test_a_status_that_could_not_be_written_is_written_later(in_world, monkeypatch):
+    monkeypatch.setattr(worker, "SANDBOX_RETRY", 0.01)
+
+    async def play(world):
+        write = world.api.update_status
+        refused = []
+
+        def refuse(resource, obj):
+            if resource == "pods" and len(refused) < 3:
+                refused.append(obj)
+                raise ApiStatusError("the disk is full", code=500, reason="InternalError")
+            return write(resource, obj)
+
+        monkeypatch.setattr(world.api, "update_status", refuse)
+        world.api.create("pods", pod_object("a"))
+        await world.until(lambda: is_ready(world.pod("a")))
+        assert len(refused) == 3
 
     in_world(play)
 

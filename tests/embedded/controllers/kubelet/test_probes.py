@@ -9,6 +9,7 @@ import pytest
 
 from k8slab.embedded.controllers.kubelet import probes
 from k8slab.embedded.controllers.kubelet.probes import Attempt, Counter, Prober, Target
+from k8slab.embedded.runtime.spec import ContainerCannotRunError
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,15 @@ def test_an_exec_probe_passes_with_code_0_and_shows_the_output_otherwise():
     assert (failed.passed, failed.message) == (False, "looking: no file")
     long = attempt(probe, runtime=Runtime(code=1, output=b"x" * 50_000))
     assert len(long.message) == probes.LONGEST_ANSWER
+
+
+def test_an_exec_probe_whose_command_cannot_run_has_failed():
+    class Full(Runtime):
+        async def exec(self, container_id, spec):
+            raise ContainerCannotRunError("the pod has as many processes as it may have: 512")
+
+    found = attempt({"exec": {"command": ["true"]}}, runtime=Full())
+    assert found == Attempt(False, "the pod has as many processes as it may have: 512")
 
 
 def test_an_exec_probe_that_takes_too_long_is_killed():
