@@ -12,6 +12,7 @@ import struct
 import threading
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.errors import KernelError
@@ -135,6 +136,15 @@ def set_capabilities(mask: int) -> None:
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = struct.pack("=IIIIII", low, low, 0, high, high, 0)
     _call(f"capset({mask:#x})", _libc.capset(header, data))
+
+
+def has_one_id() -> bool:
+    """Tell whether this user namespace maps a single id, as an ordinary user's does.
+
+    Then no file can be given to another user and no process become one (user_namespaces(7)).
+    """
+    ranges = Path("/proc/self/gid_map").read_text("ascii").splitlines()
+    return sum(int(line.split()[2]) for line in ranges) == 1
 
 
 def watch_file(path: str) -> int:

@@ -237,7 +237,7 @@ def _take_identity(program: Program) -> None:
     """Give up every right that the container does not have."""
     capabilities.limit(program.capabilities)
     if program.user and program.user != os.getuid():
-        if _has_one_id():
+        if linux.has_one_id():
             _rename_id(program.user)
             capabilities.hold(())
         else:
@@ -249,11 +249,6 @@ def _take_identity(program: Program) -> None:
     else:
         capabilities.hold(() if program.user else program.capabilities)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # so that exec and probes may join (ptrace(2))
-
-
-def _has_one_id() -> bool:
-    with open("/proc/self/gid_map", encoding="ascii") as file:
-        return sum(int(line.split()[2]) for line in file) == 1
 
 
 def _rename_id(user: int) -> None:

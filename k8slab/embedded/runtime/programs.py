@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import linux
 from k8slab.embedded.runtime import capabilities
 from k8slab.embedded.runtime.messages import Program
 from k8slab.embedded.runtime.rootfs import PROGRAM_PATH
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
 
 
 def environment(hostname: str, *, tty: bool = False) -> dict[str, str]:
-    """Return the variables that every container has."""
+    """Return the variables that every container has.
+
+    Where no file can be given to another user, tar must not try it: `kubectl cp` unpacks with
+    tar as root, which would else end with an error after all files were copied.
+    """
     base = {"PATH": PROGRAM_PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    if linux.has_one_id():
+        base["TAR_OPTIONS"] = "--no-same-owner"
     return {**base, "TERM": "xterm"} if tty else base
 
 

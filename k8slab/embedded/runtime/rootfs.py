@@ -144,9 +144,7 @@ def _programs() -> None:
 
 def install_shim() -> None:
     """Put the stand-in for tcpdump where containers bind it from, if one is needed here."""
-    with open("/proc/self/gid_map", encoding="ascii") as file:
-        single = sum(int(line.split()[2]) for line in file) == 1
-    if not single:
+    if not linux.has_one_id():
         return
     # Not sys.executable: that may be a link of a virtual environment, which pods do not see.
     prefix = sys.base_prefix if sys.base_prefix.startswith("/usr") else PYTHON
