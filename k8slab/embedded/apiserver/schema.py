@@ -42,7 +42,11 @@ _WIDE = frozenset(
 
 
 class WrongTypeError(ValueError):
-    """A value has the wrong JSON type; the message is the decoder's."""
+    """A value has the wrong JSON type; the message is the decoder's, `path` the field's."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,8 @@ class Decoder:
         plain = "".join(part.partition("[")[0] + "." for part in path.split(".")).rstrip(".")
         return WrongTypeError(
             f"json: cannot unmarshal {_json_word(value)} into Go struct field "
-            f"{owner.word}.{plain} of type {_go_type(known)}"
+            f"{owner.word}.{plain} of type {_go_type(known)}",
+            path,
         )
 
 
