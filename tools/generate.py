@@ -21,7 +21,7 @@ from k8slab.course.__main__ import main as labs
 from k8slab.embedded.apiserver import schema_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,12 +37,19 @@ def command_line() -> str:
         "answer is no, 2 wrong usage, 3 the machine lacks something, 130 interrupted.",
         "",
     ]
-    for name in sorted(k8slab.commands):
-        command = k8slab.commands[name]
-        context = click.Context(command, info_name=f"k8slab {name}", max_content_width=90)
+    for name, command in _commands(k8slab, "k8slab"):
+        context = click.Context(command, info_name=name, max_content_width=90)
         context.terminal_width = 90
-        parts += [f"## k8slab {name}", "", "```text", command.get_help(context), "```", ""]
+        parts += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(parts)
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        yield f"{path} {name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
 
 
 def schemas() -> str:

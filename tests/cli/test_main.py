@@ -6,12 +6,20 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from k8slab.cli.main import k8slab as group
 from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, UsageError
 
 COMMANDS = sorted(group.commands)
+GROUPS = {
+    name: sorted(command.commands)
+    for name, command in group.commands.items()
+    if isinstance(command, click.Group)
+}
+INSIDE = [(name, command) for name, commands in GROUPS.items() for command in commands]
+NEED_NO_CLUSTER = {"completion", "list", "doctor", "images", "policy lint", *GROUPS}
 
 
 def test_the_help_lists_every_command_of_the_course(k8slab):
@@ -29,11 +37,16 @@ def test_every_command_explains_itself(k8slab, command):
     assert len(ran.out.splitlines()) > 3
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(COMMANDS) - {"completion", "list", "doctor", "images"})
-)
+@pytest.mark.parametrize("path", INSIDE, ids=" ".join)
+def test_every_command_of_a_group_explains_itself(k8slab, path):
+    ran = k8slab(*path, "--help")
+    assert ran.code == 0
+    assert ran.out.startswith(f"Usage: k8slab {' '.join(path)}")
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *map(" ".join, INSIDE)} - NEED_NO_CLUSTER))
 def test_every_command_about_a_cluster_takes_its_name(k8slab, command):
-    assert "--name NAME" in k8slab(command, "--help").out
+    assert "--name NAME" in k8slab(*command.split(), "--help").out
 
 
 def test_the_version_is_printed(k8slab):

@@ -1,0 +1,116 @@
+"""Where the policy commands get their objects: manifests, or a live cluster.
+
+--manifests PATH…   files, directories (with those below), `-` for standard input;
+                    a Manifest knows its file and line
+--name NAME         a cluster of k8slab
+otherwise           the cluster of $KUBECONFIG; without it k8slab's own, and without
+                    that the one of ~/.kube/config
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from k8slab.cli.console import steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from k8slab.clusters import Cluster
+    from k8slab.objects.manifests import Manifest
+    from k8slab.objects.meta import Object
+
+ENDINGS = (".yaml", ".yml", ".json", "/")
+
+
+class Paths(click.Option):
+    """An option that takes the paths which a shell made of a pattern: ``--manifests *.yaml``.
+
+    After the first value, words are taken as long as they look like paths (end in .yaml, .yml,
+    .json or a slash) and are there; so what follows may still be an argument of its own.
+    """
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser give us the words that follow."""
+        super().add_to_parser(parser, ctx)
+        long = next(name for name in self.opts if name.startswith("--"))
+        known = parser._long_opt[long]  # noqa: SLF001  click has no door for this
+        process = known.process
+        known.process = lambda value, state: _take(process, value, state)
+
+
+def _take(process: Callable, value: Any, state: Any) -> None:
+    process(value, state)
+    while state.rargs and _is_path(state.rargs[0]):
+        process(state.rargs.pop(0), state)
+
+
+def _is_path(word: str) -> bool:
+    return word.endswith(ENDINGS) and Path(word).exists()
+
+
+manifests = click.option(
+    "--manifests",
+    "-f",
+    cls=Paths,
+    metavar="PATH…",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    help="Files or directories to read instead of a live cluster; - is standard input.",
+)
+
+
+def read(paths: Sequence[str]) -> list[Manifest]:
+    """Read manifests; `ManifestError` names the file and line."""
+    from k8slab.objects.manifests import load_paths, load_text  # noqa: PLC0415
+
+    found: list[Manifest] = []
+    for path in paths:
+        if path == "-":
+            found += load_text(sys.stdin.buffer.read(), "standard input")
+        else:
+            found += load_paths([path], recursive=True)
+    return found
+
+
+def gather(paths: Sequence[str], name: str = "") -> list[Manifest] | list[Object]:
+    """Return the objects of manifests, or without paths those of a live cluster."""
+    with steps() as progress:
+        if paths:
+            progress("reading manifests")
+            return read(paths)
+        from k8slab.clusters.inventory import inventory  # noqa: PLC0415
+
+        cluster = attach(name)
+        progress(f"listing the objects of {cluster.name}")
+        return inventory(cluster)
+
+
+def attach(name: str = "") -> Cluster:
+    """Return the live cluster that is meant; see the module."""
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.clusters import kubeconfig, records  # noqa: PLC0415
+
+    if name or (not os.environ.get("KUBECONFIG") and records.chosen_name("") in clusters.names()):
+        return clusters.attach(name)
+    file = kubeconfig.learners_file()
+    if file.exists():
+        return clusters.attach(kubeconfig=file)
+    return clusters.attach(name)  # which says that there is none, and how to start one
+
+
+def complete_paths(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Any:
+    """Offer files and directories, as the shell itself does."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def objects_of(found: Iterable[Manifest | Object]) -> list[Object]:
+    """Return the plain objects of what `gather` returned."""
+    return [item if isinstance(item, dict) else item.object for item in found]
