@@ -83,6 +83,14 @@ class PodBackend(Protocol):
         Raises `OSError` (refused) as connect(2) gives it.
         """
 
+    async def dial(
+        self, address: str, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a TCP port from the control plane's node, where the API server runs.
+
+        Raises `OSError` as connect(2) gives it; the caller bounds the time.
+        """
+
 
 class LabBackend(Protocol):
     """What only this provider can do: the API group ``lab.k8slab.dev/v1``."""

@@ -192,6 +192,19 @@ def _replica_set(obj: dict) -> None:
     _fill(spec, replicas=1)
 
 
+def _replication_controller(obj: dict) -> None:
+    """Take selector and labels from the template where they are missing (core/v1 defaults)."""
+    spec = _section(obj, "spec")
+    if spec.get("template"):
+        _template(spec)
+        labels = spec["template"]["metadata"].get("labels") or {}
+        if labels and not spec.get("selector"):
+            spec["selector"] = dict(labels)
+        if labels and not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(labels)
+    _fill(spec, replicas=1)
+
+
 def _daemon_set(obj: dict) -> None:
     spec = _section(obj, "spec")
     _template(spec)
@@ -248,6 +261,19 @@ def _job(obj: dict) -> None:
         _fill(spec, selector={"matchLabels": selector})
 
 
+def _cron_job(obj: dict) -> None:
+    spec = _section(obj, "spec")
+    _fill(
+        spec,
+        concurrencyPolicy="Allow",
+        suspend=False,
+        successfulJobsHistoryLimit=3,
+        failedJobsHistoryLimit=1,
+    )
+    # The Job's own defaults come with the Job; those of the pods are shown at once.
+    _template(_section(_section(spec, "jobTemplate"), "spec"))
+
+
 # --- networking
 
 
@@ -292,6 +318,17 @@ def _endpoints(obj: dict) -> None:
 
 
 # --- the rest
+
+
+def _claim(obj: dict) -> None:
+    _fill(_section(obj, "spec"), volumeMode="Filesystem")
+    _fill(_section(obj, "status"), phase="Pending")
+
+
+def _volume_object(obj: dict) -> None:
+    reclaim = {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}
+    _fill(_section(obj, "spec"), **reclaim)
+    _fill(_section(obj, "status"), phase="Pending")
 
 
 def _namespace(obj: dict) -> None:
@@ -348,6 +385,10 @@ _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "daemonsets.apps": _daemon_set,
     "statefulsets.apps": _stateful_set,
     "jobs.batch": _job,
+    "cronjobs.batch": _cron_job,
+    "replicationcontrollers": _replication_controller,
+    "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume_object,
     "networkpolicies.networking.k8s.io": _network_policy,
     "endpointslices.discovery.k8s.io": _endpoint_slice,
     "ingressclasses.networking.k8s.io": _ingress_class_scope,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CREATE_ONLY = ("create",)
+PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,19 @@ _CORE = (
     ),
     _core("nodes", "Node", "no", namespaced=False, subresources=(_status("Node"),)),
     _core(
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        "pvc",
+        subresources=(_status("PersistentVolumeClaim"),),
+    ),
+    _core(
+        "persistentvolumes",
+        "PersistentVolume",
+        "pv",
+        namespaced=False,
+        subresources=(_status("PersistentVolume"),),
+    ),
+    _core(
         "pods",
         "Pod",
         "po",
@@ -136,8 +150,17 @@ _CORE = (
             Subresource(name="exec", kind="PodExecOptions", verbs=("create", "get")),
             Subresource(name="log", kind="Pod", verbs=("get",)),
             Subresource(name="portforward", kind="PodPortForwardOptions", verbs=("create", "get")),
+            Subresource(name="proxy", kind="PodProxyOptions", verbs=PROXY_VERBS),
             _status("Pod"),
         ),
+    ),
+    _core("podtemplates", "PodTemplate"),
+    _core(
+        "replicationcontrollers",
+        "ReplicationController",
+        "rc",
+        categories=("all",),
+        subresources=(_SCALE, _status("ReplicationController")),
     ),
     _core("secrets", "Secret"),
     _core(
@@ -159,7 +182,10 @@ _CORE = (
         "Service",
         "svc",
         categories=("all",),
-        subresources=(_status("Service"),),
+        subresources=(
+            Subresource(name="proxy", kind="ServiceProxyOptions", verbs=PROXY_VERBS),
+            _status("Service"),
+        ),
     ),
 )
 
@@ -205,6 +231,14 @@ _OTHERS = (
         namespaced=False,
         subresources=(_status("CustomResourceDefinition"),),
     ),
+    _of(
+        "batch",
+        "cronjobs",
+        "CronJob",
+        "cj",
+        categories=("all",),
+        subresources=(_status("CronJob"),),
+    ),
     _of("batch", "jobs", "Job", categories=("all",), subresources=(_status("Job"),)),
     _of("coordination.k8s.io", "leases", "Lease"),
     _of("discovery.k8s.io", "endpointslices", "EndpointSlice"),
@@ -212,6 +246,13 @@ _OTHERS = (
     _of("networking.k8s.io", "ingressclasses", "IngressClass", namespaced=False),
     _of("networking.k8s.io", "ingresses", "Ingress", "ing", subresources=(_status("Ingress"),)),
     _of("networking.k8s.io", "networkpolicies", "NetworkPolicy", "netpol"),
+    _of(
+        "policy",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        "pdb",
+        subresources=(_status("PodDisruptionBudget"),),
+    ),
     _of(
         "policy.networking.k8s.io",
         "clusternetworkpolicies",

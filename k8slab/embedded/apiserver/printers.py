@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.apiserver import printpods, printtexts
+from k8slab.embedded.apiserver import printpods, printseldom, printtexts
 from k8slab.embedded.apiserver.printtexts import age, map_text, selector_text
 
 if TYPE_CHECKING:
@@ -370,6 +370,7 @@ _PRINTERS: dict[str, Printer] = {
         _daemon_set,
     ),
     "statefulsets.apps": Printer(("Ready", "Age", "+Containers", "+Images"), _stateful_set),
+    **{resource: Printer(*row) for resource, row in printseldom.ROWS.items()},
     "controllerrevisions.apps": Printer(("Controller", "Revision", "Age"), _controller_revision),
     "jobs.batch": Printer(("Status", "Completions", "Duration", "Age", *_WORKLOAD), _job),
     "networkpolicies.networking.k8s.io": Printer(("Pod-Selector", "Age"), _network_policy),
@@ -415,6 +416,8 @@ _EVENT_COLUMNS = (
 
 _NUMBERS = frozenset(
     {
+        "Active",
+        "Allowed Disruptions",
         "Available",
         "Count",
         "Current",

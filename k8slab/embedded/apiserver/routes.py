@@ -51,7 +51,9 @@ def target_of(path: str, kinds: KindTable) -> Target | None:
             return Target(kind, "", rest[1], rest[2]) if kind else None
         namespace, rest = rest[1], rest[2:]
     kind = kinds.find(group, version, rest[0])
-    if kind is None or len(rest) > 3 or bool(namespace) > kind.namespaced:
+    if kind is None or bool(namespace) > kind.namespaced:
+        return None
+    if len(rest) > 3 and rest[2] != "proxy":  # behind which any path may come
         return None
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""

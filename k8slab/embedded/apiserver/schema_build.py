@@ -45,8 +45,6 @@ CORE_TYPES = frozenset({"TopologySelectorTerm", "TopologySelectorLabelRequiremen
 """Types of core/v1 that only other groups refer to."""
 
 EXTRA_ROOTS = (
-    ("", "v1", "PodTemplate"),
-    ("", "v1", "PersistentVolumeClaim"),
     ("autoscaling", "v1", "Scale"),
     ("policy", "v1", "Eviction"),
     ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -77,6 +75,7 @@ QUANTITIES = frozenset(
         "ContainerStatus.allocatedResources",
         "NodeStatus.capacity",
         "NodeStatus.allocatable",
+        "PersistentVolumeSpec.capacity",
         "PersistentVolumeClaimStatus.capacity",
         "PersistentVolumeClaimStatus.allocatedResources",
         "EmptyDirVolumeSource.sizeLimit",
@@ -96,6 +95,8 @@ INT_OR_STRING = frozenset(
         "RollingUpdateDaemonSet.maxSurge",
         "RollingUpdateDaemonSet.maxUnavailable",
         "RollingUpdateStatefulSetStrategy.maxUnavailable",
+        "PodDisruptionBudgetSpec.maxUnavailable",
+        "PodDisruptionBudgetSpec.minAvailable",
     }
 )
 """Fields of type ``intstr.IntOrString``, which the models show as anything."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses
+from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses, tls
 from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+BACKLOG = 2048
+"""Connections that may wait to be accepted: a crowd of clients comes at once."""
+
 CHECKPOINT_SECONDS = 5.0
 """How often the write-ahead log is folded back, on a thread of its own."""
 
@@ -76,6 +79,8 @@ class Application:
         target = target_of(request.path, self.api.kinds)
         if target is None:
             return self._plain(request)
+        if target.subresource == "proxy":
+            return self.streaming.proxy(request, target, self.api)
         if self.streaming.serves(target):
             if target.subresource != "log" and action.verb == "get":
                 # A WebSocket begins with GET; whoever may only read must not run commands
@@ -95,9 +100,22 @@ class Application:
         found = discovery.answer(request, self.api.kinds) or openapi.answer(request, self.api.kinds)
         if found is not None:
             return found
-        raise ApiStatusError(
-            "the server could not find the requested resource", code=404, reason="NotFound"
-        )
+        raise unserved(request.path)
+
+
+UNSERVED = {
+    "/apis/autoscaling/": "no load is measured here, so there is no HorizontalPodAutoscaler; "
+    "use kubectl scale",
+    "/apis/metrics.k8s.io/": "no load is measured here",
+}
+"""Why a learner does not find what many clusters have."""
+
+
+def unserved(path: str) -> ApiStatusError:
+    """Return 404 for a path behind which there is nothing."""
+    why = next((f" ({text})" for start, text in UNSERVED.items() if path.startswith(start)), "")
+    message = f"the server could not find the requested resource{why}"
+    return ApiStatusError(message, code=404, reason="NotFound")
 
 
 def error_response(error: ApiStatusError) -> Response:
@@ -133,15 +151,15 @@ class Server:
 
     async def start(self, sockets: list[socket.socket], directory: Path) -> None:
         """Accept TLS connections on listening sockets."""
-        context = server_context(directory)
         loop = asyncio.get_running_loop()
 
         def connection() -> Connection:
             return Connection(self._application.answer, self._connections)
 
+        secured = tls.listener(server_context(directory), connection)
         for listener in sockets:
             listener.setblocking(False)
-            server = await loop.create_server(connection, sock=listener, ssl=context, backlog=512)
+            server = await loop.create_server(secured, sock=listener, backlog=BACKLOG)
             self._servers.append(server)
         self._housekeeping = asyncio.create_task(self._fold_log())
 

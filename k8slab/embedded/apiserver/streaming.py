@@ -15,6 +15,7 @@ from k8slab.embedded.apiserver.lab import LabGroup
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.backends import LabBackend, PodBackend
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.routes import Target
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 STREAMS = frozenset({"exec", "attach", "portforward", "log"})
 HANDLERS = "k8slab.embedded.apiserver.streams.handlers"
+PROXYING = "k8slab.embedded.apiserver.streams.proxying"
 
 
 class Streaming:
@@ -42,6 +44,13 @@ class Streaming:
         handler = getattr(_handlers(), f"handle_{target.subresource}")
         await handler(request, pod, self._pods)
         return Response()  # not written: the handler has taken the connection over
+
+    async def proxy(self, request: Request, target: Target, api: Api) -> Response:
+        """Pass a request on to a pod, or to one of a Service's."""
+        answer: Response = await importlib.import_module(PROXYING).proxy(
+            request, target, api, self._pods
+        )
+        return answer
 
     async def _log(self, request: Request, pod: Object) -> Response:
         container, options = _handlers().log_request(request, pod)

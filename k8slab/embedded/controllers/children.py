@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.loop import Loop
+    from k8slab.objects.selectors import Selector
 
 
 class Children:
@@ -65,7 +66,7 @@ class Children:
 
     def claim(self, owner: Object) -> list[Object]:
         """Adopt and release, then return what `owner` controls and its selector matches."""
-        selector = selectors.from_object(owner["spec"].get("selector"))
+        selector = selector_of(owner)
         if selector is None or is_deleting(owner):
             return self.of(owner)
         for child in self._orphans.get(namespace_of(owner)):
@@ -96,9 +97,17 @@ class Children:
                 self._loop.add(f"{namespace_of(event.object)}/{owner['name']}")
         if controller_of(event.object) is None and event.type != "DELETED":
             for owner in self._api.list(self._owner_resource, namespace_of(event.object)):
-                selector = selectors.from_object(owner["spec"].get("selector"))
+                selector = selector_of(owner)
                 if selector is not None and selector.matches(labels_of(event.object)):
                     self._loop.add(key_of(owner))
+
+
+def selector_of(owner: Object) -> Selector | None:
+    """Return what an owner selects; a ReplicationController's selector is a map of labels."""
+    selector = owner["spec"].get("selector")
+    if owner["kind"] == "ReplicationController":
+        return selectors.from_labels(selector) if selector else None
+    return selectors.from_object(selector)
 
 
 def _orphan_namespace(obj: Object) -> list[str]:

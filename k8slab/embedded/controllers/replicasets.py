@@ -1,5 +1,7 @@
 """ReplicaSets: as many active pods as ``spec.replicas`` says, and what the status counts.
 
+ReplicationControllers, which were there before them, do the same with a simpler selector.
+
 Pods that match the selector but have no controller are adopted; owned pods that stopped
 matching are released, so that relabelling a pod takes it out of its ReplicaSet.
 """
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from k8slab.embedded.controllers.context import Context
 
 RESOURCE = "replicasets.apps"
-COMPONENT = "replicaset-controller"
 BURST = 500
 """Pods made or deleted in one go (upstream's ``BurstReplicas``)."""
 
@@ -27,10 +28,15 @@ BURST = 500
 class ReplicaSets:
     """The loop over ReplicaSets."""
 
+    resource = RESOURCE
+    component = "replicaset-controller"
+    at_zero: tuple[str, ...] = ("replicas", "observedGeneration", "terminatingReplicas")
+    """Fields of the status that are written even when they are 0."""
+
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.loop = Loop("replicasets", self._reconcile)
-        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
+        self.loop = Loop(self.resource, self._reconcile)
+        self._pods = Children(context.api, self.resource, "pods", self.loop)
 
     async def close(self) -> None:
         """Stop the loop."""
@@ -40,7 +46,7 @@ class ReplicaSets:
     def _reconcile(self, key: str) -> float | None:
         api = self._context.api
         namespace, name = key.split("/", 1)
-        owner = api.get(RESOURCE, name, namespace)
+        owner = api.get(self.resource, name, namespace)
         if owner is None:
             return None
         owned = self._pods.claim(owner)
@@ -61,37 +67,48 @@ class ReplicaSets:
     def _create(self, owner: Object) -> None:
         pod = pods.from_template(owner, owner["spec"]["template"])
         pod["metadata"]["generateName"] = f"{name_of(owner)}-"
-        made = pods.create(self._context, owner, pod, component=COMPONENT)
+        made = pods.create(self._context, owner, pod, component=self.component)
         text = f"Created pod: {name_of(made)}"
-        self._context.events.record(owner, "SuccessfulCreate", text, component=COMPONENT)
+        self._context.events.record(owner, "SuccessfulCreate", text, component=self.component)
 
     def _delete(self, owner: Object, pod: Object) -> None:
         pods.delete(self._context, pod)
         text = f"Deleted pod: {name_of(pod)}"
-        self._context.events.record(owner, "SuccessfulDelete", text, component=COMPONENT)
+        self._context.events.record(owner, "SuccessfulDelete", text, component=self.component)
 
     def _write_status(self, owner: Object, active: Sequence[Object]) -> float | None:
         minimum = owner["spec"].get("minReadySeconds") or 0
         ready = [pod for pod in active if pods.is_ready(pod)]
         waits = [pods.available_in(pod, minimum) for pod in ready]
+        status = self._counts(owner, active, ready)
+        status["availableReplicas"] = sum(1 for wait in waits if wait <= 0)
+        status = {key: value for key, value in status.items() if value or key in self.at_zero}
+        if status != owner.get("status"):
+            api = self._context.api
+            latest = api.get(self.resource, name_of(owner), owner["metadata"]["namespace"])
+            if latest is not None:
+                api.update_status(self.resource, {**latest, "status": status})
+        return min((wait for wait in waits if wait > 0), default=None)
+
+    def _counts(self, owner: Object, active: Sequence[Object], ready: Sequence[Object]) -> Object:
         wanted = labels_of(owner["spec"]["template"])
         alike = [p for p in active if wanted.items() <= labels_of(p).items()]
-        terminating = [p for p in self._pods.of(owner) if is_deleting(p)]
-        status = {
+        return {
             "replicas": len(active),
             "fullyLabeledReplicas": len(alike),
             "readyReplicas": len(ready),
-            "availableReplicas": sum(1 for wait in waits if wait <= 0),
-            "terminatingReplicas": len(terminating),
+            "terminatingReplicas": sum(1 for p in self._pods.of(owner) if is_deleting(p)),
             "observedGeneration": owner["metadata"].get("generation", 1),
         }
-        status = {key: value for key, value in status.items() if value or key in SHOWN_AT_ZERO}
-        if status != owner.get("status"):
-            latest = self._context.api.get(RESOURCE, name_of(owner), owner["metadata"]["namespace"])
-            if latest is not None:
-                self._context.api.update_status(RESOURCE, {**latest, "status": status})
-        return min((wait for wait in waits if wait > 0), default=None)
 
 
-SHOWN_AT_ZERO = ("replicas", "observedGeneration", "terminatingReplicas")
-"""Fields of the status that are written even when they are 0."""
+class ReplicationControllers(ReplicaSets):
+    """The loop over ReplicationControllers, whose status knows no ``terminatingReplicas``."""
+
+    resource = "replicationcontrollers"
+    component = "replication-controller"
+    at_zero = ("replicas", "observedGeneration")
+
+    def _counts(self, owner: Object, active: Sequence[Object], ready: Sequence[Object]) -> Object:
+        counts = super()._counts(owner, active, ready)
+        return {key: value for key, value in counts.items() if key != "terminatingReplicas"}

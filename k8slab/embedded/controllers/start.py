@@ -33,6 +33,7 @@ from k8slab.embedded.controllers.policies import Policies
 from k8slab.embedded.controllers.proxy import Proxy
 from k8slab.embedded.controllers.replicasets import ReplicaSets
 from k8slab.embedded.controllers.scheduler import Scheduler
+from k8slab.embedded.controllers.seldom import Seldom
 from k8slab.embedded.controllers.statefulsets import StatefulSets
 from k8slab.embedded.controllers.taint_eviction import TaintEviction
 from k8slab.embedded.controllers.token_secrets import TokenSecrets
@@ -193,5 +194,6 @@ async def start(
             LoadBalancers(context),
             EventExpiry(context),
             TokenSecrets(context),
+            Seldom(context),
         ),
     )

@@ -169,7 +169,8 @@ class Daemon:
         world = asyncio.create_task(self._start_world())
         lab = Lab(api, self.network, self.runtime, self.config)
         self.network.on_denial = lab.denied
-        pods = RuntimePods(self.runtime)
+        control_plane = self.config.node_names[0]
+        pods = RuntimePods(self.runtime, lambda: self.network.node_netns(control_plane))
 
         async def listen() -> None:
             with step("api"):

@@ -20,7 +20,7 @@ from k8slab.errors import ApiStatusError, ClusterError
 from k8slab.objects.meta import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from k8slab.embedded.apiserver.backends import LogOptions, Process
@@ -38,10 +38,11 @@ _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 class RuntimePods:
     """`PodBackend` of a cluster whose pods are processes of one runtime."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, control_plane: Callable[[], int]) -> None:
         self.kubelets: Kubelets | None = None
         """Set once there are any; before, no pod runs."""
         self._runtime = runtime
+        self._control_plane = control_plane
 
     async def exec(
         self, pod: Object, container: str, argv: list[str], *, tty: bool, stdin: bool
@@ -89,6 +90,21 @@ class RuntimePods:
                 continue
             return await asyncio.open_connection(sock=sock)
         raise refused
+
+    async def dial(
+        self, address: str, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect from the control plane's node."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with in_netns(self._control_plane()):
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException:  # a caller that gives up cancels
+            sock.close()
+            raise
+        return await asyncio.open_connection(sock=sock)
 
     async def logs(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Find the log of the wanted instance; raise as the kubelet does, then read it."""

@@ -51,6 +51,13 @@ class Answer:
         return json.loads(self.data)
 
 
+class Dialer:
+    """`PodBackend` whose pods all listen on this machine's loopback."""
+
+    async def dial(self, address, port):
+        return await asyncio.open_connection("127.0.0.1", port)
+
+
 class Served:
     """A server on its own thread and loop."""
 
@@ -77,7 +84,7 @@ class Served:
             config=self.config,
             pki_directory=self.directory / "pki",
             sockets=[self._listener],
-            pods=None,
+            pods=Dialer(),
             lab=None,
         )
 

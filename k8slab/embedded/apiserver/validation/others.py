@@ -1,4 +1,4 @@
-"""Check the small kinds: ConfigMap, Secret, Event, endpoints, RBAC, PriorityClass."""
+"""Check the small kinds: ConfigMap, Secret, claims, Event, endpoints, RBAC, PriorityClass."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from k8slab.embedded.apiserver.validation.common import (
     address_errors,
     one_of,
     port_number_errors,
+    quantity_errors,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
     if old is not None and kind != old.get("type", ""):
         errors.append(invalid("type", kind, IMMUTABLE))
     return [*errors, *_immutable_errors(new, old, ("data",))]
+
+
+def claim_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a PersistentVolumeClaim."""
+    spec = new.get("spec") or {}
+    errors = []
+    if not spec.get("accessModes"):
+        errors.append(required("spec.accessModes", "at least 1 access mode is required"))
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    if "storage" not in requests:
+        return [*errors, required("spec.resources[storage]")]
+    return [*errors, *quantity_errors(requests["storage"], "spec.resources[storage]")]
 
 
 def event_errors(new: Object, _old: Object | None) -> list[FieldError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.statuses import (
@@ -19,10 +20,14 @@ from k8slab.embedded.apiserver.validation.common import (
     selector_errors,
 )
 from k8slab.embedded.apiserver.validation.pods import template_errors
-from k8slab.objects import selectors
+from k8slab.errors import UsageError
+from k8slab.objects import schedules, selectors
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
+
+CRON_NAME_LIMIT = 52
+"""A CronJob's Jobs have eleven characters more in their names, of 63."""
 
 _STATEFUL_FREE = (
     "replicas",
@@ -134,6 +139,87 @@ def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
         )
         errors.append(forbidden("spec", why))
     return errors
+
+
+def replication_controller_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a ReplicationController."""
+    spec = new["spec"]
+    errors = at_least_zero(spec.get("replicas"), "spec.replicas")
+    errors += at_least_zero(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    if not selector:
+        errors.append(required("spec.selector"))
+    if template is None:
+        return [*errors, required("spec.template")]
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if not selector.items() <= labels.items():
+        path = "spec.template.metadata.labels"
+        errors.append(invalid(path, labels, "`selector` does not match template `labels`"))
+    return [*errors, *template_errors(template, "spec.template")]
+
+
+def cron_job_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a CronJob."""
+    spec = new["spec"]
+    errors = _schedule_errors(spec)
+    for field in (
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ):
+        errors += at_least_zero(spec.get(field), f"spec.{field}")
+    policies = ("Allow", "Forbid", "Replace")
+    errors += one_of(spec.get("concurrencyPolicy"), policies, "spec.concurrencyPolicy")
+    if len(new["metadata"].get("name") or "") > CRON_NAME_LIMIT:
+        why = "must be no more than 52 characters"
+        errors.append(invalid("metadata.name", new["metadata"]["name"], why))
+    template = spec["jobTemplate"]["spec"]
+    found = job_errors({"spec": template}, None)
+    return [*errors, *(replace(e, path=f"spec.jobTemplate.{e.path}") for e in found)]
+
+
+def _schedule_errors(spec: Object) -> list[FieldError]:
+    schedule, zone = spec.get("schedule") or "", spec.get("timeZone")
+    if not schedule:
+        return [required("spec.schedule")]
+    errors: list[FieldError] = []
+    if "TZ" in schedule:
+        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        errors.append(invalid("spec.schedule", schedule, why))
+    else:
+        try:
+            schedules.parse(schedule)
+        except UsageError as error:
+            errors.append(invalid("spec.schedule", schedule, error.message))
+    if zone is not None and not _is_time_zone(zone):
+        errors.append(invalid("spec.timeZone", zone, f"unknown time zone {zone}"))
+    return errors
+
+
+def _is_time_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  nothing but a CronJob needs it
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # no such file; a path upwards; a directory
+        return False
+    return True
+
+
+def disruption_budget_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a PodDisruptionBudget."""
+    spec = new.get("spec") or {}
+    least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
+    errors = count_or_percent_errors(least, "spec.minAvailable")
+    errors += count_or_percent_errors(most, "spec.maxUnavailable")
+    if least is not None and most is not None:
+        why = "minAvailable and maxUnavailable cannot be both set"
+        errors.append(invalid("spec", spec, why))
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None:
+        path = "spec.unhealthyPodEvictionPolicy"
+        errors += one_of(policy, ("AlwaysAllow", "IfHealthyBudget"), path)
+    return [*errors, *selector_errors(spec.get("selector"), "spec.selector")]
 
 
 def job_errors(new: Object, old: Object | None) -> list[FieldError]:

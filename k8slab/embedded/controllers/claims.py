@@ -1,0 +1,71 @@
+"""PersistentVolumeClaims: nothing here can fulfil one, and its events say why it is Pending.
+
+That is what a cluster without volumes and without a provisioner does. Source: ``syncUnboundClaim``
+of ``pkg/controller/volume/persistentvolume``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.controllers.loop import Loop
+from k8slab.objects.meta import key_of
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.store import Event
+    from k8slab.embedded.controllers.context import Context
+    from k8slab.objects.meta import Object
+
+RESOURCE = "persistentvolumeclaims"
+CLASSES = "storageclasses.storage.k8s.io"
+COMPONENT = "persistentvolume-controller"
+AGAIN_SECONDS = 15.0
+"""``--pvclaimbinder-sync-period``."""
+
+
+class Claims:
+    """The loop over claims."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.loop = Loop("claims", self._reconcile)
+        self._unsubscribe = context.api.subscribe(RESOURCE, self._changed)
+        for claim in context.api.list(RESOURCE):
+            self.loop.add(key_of(claim))
+
+    async def close(self) -> None:
+        """Stop the loop."""
+        self._unsubscribe()
+        await self.loop.close()
+
+    def _changed(self, event: Event) -> None:
+        self.loop.add(key_of(event.object))
+
+    def _reconcile(self, key: str) -> float | None:
+        namespace, name = key.split("/", 1)
+        claim = self._context.api.get(RESOURCE, name, namespace)
+        if claim is None:
+            return None
+        reason, text, warning = self._why_pending(claim)
+        self._context.events.record(claim, reason, text, component=COMPONENT, warning=warning)
+        return AGAIN_SECONDS
+
+    def _why_pending(self, claim: Object) -> tuple[str, str, bool]:
+        wanted = claim["spec"].get("storageClassName")
+        if not wanted:
+            text = "no persistent volumes available for this claim and no storage class is set"
+            return "FailedBinding", text, False
+        found = self._context.api.get(CLASSES, wanted)
+        if found is None:
+            text = f'storageclass.storage.k8s.io "{wanted}" not found'
+            return "ProvisioningFailed", text, True
+        if found.get("volumeBindingMode") == "WaitForFirstConsumer":
+            text = "waiting for first consumer to be created before binding"
+            return "WaitForFirstConsumer", text, False
+        text = (
+            "Waiting for a volume to be created either by the external provisioner "
+            f"'{found.get('provisioner', '')}' or manually by the system administrator. If volume "
+            "creation is delayed, please verify that the provisioner is running and correctly "
+            "registered."
+        )
+        return "ExternalProvisioning", text, False
