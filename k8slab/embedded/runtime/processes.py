@@ -41,6 +41,7 @@ class Zygote:
         self._channel = channel
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._early: dict[int, int] = {}
+        self._sending = asyncio.Lock()
         self._identifiers = _map_size("uid"), _map_size("gid")
 
     def start(self) -> None:
@@ -54,7 +55,20 @@ class Zygote:
         self._channel.close()
 
     async def launch(self, request: Request, descriptors: dict[str, int]) -> Launched:
-        """Have `request` served; raises `ContainerCannotRunError` with what went wrong."""
+        """Have `request` served; raises `ContainerCannotRunError` with what went wrong.
+
+        What is launched for a caller that is cancelled meanwhile (an exec probe whose time is
+        up) is killed: nobody else knows of it.
+        """
+        task = asyncio.ensure_future(self._launch(request, descriptors))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._discard)
+            await asyncio.wait({task})  # `descriptors` must stay open until they are sent
+            raise
+
+    async def _launch(self, request: Request, descriptors: dict[str, int]) -> Launched:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with ours:
@@ -70,6 +84,15 @@ class Zygote:
             raise ContainerCannotRunError("the process ended before it could start")
         return launched
 
+    def _discard(self, task: asyncio.Task[Launched]) -> None:
+        if task.cancelled() or task.exception():
+            return
+        launched = task.result()
+        self._forget(launched.pid)
+        if launched.pid:
+            send_signal(launched.pidfd, signal.SIGKILL)
+        launched.close()
+
     def ended(self, pid: int) -> asyncio.Future[int]:
         """Return the future exit status of a launched process: the code, or 128 + signal."""
         future = self._exits.get(pid)
@@ -80,13 +103,15 @@ class Zygote:
         return future
 
     async def _send(self, request: Request, descriptors: dict[str, int]) -> None:
-        while True:
-            try:
-                send_request(self._channel, request, descriptors)
-            except BlockingIOError:
-                await _ready(self._channel, write=True)
-            else:
-                return
+        # One at a time: an event loop tells only one of several who wait for a full socket.
+        async with self._sending:
+            while True:
+                try:
+                    send_request(self._channel, request, descriptors)
+                except BlockingIOError:
+                    await _ready(self._channel, write=True)
+                else:
+                    return
 
     async def _follow(self, status: socket.socket, launched: Launched) -> None:
         while True:
@@ -140,7 +165,7 @@ class Zygote:
             future.set_result(code)
 
     def _forget(self, pid: int) -> None:
-        """Nobody waits for a process that failed to start."""
+        """Have nobody wait for a process."""
         if pid:
             self.ended(pid)
 
