@@ -13,7 +13,8 @@ import pytest
 
 from k8slab.embedded.apps import world_authority, world_certificates
 from k8slab.embedded.config import WorldHost
-from tests.embedded.apps.conftest import free_port, running
+from tests.embedded.apps.conftest import running
+from tests.embedded.processes import free_port
 
 ENVIRONMENT = {
     "POD_NAME": "web-a",

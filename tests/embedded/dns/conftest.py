@@ -3,14 +3,8 @@
 import asyncio
 import contextlib
 import json
-import os
-import random
-import select
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from itertools import count
@@ -21,6 +15,7 @@ import pytest
 
 from k8slab.embedded.apps import world_authority, world_certificates
 from k8slab.embedded.config import WorldHost
+from tests.embedded.processes import LoggedProcess, free_port
 
 PATHS = {
     "/api/v1/services": "services",
@@ -32,15 +27,6 @@ RUN = (
     "import os, sys; from k8slab.embedded.dns.server import main; "
     "sys.exit(main(sys.argv[1:], dict(os.environ)))"
 )
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    """Return a port that nobody has, below those that the kernel gives to other tests' clients."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket(socket.AF_INET6, kind) as sock, contextlib.suppress(OSError):
-            sock.bind(("::", port))
-            return port
 
 
 class FakeApi:
@@ -195,7 +181,7 @@ class FakeApi:
         }
 
 
-class DnsProcess:
+class DnsProcess(LoggedProcess):
     """A DNS server in a process of its own."""
 
     ids = count(1)
@@ -205,14 +191,7 @@ class DnsProcess:
         self.ports = {name: free_port() for name in ("HEALTH", "READY", "METRICS")}
         self.file = directory / f"Corefile{next(self.ids)}"
         self.write(corefile)
-        self.lines = []
-        self.rest = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program, "-conf", str(self.file)],
-            env=os.environ | (environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        super().__init__(program, ["-conf", str(self.file)], environment)
 
     def write(self, corefile):
         for name, port in {"PORT": self.port, **self.ports}.items():
@@ -230,31 +209,8 @@ class DnsProcess:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.communicate(timeout=10)
-        finally:
-            self.process.kill()
-            self.process.wait()
-
-    def wait_for(self, text, seconds=10.0):
-        """Read the log until a line contains `text`; return it."""
-        end = time.monotonic() + seconds
-        output = self.process.stdout.fileno()
-        while True:
-            *lines, self.rest = self.rest.split(b"\n")
-            for place, line in enumerate(lines):
-                self.lines.append(line.decode())
-                if text in self.lines[-1]:
-                    self.rest = b"\n".join([*lines[place + 1 :], self.rest])
-                    return self.lines[-1]
-            ready, _, _ = select.select([output], [], [], max(0, end - time.monotonic()))
-            data = os.read(output, 65536) if ready else b""
-            if not data:
-                break
-            self.rest += data
-        raise AssertionError(f"{text!r} did not come; the log: {self.lines}")
+        if not self.process.stdout.closed:
+            self.stop()
 
     def ask(self, name, kind="A", *, tcp=False, **options):
         query = dns.message.make_query(name, kind, **options)
