@@ -190,7 +190,10 @@ class Watchers:
     """Many connections that watch; `wait` returns when all have read an event."""
 
     def __init__(self, connect):
-        request = written("GET", f"{CONFIG_MAPS}?watch=1&resourceVersion=0")
+        status, body = connect().ask(written("GET", f"{CONFIG_MAPS}?limit=1"))
+        assert status == 200, body
+        revision = json.loads(body)["metadata"]["resourceVersion"]
+        request = written("GET", f"{CONFIG_MAPS}?watch=1&resourceVersion={revision}")
         self._poll = select.epoll()
         self._sockets = {}
         for _ in range(WATCHERS):
