@@ -98,8 +98,10 @@ class Policies:
 
     async def attached(self, pod: Object, addresses: Sequence[str]) -> None:
         """Learn a pod's addresses; return when the rules of its peers know them."""
-        self._addresses[uid_of(pod)] = tuple(addresses)
-        self._replace(pod_facts(pod, addresses), namespace_of(pod), uid_of(pod))
+        namespace, uid = namespace_of(pod), uid_of(pod)
+        self._addresses[uid] = tuple(addresses)
+        if self._estate.get(namespace, uid) is not None:  # else it was deleted meanwhile
+            self._replace(pod_facts(pod, addresses), namespace, uid)
         await self.settle()
 
     def detached(self, uid: str) -> None:

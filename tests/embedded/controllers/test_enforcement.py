@@ -75,6 +75,25 @@ def test_the_rules_of_its_peers_know_a_pod_before_its_first_container_runs(in_wo
     in_world(play)
 
 
+def test_the_rules_forget_a_pod_that_was_forced_away_while_it_was_connected(in_world):
+    async def play(world):
+        rule = {"from": [{"podSelector": {}}]}
+        made = world.api.create(RESOURCE, policy("allow", {"app": "web"}, ingress=[rule]))
+        real = world.network.attach_pod
+
+        async def attach(**more):
+            world.api.delete("pods", "a", "default", grace=0)
+            return await real(**more)
+
+        world.network.attach_pod = attach
+        world.api.create("pods", pod_object("a"))
+        await world.until(lambda: world.network.log and world.network.log[-1][0] == "detach")
+        await world.api.settle(RESOURCE, made)
+        assert [r.addresses for d in world.network.policies for r in d.rules] == [frozenset()]
+
+    in_world(play)
+
+
 def test_changes_of_pods_and_namespaces_reach_the_rules(in_world):
     async def play(world):
         other = {"metadata": {"name": "other", "labels": {"team": "x"}}}
