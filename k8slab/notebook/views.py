@@ -134,7 +134,9 @@ def preformatted(text: str) -> str:
     """Return text as typed: tables scroll sideways, very long lines (messages) are wrapped."""
     longest = max((len(line) for line in text.splitlines()), default=0)
     space = "pre" if longest <= LONGEST_UNWRAPPED else "pre-wrap"
-    return f'<pre style="white-space:{space};overflow-x:auto">{escape(text)}</pre>'
+    # JupyterLab's own margins would put an empty line before and after every command's output.
+    style = f"white-space:{space};overflow-x:auto;margin:2px 0;padding:0"
+    return f'<pre style="{style}">{escape(text.rstrip())}</pre>'
 
 
 def result_view(result: Result) -> ResultView:
