@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k8slab.embedded.apiserver import bodies, eventsview, fieldsets, ownership, statuses
-from k8slab.embedded.apiserver.api import Writer
 from k8slab.embedded.apiserver.auth import authorize
 from k8slab.embedded.apiserver.fieldsets import ITEM, item_key
 from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
 from k8slab.embedded.apiserver.objectmeta import copy
+from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.routes import action_of
 from k8slab.embedded.apiserver.schema import type_of, type_of_kind
 from k8slab.errors import ApiStatusError
@@ -40,8 +40,8 @@ def apply(
     if not manager:
         error = statuses.required("fieldManager", "is required for apply patch")
         raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
-    validation = request.parameter("fieldValidation") or "Warn"
-    applied, complaints = bodies.read_object(body, kind, validation=validation)
+    writer, validation = writer_of(request), validation_of(request)
+    applied, complaints = bodies.read_object(body, kind, validation=validation, complete=False)
     metadata = {**(applied.get("metadata") or {}), "name": target.name}
     if target.namespace:
         metadata["namespace"] = target.namespace
@@ -51,7 +51,6 @@ def apply(
     applied["metadata"] = metadata
     if kind.stored_as:
         applied = eventsview.to_core(applied)
-    dry_run = bool(request.query.get("dryRun"))
     owner = (manager, target.subresource)
     schema = type_of_kind(kind)
     wanted = fieldsets.leaves(applied, schema)
@@ -62,7 +61,8 @@ def apply(
         entry = ownership.entry_of(kind, owner, "Apply", frozenset(wanted), None)
         create = replace(action_of(request), verb="create")
         authorize(api.roles, request.user, create)
-        writer = Writer(manager, dry_run=dry_run, user=request.user, managed=(entry,))
+        writer = replace(writer, managed=(entry,))
+        _complete(kind, applied)
         return api.create(kind.resource, applied, writer=writer, owned=True), 201, complaints
     entries = _entries(kind, live, wanted, owner, force=request.flag("force"))
     removed = _removed(live, frozenset(wanted), owner)
@@ -72,11 +72,18 @@ def apply(
         _remove(merged, path)
     if version:
         merged["metadata"]["resourceVersion"] = version
-    writer = Writer(manager, dry_run=dry_run, user=request.user, managed=tuple(entries))
+    _complete(kind, merged)
+    writer = replace(writer, managed=tuple(entries))
     made = api.update(
         kind.resource, merged, subresource=target.subresource, writer=writer, owned=True
     )
     return made, 200, complaints
+
+
+def _complete(kind: Kind, obj: Object) -> None:
+    """Give an object the zero values that what was applied does not state."""
+    if not kind.stored_as:
+        bodies.decode_object(bodies.Body(obj), obj, kind, validation="Ignore")
 
 
 def _entries(

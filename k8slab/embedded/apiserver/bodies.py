@@ -7,17 +7,18 @@ default) tells in ``Warning`` headers, Ignore drops them (KEP-2885).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from k8slab.embedded.apiserver import protobuf, schema, statuses
+from k8slab.errors import ApiStatusError, ManifestError
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.kinds import Kind
-    from k8slab.errors import ApiStatusError
     from k8slab.objects.meta import Object
 
 JSON_TYPES = ("application/json", "")
@@ -142,20 +143,22 @@ def _paths(value: Any, path: str) -> list[str]:
 
 
 def parse_yaml(data: bytes) -> Body:
-    """Parse YAML by way of JSON types (libyaml; anchors are refused, they can explode)."""
-    import yaml  # noqa: PLC0415  rarely needed
+    """Parse YAML, of several documents the first; JSON, which is YAML too, the fast way.
 
-    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    The reader bounds what anchors may add and how deep values nest (`objects.yamltext`).
+    """
+    if data.lstrip()[:1] == b"{":  # what kubectl applies on the server's side
+        with suppress(ApiStatusError):
+            return parse_json(data)
+    from k8slab.objects import yamltext  # noqa: PLC0415  rarely needed
+
     try:
-        for token in yaml.scan(data, Loader=loader_class):
-            if isinstance(token, yaml.AliasToken):
-                raise statuses.bad_request("error converting YAML to JSON: aliases are refused")
-        value = yaml.load(data, Loader=loader_class)  # noqa: S506 - CSafeLoader is safe
-        value = orjson.loads(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
-    except (yaml.YAMLError, orjson.JSONEncodeError, RecursionError) as error:
+        text = data.decode("utf-8-sig")
+        document = next(yamltext.read(text, "the body"), None)
+        # A copy: values behind one anchor are one value, and objects are changed in place.
+        return Body(orjson.loads(orjson.dumps(document.value if document else None)))
+    except (UnicodeDecodeError, ManifestError, TypeError) as error:
         raise statuses.bad_request(f"error converting YAML to JSON: {error}") from error
-    check_depth(value)
-    return Body(value)
 
 
 def check_depth(value: Any, depth: int = 0) -> None:
@@ -173,12 +176,12 @@ def check_depth(value: Any, depth: int = 0) -> None:
 
 
 def read_object(
-    body: Body, kind: Kind | tuple[str, str, str], *, validation: str
+    body: Body, kind: Kind | tuple[str, str, str], *, validation: str, complete: bool = True
 ) -> tuple[Object, list[str]]:
     """Return the object of a body and the warnings that go with the answer.
 
     `kind` is the kind, or (group, version, kind) of a subresource's body. `validation` is the
-    ``fieldValidation`` parameter.
+    ``fieldValidation`` parameter. `complete` is not for what states only some fields (apply).
     """
     group, version, word = _gvk(kind)
     obj = body.value
@@ -189,7 +192,7 @@ def read_object(
         )
     api_version = f"{group}/{version}" if group else version
     _check_head(obj, api_version, word)
-    return obj, decode_object(body, obj, kind, validation=validation)
+    return obj, decode_object(body, obj, kind, validation=validation, complete=complete)
 
 
 def _gvk(kind: Kind | tuple[str, str, str]) -> tuple[str, str, str]:
@@ -197,7 +200,12 @@ def _gvk(kind: Kind | tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 def decode_object(
-    body: Body, obj: Object, kind: Kind | tuple[str, str, str], *, validation: str
+    body: Body,
+    obj: Object,
+    kind: Kind | tuple[str, str, str],
+    *,
+    validation: str,
+    complete: bool = True,
 ) -> list[str]:
     """Clean `obj` by its schema; returns warnings, raises for Strict."""
     group, version, word = _gvk(kind)
@@ -207,7 +215,11 @@ def decode_object(
         return []
     head = f'{word} in version "{version}" cannot be handled as a {word}: '
     try:
-        unknown = custom.decode(obj) if custom else schema.decode(obj, schema.type_of(name))
+        unknown = (
+            custom.decode(obj)
+            if custom
+            else schema.decode(obj, schema.type_of(name), complete=complete)
+        )
     except schema.WrongTypeError as error:
         raise statuses.bad_request(head + str(error)) from error
     complaints = [*body.complaints, *(f'unknown field "{path}"' for path in unknown)]

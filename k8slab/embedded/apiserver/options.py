@@ -1,7 +1,11 @@
-"""What the query of a writing request says: dry run, field manager, field validation."""
+"""What the query of a writing request says: dry run, field manager, field validation.
+
+Source: ``metav1/validation`` (ValidateCreateOptions, ...) and apiserver's filter for warnings.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
@@ -9,33 +13,76 @@ from k8slab.embedded.apiserver.api import Writer
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.statuses import FieldError
 
 MANAGER_LIMIT = 128
+VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+
+WARNINGS_LIMIT, WARNING_LIMIT = 4096, 256
+"""Characters of all warnings of an answer; beyond, each is cut to the second length."""
+
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}
 
 
 def writer_of(request: Request) -> Writer:
     """Return who writes, from ``fieldManager`` or the program's name in ``User-Agent``."""
     dry_run = request.query.get("dryRun") or []
-    if dry_run and dry_run != ["All"]:
-        error = statuses.not_supported("dryRun", dry_run, ["All"])
-        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
     manager = request.parameter("fieldManager")
-    if len(manager) > MANAGER_LIMIT:
-        error = statuses.too_long("fieldManager", MANAGER_LIMIT)
-        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
+    _refuse(request, [*dry_run_errors(dry_run), *_manager_errors(manager)])
     if not manager:
-        manager = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
+        agent = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
+        manager = "".join(letter for letter in agent if letter.isprintable())
     return Writer(manager or "unknown", dry_run=bool(dry_run), user=request.user)
 
 
 def validation_of(request: Request) -> str:
-    """Return ``Strict``, ``Warn`` (the default) or ``Ignore``."""
-    return request.parameter("fieldValidation") or "Warn"
+    """Return ``Strict``, ``Warn`` (the default) or ``Ignore``; 422 for another word."""
+    word = request.parameter("fieldValidation")
+    if word not in VALIDATIONS:
+        _refuse(request, [statuses.not_supported("fieldValidation", word, VALIDATIONS)])
+    return word or "Warn"
+
+
+def dry_run_errors(asked: object) -> list[FieldError]:
+    """Return what is wrong with ``dryRun``: ``All`` is the only word."""
+    right = isinstance(asked, list) and all(word == "All" for word in asked)
+    return [] if right else [statuses.not_supported("dryRun", asked, ["All"])]
+
+
+def _manager_errors(manager: str) -> list[FieldError]:
+    errors = []
+    if len(manager.encode("utf-8", "replace")) > MANAGER_LIMIT:
+        errors.append(statuses.too_long("fieldManager", MANAGER_LIMIT))
+    errors += [
+        statuses.invalid(
+            "fieldManager", manager, f"invalid character U+{ord(letter):04X} (at position {place})"
+        )
+        for place, letter in enumerate(manager)
+        if not letter.isprintable()
+    ]
+    return errors
+
+
+def _refuse(request: Request, errors: list[FieldError]) -> None:
+    if errors:
+        kind = _OPTIONS.get(request.method, "PatchOptions")
+        raise statuses.invalid_object(kind, "meta.k8s.io", "", errors)
 
 
 def warnings_of(complaints: list[str]) -> list[tuple[str, str]]:
-    """Return the ``Warning`` headers for what the strict decoder complained about."""
+    """Return the ``Warning`` headers for what is to be said beside the answer.
+
+    A text with a control character is not sent, as a header cannot carry it, and none twice.
+    """
+    texts = [
+        text
+        for text in dict.fromkeys(complaints)
+        if not any(unicodedata.category(letter) == "Cc" for letter in text)
+    ]
+    if sum(map(len, texts)) > WARNINGS_LIMIT:
+        short = [text[:WARNING_LIMIT] for text in texts]
+        texts = short[: WARNINGS_LIMIT // WARNING_LIMIT]
     return [
         ("Warning", '299 - "{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"')))
-        for text in complaints
+        for text in texts
     ]

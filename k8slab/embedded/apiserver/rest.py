@@ -6,7 +6,6 @@ resource (`Api.before_answer`) before they are answered.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,6 +15,7 @@ from k8slab.embedded.apiserver import (
     bodies,
     eventsview,
     patching,
+    queries,
     statuses,
     subresources,
     warnings,
@@ -26,7 +26,7 @@ from k8slab.embedded.apiserver.routes import verb_of
 from k8slab.embedded.apiserver.selection import selection_of
 from k8slab.embedded.apiserver.store import Entry
 from k8slab.embedded.apiserver.views import view_of
-from k8slab.embedded.apiserver.watching import Watching, WatchOptions
+from k8slab.embedded.apiserver.watching import Watching
 from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import name_of, namespace_of
 
@@ -91,7 +91,7 @@ class Rest:
         kind, store = target.kind, self.api.store
         view = view_of(request, kind)
         selection = selection_of(request, kind, target.namespace)
-        revision, after = _position(request, store.revision)
+        revision, after = queries.position(request, store.revision)
         if revision == store.revision:
             entries = store.entries(kind.storage, target.namespace)
         else:
@@ -101,19 +101,19 @@ class Rest:
         if after:
             entries = [entry for entry in entries if _place(entry) > after]
         metadata: Object = {"resourceVersion": str(revision)}
-        limit = _number(request, "limit")
-        if limit and len(entries) > limit:
+        limit = queries.number(request, "limit")
+        if 0 < limit < len(entries):
             if not selection.is_filtered:
                 metadata["remainingItemCount"] = len(entries) - limit
             entries = entries[:limit]
-            metadata["continue"] = _continue_token(revision, _place(entries[-1]))
+            metadata["continue"] = queries.continue_token(revision, _place(entries[-1]))
         return Response(body=view.many(entries, metadata))
 
     def _watch(self, request: Request, target: Target) -> Response:
         kind = target.kind
         view = view_of(request, kind)
         selection = selection_of(request, kind, target.namespace, target.name)
-        options = _watch_options(request, kind.kind)
+        options = queries.watch_options(request)
         feed = self.watching.feed(kind.storage, selection, view, options)
         return Response(feed=feed)
 
@@ -159,7 +159,7 @@ class Rest:
 
     def _delete(self, request: Request, target: Target) -> Answer:
         view = view_of(request, target.kind)
-        options = _delete_options(request)
+        options = queries.delete_options(request)
         admission.check_delete(target.kind, target.name)
         gone = self._delete_one(target.kind.resource, target.name, target.namespace, options)
         return self.settled(target, gone, self._shown_deleted(target, view.one), 200, [])
@@ -207,7 +207,7 @@ class Rest:
     async def _delete_collection(self, request: Request, target: Target) -> Response:
         kind = target.kind
         view = view_of(request, kind)
-        options = _delete_options(request)
+        options = queries.delete_options(request)
         selection = selection_of(request, kind, target.namespace)
         chosen = [
             entry
@@ -282,88 +282,8 @@ def _placed(obj: Object, target: Target) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def _delete_options(request: Request) -> Object:
-    options: Object = {}
-    if request.body or request.too_large:
-        body = bodies.parse(request, bodies.content_type(request))
-        if isinstance(body.value, dict):
-            options = {key: value for key, value in body.value.items() if value is not None}
-            gvk = ("", "v1", "DeleteOptions")
-            bodies.decode_object(body, options, gvk, validation="Ignore")
-    if text := request.parameter("gracePeriodSeconds"):
-        options["gracePeriodSeconds"] = _integer(text, "gracePeriodSeconds")
-    for name in ("propagationPolicy", "orphanDependents"):
-        if text := request.parameter(name):
-            options[name] = text == "true" if name == "orphanDependents" else text
-    if request.query.get("dryRun"):
-        options["dryRun"] = request.query["dryRun"]
-    policy = options.get("propagationPolicy")
-    if policy not in (None, "", "Background", "Foreground", "Orphan"):
-        allowed = ["Background", "Foreground", "Orphan"]
-        error = statuses.not_supported("propagationPolicy", policy, allowed)
-        raise statuses.invalid_object("DeleteOptions", "meta.k8s.io", "", [error])
-    if options.get("gracePeriodSeconds", 0) < 0:
-        options["gracePeriodSeconds"] = 1
-    return options
-
-
-def _integer(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        why = f'query parameter {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
-        raise statuses.bad_request(why) from error
-
-
-def _number(request: Request, name: str) -> int:
-    text = request.parameter(name)
-    return _integer(text, name) if text else 0
-
-
 def _place(entry: Entry) -> str:
     return f"{namespace_of(entry.object)}/{name_of(entry.object)}"
-
-
-def _continue_token(revision: int, after: str) -> str:
-    token = {"v": "meta.k8s.io/v1", "rv": revision, "start": after}
-    return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
-
-
-def _position(request: Request, current: int) -> tuple[int, str]:
-    """Return at which revision to list, and after which object."""
-    if text := request.parameter("continue"):
-        try:
-            token = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            return int(token["rv"]), str(token["start"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise statuses.bad_request(f"continue key is not valid: {error}") from error
-    version = _revision(request) or 0
-    if version > current:
-        raise ApiStatusError(
-            f"Too large resource version: {version}, current: {current}",
-            code=504,
-            reason="Timeout",
-            details={
-                "causes": [
-                    {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-                ],
-                "retryAfterSeconds": 1,
-            },
-        )
-    if request.parameter("resourceVersionMatch") == "Exact":
-        return version, ""
-    return current, ""
-
-
-def _revision(request: Request) -> int | None:
-    text = request.parameter("resourceVersion")
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise statuses.bad_request(f"resourceVersion: {why}") from error
 
 
 def _entries_at(api: Api, resource: str, namespace: str, revision: int) -> list[Entry]:
@@ -376,31 +296,3 @@ def _entries_at(api: Api, resource: str, namespace: str, revision: int) -> list[
             "The provided continue parameter is too old to display a consistent list result. "
             "You must start a new list without the continue parameter."
         ) from error
-
-
-def _watch_options(request: Request, word: str) -> WatchOptions:
-    initial = request.parameter("sendInitialEvents")
-    match = request.parameter("resourceVersionMatch")
-    errors = []
-    if initial and match != "NotOlderThan":
-        errors.append(
-            statuses.forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            )
-        )
-    if match and not initial:
-        errors.append(
-            statuses.forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
-        )
-    if errors:
-        raise statuses.invalid_object("ListOptions", "meta.k8s.io", word, errors)
-    return WatchOptions(
-        _revision(request),
-        request.flag("sendInitialEvents") if initial else None,
-        bookmarks=request.flag("allowWatchBookmarks"),
-        timeout=float(_number(request, "timeoutSeconds")),
-    )

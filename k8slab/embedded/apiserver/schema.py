@@ -3,7 +3,9 @@
 The types come from ``schema_table.json`` (see `schema_build`), which is read at the first use.
 What a real server's decoder does with Go structures is done here with the table: unknown fields
 are dropped and reported, ``null`` means absent, quantities may be numbers, and a wrong type is
-400 with the decoder's message.
+400 with the decoder's message. A structure in Go has all its fields, so that a required text,
+number or truth value which nobody gave is there as its zero value (`Type.zeros`): what reads
+objects later may count on it, and what validates them says which may not be empty.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k8slab.embedded.apiserver import scalars
 from k8slab.embedded.apiserver.list_rules import ListRule, rule_of
 
 if TYPE_CHECKING:
@@ -26,19 +29,38 @@ _GO_TYPES = {"string": "string", "integer": "int32", "boolean": "bool", "number"
 _WIDE = frozenset(
     {
         "activeDeadlineSeconds",
+        "capacity",
         "deletionGracePeriodSeconds",
         "expirationSeconds",
         "fsGroup",
         "generation",
+        "gid",
         "gracePeriodSeconds",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "minItems",
+        "minLength",
+        "minProperties",
         "observedGeneration",
+        "remainingItemCount",
+        "revision",
         "runAsGroup",
         "runAsUser",
+        "seconds",
+        "sizeBytes",
+        "supplementalGroups",
         "terminationGracePeriodSeconds",
         "tolerationSeconds",
+        "uid",
     }
 )
-"""Integers of 64 bits in the API's Go types."""
+"""Integers of 64 bits in the API's Go types; all others have 32."""
+
+_ZEROS: dict[str, Any] = {"string": "", "integer": 0, "boolean": False}
+
+_CUSTOM = "io.k8s.api.policy.v1alpha2."
+"""Types that are custom resources elsewhere: no Go structure fills in what is not given."""
 
 
 class WrongTypeError(ValueError):
@@ -79,6 +101,8 @@ class Type:
     description: str
     fields: dict[str, Field]
     required: tuple[str, ...]
+    zeros: tuple[tuple[str, Any], ...] = ()
+    """Required fields that are never absent, with the value of one that was not given."""
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +123,10 @@ def type_of(name: str) -> Type:
         shape = spelled[0] if spelled[0] in "[{" else ""
         word = spelled[len(shape) :]
         fields[key] = Field(key, shape, word, rule_of(name, key), description, "." in word)
-    return Type(name, name.rpartition(".")[2], row["d"], fields, tuple(row.get("r", ())))
+    required = tuple(row.get("r", ()))
+    plain = () if name.startswith(_CUSTOM) else required
+    zeros = tuple((key, _ZEROS[row["f"][key][0]]) for key in plain if row["f"][key][0] in _ZEROS)
+    return Type(name, name.rpartition(".")[2], row["d"], fields, required, zeros)
 
 
 _added: dict[str, Type] = {}
@@ -133,6 +160,8 @@ class Decoder:
     """One decoding; `unknown` collects the paths of fields that were dropped."""
 
     root: str
+    complete: bool = True
+    """Give required fields their zero values; not for what states only some fields (apply)."""
     unknown: list[str] = field(default_factory=list)
 
     def structure(self, value: Any, schema: Type, path: str) -> None:
@@ -149,10 +178,15 @@ class Decoder:
             else:
                 where = f"{path}.{key}" if path else key
                 cleaned = self._field(item, known, schema, where)
-                if cleaned is not item:
+                if cleaned is None:
+                    dropped.append(key)
+                elif cleaned is not item:
                     value[key] = cleaned
         for key in dropped:
             del value[key]
+        if self.complete:
+            for key, zero in schema.zeros:
+                value.setdefault(key, zero)
 
     def _field(self, value: Any, known: Field, owner: Type, path: str) -> Any:
         if known.shape == "[":
@@ -166,69 +200,93 @@ class Decoder:
         return self._one(value, known, owner, path)
 
     def _list(self, value: list, known: Field, owner: Type, path: str) -> list:
-        if known.word == "string":
-            if any(type(item) is not str for item in value):
-                return [self._one(item, known, owner, path) for item in value]
+        if known.word == "string" and all(type(item) is str for item in value):
             return value
         for number, item in enumerate(value):
-            if item is None:
-                value[number] = {} if known.is_type else item
-            else:
-                value[number] = self._one(item, known, owner, f"{path}[{number}]")
+            item = _zero(known) if item is None else item  # noqa: PLW2901  Go's null in a list
+            value[number] = self._one(item, known, owner, f"{path}[{number}]")
         return value
 
     def _map(self, value: dict, known: Field, owner: Type, path: str) -> dict:
+        plain = known.word == "string"
         for key, item in value.items():
-            if type(item) is not str or known.word == "quantity":
-                if item is None:
-                    value[key] = "" if known.word in ("string", "bytes") else item
-                else:
-                    value[key] = self._one(item, known, owner, path)
+            if plain and type(item) is str:
+                continue
+            given = _zero(known) if item is None else item
+            value[key] = self._one(given, known, owner, path)
         return value
 
     def _one(self, value: Any, known: Field, owner: Type, path: str) -> Any:
-        word, kind = known.word, type(value)
         if known.is_type:
-            if kind is not dict:
+            if type(value) is not dict:
                 raise self._wrong(value, known, owner, path)
-            self.structure(value, type_of(word), path)
+            self.structure(value, type_of(known.word), path)
             return value
-        if word == "string" or word in ("time", "bytes"):
-            right = kind is str
-        elif word == "integer":
-            if kind is float and value.is_integer():
-                return int(value)
-            right = kind is int
-        elif word == "boolean":
-            right = kind is bool
-        elif word == "number":
-            right = kind in (int, float)
-        elif word == "quantity":
-            if kind in (int, float):
-                return str(value)
-            right = kind is str
-        elif word == "intstr":
-            right = kind in (int, str)
+        word, kind = known.word, type(value)
+        if word == "string" and kind is str:
+            return value  # by far the most
+        if word in ("integer", "intstr"):
+            if kind is float and word == "integer" and value.is_integer():
+                value, kind = int(value), int
+            right = kind is int and scalars.fits(value, wide=known.is_wide)
+            right = right or (kind is str and word == "intstr")
+        elif word == "quantity" and kind in (int, float):
+            return str(value)
         else:
-            right = True
+            right = word == "object" or kind in _PYTHON_TYPES[word]
         if not right:
             raise self._wrong(value, known, owner, path)
-        return value
+        try:
+            return _read(value, word, known.name)
+        except scalars.ScalarError as error:
+            raise WrongTypeError(str(error), path) from error
 
     def _wrong(self, value: Any, known: Field, owner: Type, path: str) -> WrongTypeError:
         plain = "".join(part.partition("[")[0] + "." for part in path.split(".")).rstrip(".")
+        said = _json_word(value)
+        if said == "number" and known.word in ("integer", "intstr"):
+            said = f"number {value}"  # it is the right type, and does not fit
         return WrongTypeError(
-            f"json: cannot unmarshal {_json_word(value)} into Go struct field "
+            f"json: cannot unmarshal {said} into Go struct field "
             f"{owner.word}.{plain} of type {_go_type(known)}",
             path,
         )
+
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "time": (str,),
+    "bytes": (str,),
+    "quantity": (str,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "[string": (list,),
+}
+
+
+def _read(value: Any, word: str, name: str) -> Any:
+    """Return the value of a field of the right type; `ScalarError` for what it cannot hold."""
+    if word == "time":
+        return scalars.time(value, name)
+    if word == "quantity":
+        return scalars.quantity(value)
+    if word == "bytes":
+        scalars.check_bytes(value)
+    return value
+
+
+def _zero(known: Field) -> Any:
+    """Return what ``null`` means as an item of a list or a map."""
+    if known.is_type:
+        return {}
+    return {"quantity": "0", "bytes": "", "number": 0}.get(known.word, _ZEROS.get(known.word))
 
 
 def _json_word(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
-        return "number" if not isinstance(value, float) else f"number {value}"
+        return "number"
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"
@@ -246,8 +304,11 @@ def _go_type(known: Field) -> str:
     return {"[": f"[]{word}", "{": f"map[string]{word}"}.get(known.shape, word)
 
 
-def decode(obj: Object, schema: Type) -> list[str]:
-    """Clean an object in place by its type; returns the paths of unknown fields, dropped."""
-    decoder = Decoder(schema.word)
+def decode(obj: Object, schema: Type, *, complete: bool = True) -> list[str]:
+    """Clean an object in place by its type; returns the paths of unknown fields, dropped.
+
+    `complete` gives required fields that are missing their zero values.
+    """
+    decoder = Decoder(schema.word, complete)
     decoder.structure(obj, schema, "")
     return decoder.unknown

@@ -121,7 +121,7 @@ def test_a_wrong_type_is_a_bad_request(server, namespace):
         ("[" * 100000, "application/json", 400),
         ('{"data":' * 500 + "{}" + "}" * 500, "application/json", 400),
         ("a: [", "application/yaml", 400),
-        ("a: &a [x]\nb: *a", "application/yaml", 400),
+        ("a: &a [x]\nb: *b", "application/yaml", 400),
         ("x", "text/plain", 415),
         ("x", "application/vnd.kubernetes.protobuf", 400),
         ("k8s\0\xff\xff\xff", "application/vnd.kubernetes.protobuf", 400),

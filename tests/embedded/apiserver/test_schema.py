@@ -74,7 +74,71 @@ def test_unknown_fields_are_dropped_and_reported():
     obj = {"metadata": {"name": "x"}, "spec": {"containers": [{"nam": "a", "image": None}]}}
     unknown = decode(obj, type_of("io.k8s.api.core.v1.Pod"))
     assert unknown == ["spec.containers[0].nam"]
-    assert obj == {"metadata": {"name": "x"}, "spec": {"containers": [{}]}}
+    assert obj == {"metadata": {"name": "x"}, "spec": {"containers": [{"name": ""}]}}
+
+
+def test_a_required_field_that_nobody_gave_has_its_zero_value_as_in_go():
+    obj = {"spec": {"ports": [{"name": "web"}]}, "status": {"conditions": [None]}}
+    decode(obj, type_of("io.k8s.api.core.v1.Service"))
+    assert obj["spec"]["ports"] == [{"name": "web", "port": 0}]
+    assert obj["status"]["conditions"][0]["type"] == ""
+    apply = {"spec": {"ports": [{"name": "web"}]}}
+    decode(apply, type_of("io.k8s.api.core.v1.Service"), complete=False)
+    assert apply == {"spec": {"ports": [{"name": "web"}]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "message"),
+    [
+        (
+            "apps.v1.Deployment",
+            {"spec": {"replicas": 2**31}},
+            "json: cannot unmarshal number 2147483648 into Go struct field "
+            "DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "core.v1.Pod",
+            {"spec": {"terminationGracePeriodSeconds": 1e300}},
+            "PodSpec.spec.terminationGracePeriodSeconds of type int64",
+        ),
+        (
+            "core.v1.Pod",
+            {"status": {"startTime": "soon"}},
+            'parsing time "soon" as "2006-01-02T15:04:05Z07:00": cannot parse "soon" as "2006"',
+        ),
+        (
+            "core.v1.Pod",
+            {"status": {"startTime": "2026-13-01T00:00:00Z"}},
+            'parsing time "2026-13-01T00:00:00Z": month out of range',
+        ),
+        ("core.v1.Secret", {"data": {"a": "%%"}}, "illegal base64 data at input byte 0"),
+        (
+            "core.v1.Pod",
+            {"spec": {"overhead": {"cpu": "much"}}},
+            "quantities must match the regular expression "
+            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+    ],
+)
+def test_a_text_or_number_that_go_cannot_hold_is_refused_in_its_words(kind, obj, message):
+    with pytest.raises(WrongTypeError) as error:
+        decode(obj, type_of(f"io.k8s.api.{kind}"))
+    assert str(error.value).endswith(message)
+
+
+def test_times_are_kept_in_utc_with_the_digits_of_their_type():
+    lease = {"spec": {"renewTime": "2026-01-01T01:30:00.25+01:30"}}
+    decode(lease, type_of("io.k8s.api.coordination.v1.Lease"))
+    assert lease["spec"]["renewTime"] == "2026-01-01T00:00:00.250000Z"
+    pod = {"status": {"startTime": "2026-01-01T00:00:00.7Z"}}
+    decode(pod, type_of("io.k8s.api.core.v1.Pod"))
+    assert pod["status"]["startTime"] == "2026-01-01T00:00:00Z"
+
+
+def test_the_zero_time_of_go_is_no_time():
+    obj = {"metadata": {"creationTimestamp": "0001-01-01T00:00:00Z"}}
+    decode(obj, type_of("io.k8s.api.core.v1.Pod"))
+    assert obj["metadata"] == {}
 
 
 @pytest.mark.parametrize(
