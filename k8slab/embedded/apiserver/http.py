@@ -4,8 +4,11 @@ httptools parses; one `Connection` serves its requests one after the other. The 
 one function, ``answer(request) -> Response | Awaitable[Response]``: what can be answered at once
 is written in the same turn of the event loop, without a task. A `Response` has its body as bytes,
 as pieces (``AsyncIterator[bytes]``), or as a *feed*: a function that gets a `Channel` to write to
-whenever there is something to say (a watch). A client that does not read what a feed writes is
-dropped when `Channel.LIMIT` bytes wait for it.
+whenever there is something to say (a watch).
+
+Nobody waits for a client that reads slowly, and none of them can fill the memory: a next request
+is read only when its answers are taken, pieces are made only then, and a channel whose client
+falls `Channel.LIMIT` bytes behind is cut off.
 
 `Request.take_over` gives the connection's raw streams away: for exec, attach and port-forward.
 """
@@ -23,7 +26,7 @@ from urllib.parse import parse_qs, unquote
 import httptools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from k8slab.embedded.apiserver.auth import User
 
@@ -78,6 +81,8 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
     pieces: AsyncIterator[bytes] | None = None
     feed: Callable[[Channel], None] | None = None
+    close: bool = False
+    """The connection ends with this answer."""
 
     def head(self, *, keep_alive: bool) -> bytes:
         """Return the status line and headers."""
@@ -93,7 +98,7 @@ class Response:
             lines.append("Transfer-Encoding: chunked")
         if not keep_alive:
             lines.append("Connection: close")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
 
 
 def chunk(data: bytes) -> bytes:
@@ -102,36 +107,72 @@ def chunk(data: bytes) -> bytes:
 
 
 class Channel:
-    """What a feed writes to; it never blocks, and drops a client that does not read."""
+    """What a feed writes to; it never blocks.
+
+    While the socket takes no more, what is written waits here: the same bytes for all the clients
+    to whom they go, so that a slow one costs a reference and not a copy.
+    """
 
     LIMIT = 8 * 1024 * 1024
 
     def __init__(self, transport: asyncio.Transport, done: Callable[[], None]) -> None:
         self._transport = transport
         self._done = done
+        self._first: Iterator[bytes] = iter(())
+        self._queue: deque[bytes] = deque()
+        self._behind = 0
+        self._paused = False
         self.open = True
         self.on_close: Callable[[], None] | None = None
 
+    def begin(self, pieces: Iterator[bytes]) -> None:
+        """Send pieces, each made when those before it were taken; what is written comes after."""
+        self._first = pieces
+        self._pump()
+
     def write(self, framed: bytes) -> None:
-        """Send bytes that `chunk` has framed."""
+        """Send bytes that `chunk` has framed; cut the client off that is too far behind."""
         if not self.open:
             return
-        self._transport.write(framed)
-        if self._transport.get_write_buffer_size() > self.LIMIT:
+        self._queue.append(framed)
+        self._behind += len(framed)
+        self._pump()
+        if self._behind > self.LIMIT:
             self.drop()
             self._transport.abort()
 
+    def pause(self) -> None:
+        """Hold back: the socket takes no more."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._pump()
+
+    def _pump(self) -> None:
+        while self.open and not self._paused:
+            piece = next(self._first, b"")
+            if not piece:
+                if not self._queue:
+                    return
+                piece = self._queue.popleft()
+                self._behind -= len(piece)
+            self._transport.write(piece)
+
     def finish(self) -> None:
-        """End the answer; the connection stays usable."""
+        """End the answer, without what the client did not take; the connection stays usable."""
         if self.open:
-            self._transport.write(b"0\r\n\r\n")
             self.drop()
+            self._transport.write(b"0\r\n\r\n")
             self._done()
 
     def drop(self) -> None:
         """Forget the client: it has gone."""
         if self.open:
             self.open = False
+            self._first = iter(())
+            self._queue.clear()
             if self.on_close:
                 self.on_close()
 
@@ -146,13 +187,14 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._answer = answer
         self._connections = connections
+        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._busy = False
         self._task: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
         self._rest = b""
-        self._upgrading = self._closing = self._taken = False
+        self._upgrading = self._closing = self._taken = self._held = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._new_message()
@@ -174,6 +216,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._certificate = transport.get_extra_info("peercert")
         self._connections.add(self)
+        self._quiet_since = self._loop.time()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the client, and stop what is still being made for it."""
@@ -187,12 +230,17 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Hold back pieces: the client reads slowly."""
+        """Hold back: the client reads slowly."""
         self._writable.clear()
+        if self._channel:
+            self._channel.pause()
 
     def resume_writing(self) -> None:
-        """Go on with pieces."""
+        """Go on."""
         self._writable.set()
+        if self._channel:
+            self._channel.resume()
+        self._next()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what is complete."""
@@ -285,7 +333,10 @@ class Connection(asyncio.Protocol):
     # --- answering
 
     def _next(self) -> None:
-        while self._waiting and not self._busy:
+        """Answer what waits; as long as something does, nothing more is read."""
+        if self._transport.is_closing():
+            return
+        while self._waiting and not self._busy and self._writable.is_set():
             request, keep_alive = self._waiting.popleft()
             self._busy = True
             answer = self._answer(request)
@@ -293,6 +344,12 @@ class Connection(asyncio.Protocol):
                 self._write(answer, keep_alive=keep_alive)
             else:
                 self._task = asyncio.ensure_future(self._write_later(answer, keep_alive=keep_alive))
+        if self._waiting and not self._held:
+            self._held = True
+            self._transport.pause_reading()
+        elif self._held and not self._waiting:
+            self._held = False
+            self._transport.resume_reading()
 
     async def _write_later(self, answer: Awaitable[Response], *, keep_alive: bool) -> None:
         self._write(await answer, keep_alive=keep_alive)
@@ -301,13 +358,15 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, *, keep_alive: bool) -> None:
         if self._taken:
             return
-        keep_alive = keep_alive and not self._upgrading
+        keep_alive = keep_alive and not self._upgrading and not response.close
         if self._transport.is_closing():
             return
         head = response.head(keep_alive=keep_alive)
         if response.feed is not None:
             self._transport.write(head)
-            self._channel = Channel(self._transport, lambda: self._done(keep_alive=True))
+            self._channel = Channel(self._transport, lambda: self._done(keep_alive=keep_alive))
+            if not self._writable.is_set():
+                self._channel.pause()
             response.feed(self._channel)
         elif response.pieces is not None:
             self._transport.write(head)
@@ -329,25 +388,30 @@ class Connection(asyncio.Protocol):
     def _done(self, *, keep_alive: bool) -> None:
         self._busy = False
         self._channel = None
+        self._quiet_since = self._loop.time()
         if not keep_alive:
             self._closing = True
             self._transport.close()
         elif self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
+            self._loop.call_soon(self._next)
 
     # --- leaving
 
     def _take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self._taken = True
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        reader = asyncio.StreamReader(loop=self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         self._connections.discard(self)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         if self._rest:
             reader.feed_data(self._rest)
-        return reader, asyncio.StreamWriter(self._transport, protocol, reader, loop)
+        return reader, asyncio.StreamWriter(self._transport, protocol, reader, self._loop)
+
+    def close_if_quiet(self, since: float) -> None:
+        """End a connection without a whole request since a moment of the event loop's clock."""
+        if not self._busy and self._quiet_since < since:
+            self.close()
 
     def close(self) -> None:
         """End the connection: the server stops."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses, tls
+from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses
 from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
@@ -21,6 +22,7 @@ from k8slab.embedded.apiserver.pki import Tokens, server_context
 from k8slab.embedded.apiserver.rest import Rest
 from k8slab.embedded.apiserver.routes import Target, action_of, target_of
 from k8slab.embedded.apiserver.streaming import Streaming
+from k8slab.embedded.apiserver.tls import Tls
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.backends import LabBackend, PodBackend
+    from k8slab.embedded.apiserver.tls import TlsTransport
     from k8slab.embedded.config import ClusterConfig
 
 log = logging.getLogger(__name__)
@@ -38,8 +41,17 @@ HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 BACKLOG = 2048
 """Connections that may wait to be accepted: a crowd of clients comes at once."""
 
-CHECKPOINT_SECONDS = 5.0
-"""How often the write-ahead log is folded back, on a thread of its own."""
+RESERVED_FILES = 1024
+"""Open files that are not the API's: namespaces, pods' streams, probes."""
+
+TOLD = 64
+"""How many connections above the limit are answered, and not only broken off."""
+
+HOUSEKEEPING_SECONDS = 5.0
+"""How often the write-ahead log is folded back, on a thread of its own, and quiet ends found."""
+
+QUIET_SECONDS = 90.0
+"""A connection without a request ends after this time (kube-apiserver's IdleTimeout)."""
 
 
 class Application:
@@ -141,33 +153,57 @@ def failed(request: Request, error: Exception) -> Response:
 
 
 class Server:
-    """A running API server."""
+    """A running API server.
+
+    It takes as many connections as its limit of open files allows, less those that the rest of
+    the process may need. The next ones are told so (429, as a real server's clients know it),
+    and when even these are too many, broken off.
+    """
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most = max(soft - RESERVED_FILES, soft // 2)
 
     async def start(self, sockets: list[socket.socket], directory: Path) -> None:
         """Accept TLS connections on listening sockets."""
+        tls = Tls(server_context(directory), most=self.most + TOLD)
+
+        def connection() -> TlsTransport:
+            answer = self._application.answer if tls.open < self.most else self._refuse
+            return tls.connection(Connection(answer, self._connections))
+
         loop = asyncio.get_running_loop()
-
-        def connection() -> Connection:
-            return Connection(self._application.answer, self._connections)
-
-        secured = tls.listener(server_context(directory), connection)
         for listener in sockets:
             listener.setblocking(False)
-            server = await loop.create_server(secured, sock=listener, backlog=BACKLOG)
+            server = await loop.create_server(connection, sock=listener, backlog=BACKLOG)
             self._servers.append(server)
-        self._housekeeping = asyncio.create_task(self._fold_log())
+        self._housekeeping = asyncio.create_task(self._keep_house())
 
-    async def _fold_log(self) -> None:
+    def _refuse(self, request: Request) -> Response:
+        del request
+        error = ApiStatusError(
+            f"too many connections: the limit of open files leaves room for {self.most}; close "
+            "some, or raise the limit (`ulimit -n`) and start the cluster again",
+            code=429,
+            reason="TooManyRequests",
+            details={"retryAfterSeconds": 1},
+        )
+        answer = error_response(error)
+        answer.close = True
+        return answer
+
+    async def _keep_house(self) -> None:
         store = self._application.api.store
+        loop = asyncio.get_running_loop()
         done = store.revision
         while True:
-            await asyncio.sleep(CHECKPOINT_SECONDS)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            for connection in tuple(self._connections):
+                connection.close_if_quiet(loop.time() - QUIET_SECONDS)
             if store.revision != done:
                 done = store.revision
                 await asyncio.to_thread(store.checkpoint)

@@ -25,7 +25,7 @@ from k8slab.embedded.apiserver import statuses
 from k8slab.objects.meta import Object, name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 WINDOW = 4096
@@ -79,6 +79,11 @@ class _Change(NamedTuple):
     key: tuple[str, str]
     raw: bytes
     old_raw: bytes
+
+    def event(self) -> Event:
+        """Return it as it was told."""
+        old = orjson.loads(self.old_raw) if self.old_raw else None
+        return Event(self.type, orjson.loads(self.raw), old, self.revision, self.raw, self.old_raw)
 
 
 class Store:
@@ -167,21 +172,14 @@ class Store:
                 found[change.key] = Entry(orjson.loads(change.old_raw), change.old_raw)
         return [entry for _, entry in sorted(found.items())]
 
-    def since(self, resource: str, revision: int) -> list[Event]:
-        """Return the changes after `revision` that are still known; 410 Gone when too old."""
+    def since(self, resource: str, revision: int) -> Iterator[Event]:
+        """Return the changes after `revision` that are still known; 410 Gone when too old.
+
+        Each is decoded when it is asked for.
+        """
         self._check_window(resource, revision)
-        return [
-            Event(
-                change.type,
-                orjson.loads(change.raw),
-                orjson.loads(change.old_raw) if change.old_raw else None,
-                change.revision,
-                change.raw,
-                change.old_raw,
-            )
-            for change in self._windows[resource]
-            if change.revision > revision
-        ]
+        found = [change for change in self._windows[resource] if change.revision > revision]
+        return map(_Change.event, found)
 
     def _check_window(self, resource: str, revision: int) -> None:
         floor = self._floors.get(resource, self._start)

@@ -2,15 +2,16 @@
 
 asyncio's own layer (`asyncio.sslproto`) costs 300 KB for each connection, which a thousand
 watchers feel, and a fifth of the time of a short request, for states and queues that HTTP does
-not need. This one hands each record on in the turn of the event loop in which it came, and costs
-40 KB, most of them OpenSSL's: bytes of the socket go into one memory BIO, what is decrypted goes to the protocol at once, and what the protocol writes is
-encrypted and sent at once. What the socket does not take waits encrypted in the transport below,
-whose flow control (`pause_writing`) is passed on as it is.
+not need. This one costs 40 KB, most of them OpenSSL's, and hands each record on in the turn of
+the event loop in which it came: bytes of the socket go into one memory BIO, what is decrypted
+goes to the protocol at once, and what the protocol writes is encrypted and sent at once. What the
+socket does not take waits encrypted in the transport below, whose flow control (`pause_writing`)
+is passed on as it is.
 
 All connections of a server read into the same buffer: it is empty again before the event loop
 looks at the next one. A connection that is closed says so (close_notify, then the end of the
-stream), and goes on to read and drop for `LINGER_SECONDS`: closed with bytes unread, the kernel
-would send a reset, which can overtake the answer (RFC 9112, section 9.6).
+stream), and goes on to read and drop for a while: closed with bytes unread, the kernel would send
+a reset, which can overtake the answer (RFC 9112, section 9.6).
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ import asyncio
 import logging
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +29,26 @@ RECORD_BYTES = 16 * 1024
 """The largest record of TLS (RFC 8446, section 5.1): one read gives one record."""
 
 HANDSHAKE_SECONDS = 10.0
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 5.0
+"""How long a closed connection waits for its peer, and for a peer that takes nothing more."""
 
 
 class Tls:
-    """What the connections of one server share: settings and a buffer."""
+    """What the connections of one server share: settings, a buffer, and how many may be."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, *, most: int) -> None:
         # A renegotiation (TLS 1.2) would let a write wait for a read.
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._context = context
+        self.most = most
+        self.open = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def connection(self, protocol: asyncio.Protocol) -> TlsTransport:
         """Return the server's side of a new connection, which speaks `protocol` inside."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(incoming, outgoing, server_side=True)
-        return TlsTransport(protocol, tls, (incoming, outgoing), self.buffer)
+        return TlsTransport(protocol, tls, (incoming, outgoing), self)
 
 
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -58,28 +59,29 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         protocol: asyncio.BaseProtocol,
         tls: ssl.SSLObject,
         bios: tuple[ssl.MemoryBIO, ssl.MemoryBIO],
-        buffer: memoryview,
+        shared: Tls,
     ) -> None:
         super().__init__()
         self._protocol = protocol
         self._tls = tls
         self._incoming, self._outgoing = bios
-        self._buffer = buffer
+        self._shared = shared
+        self._buffer = shared.buffer
         self._connected = self._closing = False
         self._timer: asyncio.TimerHandle | None = None
 
     # --- towards the socket's transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the handshake (called by asyncio)."""
+        """Wait for the handshake, unless there are too many already (called by asyncio)."""
         assert isinstance(transport, asyncio.Transport)
         self._raw = transport
-        self._until(HANDSHAKE_SECONDS)
-
-    def _until(self, seconds: float) -> None:
-        """Break the connection after some time, unless `_timer` is cancelled."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, self._raw.abort)
+        self._loop = asyncio.get_running_loop()
+        self._shared.open += 1
+        if self._shared.open > self._shared.most:
+            self.abort()
+        else:
+            self._timer = self._loop.call_later(HANDSHAKE_SECONDS, self.abort)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to (called by asyncio)."""
@@ -133,6 +135,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the protocol (called by asyncio)."""
+        self._shared.open -= 1
         self._closing = True
         if self._timer:
             self._timer.cancel()
@@ -173,7 +176,19 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._send()
         self._raw.write_eof()
         self._raw.resume_reading()
-        self._until(LINGER_SECONDS)
+        self._linger(self._raw.get_write_buffer_size())
+
+    def _linger(self, unsent: int) -> None:
+        """Wait; and again as long as the peer takes what was sent before the end."""
+
+        def look() -> None:
+            left = self._raw.get_write_buffer_size()
+            if left < unsent:
+                self._linger(left)
+            else:
+                self.abort()
+
+        self._timer = self._loop.call_later(LINGER_SECONDS, look)
 
     def abort(self) -> None:
         """Break the connection off."""
@@ -229,11 +244,3 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set at how many bytes flow control begins and ends."""
         self._raw.set_write_buffer_limits(high, low)
-
-
-def listener(
-    context: ssl.SSLContext, make: Callable[[], asyncio.Protocol]
-) -> Callable[[], TlsTransport]:
-    """Return a protocol factory for `create_server` that speaks TLS around what `make` makes."""
-    tls = Tls(context)
-    return lambda: tls.connection(make())

@@ -1,16 +1,21 @@
 """Tell watchers: one subscription to the store for each resource, however many watch it.
 
 A change is not told inside the write that made it: it is queued, and told in the next turn of the
-event loop, so that the writer has its answer first. An event is encoded once for all watchers
-that show it in the same way, and several events go to a watcher in one piece.
+event loop, so that the writer has its answer first. Watches that ask for the same (the same
+selection shown in the same way) are one *audience*: a change is looked at and encoded once for all
+of them, and several changes go to them in one piece.
+
+What a watch begins with is encoded piece by piece, as its client reads: until then it is a list of
+references to what the store has anyway. What comes later waits in the `Channel`, shared by the
+audience; a client that falls too far behind is cut off, and lists again, as with a real server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,15 +25,18 @@ from k8slab.embedded.apiserver.http import chunk
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from k8slab.embedded.apiserver.http import Channel
     from k8slab.embedded.apiserver.selection import Selection
-    from k8slab.embedded.apiserver.store import Event, Store
+    from k8slab.embedded.apiserver.store import Entry, Event, Store
     from k8slab.embedded.apiserver.views import View
 
 BOOKMARK_SECONDS = 60.0
 """How often an idle watch is told the revision: a real server does about each minute."""
+
+BATCH_BYTES = 64 * 1024
+"""How much of what a watch begins with is encoded at once."""
 
 LEAST_SECONDS = 1800
 """A watch without a time-out lasts between this and twice this (``--min-request-timeout``)."""
@@ -46,26 +54,25 @@ class WatchOptions:
 
 
 @dataclass(eq=False, slots=True)
-class Watcher:
-    """One open watch."""
+class Audience:
+    """The open watches that are told the same lines."""
 
-    channel: Channel
     selection: Selection
     view: View
-    revision: int
-    """Told up to here."""
     bookmarks: bool
+    channels: set[Channel] = field(default_factory=set)
 
-    def line(self, event: Event, encoded: dict[tuple, bytes]) -> bytes:
-        """Return the framed line for an event, empty when this watcher does not see it."""
-        kind = self._seen_as(event)
-        if not kind:
-            return b""
-        view = self.view
-        key = (view.kind.resource, view.kind.version, view.form, view.include, event.revision, kind)
-        if key not in encoded:
-            encoded[key] = chunk(view.event(kind, event.object, event.raw))
-        return encoded[key]
+    def lines(self, events: Iterable[Event]) -> Iterator[bytes]:
+        """Yield the line of each event that is seen here."""
+        for event in events:
+            if kind := self._seen_as(event):
+                yield self.view.event(kind, event.object, event.raw)
+
+    def first_lines(self, entries: list[Entry]) -> Iterator[bytes]:
+        """Yield the lines of what is there already."""
+        for entry in entries:
+            if self.selection.matches(entry.object):
+                yield self.view.event("ADDED", entry.object, entry.raw)
 
     def _seen_as(self, event: Event) -> str:
         matches = self.selection.matches
@@ -76,6 +83,27 @@ class Watcher:
         if now:
             return "MODIFIED" if before else "ADDED"
         return "DELETED" if before else ""
+
+    def tell(self, lines: Iterable[bytes]) -> None:
+        """Send lines to all, encoded once."""
+        if data := b"".join(lines):
+            framed = chunk(data)
+            for channel in tuple(self.channels):
+                channel.write(framed)
+
+
+def batches(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Frame lines in chunks of about `BATCH_BYTES`."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield chunk(b"".join(batch))
+            batch, size = [], 0
+    if batch:
+        yield chunk(b"".join(batch))
 
 
 class Watching:
@@ -105,14 +133,14 @@ class Watching:
 
 
 class _Hub:
-    """The watchers of one resource."""
+    """The watches of one resource, by audience."""
 
     def __init__(self, store: Store, resource: str) -> None:
         self._store = store
         self._resource = resource
         self._loop = asyncio.get_running_loop()
-        self._watchers: set[Watcher] = set()
-        self._events: deque[Event] = deque()
+        self._audiences: dict[Hashable, Audience] = {}
+        self._events: list[Event] = []
         self._unsubscribe = store.subscribe(resource, self._on_event)
         self._timer = self._loop.call_later(BOOKMARK_SECONDS, self._bookmark)
 
@@ -123,10 +151,13 @@ class _Hub:
     def begin(
         self, channel: Channel, selection: Selection, view: View, options: WatchOptions
     ) -> None:
-        """Send what is there already, and keep the watcher."""
-        watcher = Watcher(channel, selection, view, self._store.revision, options.bookmarks)
+        """Send what is there already, and keep the watch."""
+        # What the others are still to be told is already in what this one begins with.
+        self._flush()
+        key = (selection, id(view.kind), view.form, view.include, options.bookmarks)
+        audience = self._audiences.get(key) or Audience(selection, view, options.bookmarks)
         try:
-            self._send_first(watcher, options)
+            first = self._first_lines(audience, options)
         except ApiStatusError as error:
             status = {"type": "ERROR", "object": statuses.status_object(error)}
             channel.write(chunk(orjson.dumps(status) + b"\n"))
@@ -137,61 +168,54 @@ class _Hub:
 
         def forget() -> None:
             timer.cancel()
-            self._watchers.discard(watcher)
+            audience.channels.discard(channel)
+            if not audience.channels:
+                self._audiences.pop(key, None)
 
         channel.on_close = forget
-        if channel.open:
-            self._watchers.add(watcher)
+        self._audiences[key] = audience
+        audience.channels.add(channel)
+        channel.begin(batches(first))
 
-    def _send_first(self, watcher: Watcher, options: WatchOptions) -> None:
-        view, selection = watcher.view, watcher.selection
+    def _first_lines(self, audience: Audience, options: WatchOptions) -> Iterator[bytes]:
+        """Return what a watch begins with: objects and changes of now, lines made as it reads."""
+        store, revision = self._store, self._store.revision
         wants_initial = (
             options.initial_events
             if options.initial_events is not None
             else options.revision in (None, 0)
         )
         if wants_initial:
-            lines = [
-                chunk(view.event("ADDED", entry.object, entry.raw))
-                for entry in self._store.entries(self._resource, selection.namespace)
-                if selection.matches(entry.object)
-            ]
+            lines = audience.first_lines(
+                store.entries(self._resource, audience.selection.namespace)
+            )
             if options.initial_events and options.bookmarks:
-                lines.append(chunk(view.bookmark(self._store.revision, initial_end=True)))
-            watcher.channel.write(b"".join(lines))
-        elif options.revision:
-            if options.revision > self._store.revision:
-                raise statuses.expired(
-                    f"The resourceVersion for the provided watch is too new: {options.revision} "
-                    f"({self._store.revision}); the cluster was reset. List again."
-                )
-            encoded: dict[tuple, bytes] = {}
-            events = self._store.since(self._resource, options.revision)
-            watcher.channel.write(b"".join(watcher.line(event, encoded) for event in events))
+                lines = chain(lines, [audience.view.bookmark(revision, initial_end=True)])
+            return lines
+        if not options.revision:
+            return iter(())
+        if options.revision > revision:
+            raise statuses.expired(
+                f"The resourceVersion for the provided watch is too new: {options.revision} "
+                f"({revision}); the cluster was reset. List again."
+            )
+        return audience.lines(store.since(self._resource, options.revision))
 
     def _on_event(self, event: Event) -> None:
-        if not self._watchers:
+        if not self._audiences:
             return
         if not self._events:
             self._loop.call_soon(self._flush)
         self._events.append(event)
 
     def _flush(self) -> None:
-        events, self._events = self._events, deque()
-        encoded: dict[tuple, bytes] = {}
-        for watcher in tuple(self._watchers):
-            fresh = [event for event in events if event.revision > watcher.revision]
-            if not fresh:
-                continue
-            watcher.revision = fresh[-1].revision
-            lines = b"".join(watcher.line(event, encoded) for event in fresh)
-            if lines:
-                watcher.channel.write(lines)
+        events, self._events = self._events, []
+        for audience in tuple(self._audiences.values()) if events else ():
+            audience.tell(audience.lines(events))
 
     def _bookmark(self) -> None:
         self._timer = self._loop.call_later(BOOKMARK_SECONDS, self._bookmark)
-        if self._events:
-            return
-        for watcher in tuple(self._watchers):
-            if watcher.bookmarks:
-                watcher.channel.write(chunk(watcher.view.bookmark(self._store.revision)))
+        self._flush()
+        for audience in tuple(self._audiences.values()):
+            if audience.bookmarks:
+                audience.tell([audience.view.bookmark(self._store.revision)])

@@ -44,6 +44,17 @@ def watch(server):
         one.close()
 
 
+def small_reader(server, path):
+    """Ask for something over a connection whose kernel buffers hold little."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", server.port))
+    raw.settimeout(10)
+    wrapped = server.context.wrap_socket(raw, server_hostname="127.0.0.1")
+    wrapped.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return wrapped
+
+
 def path_of(namespace, query=""):
     return f"/api/v1/namespaces/{namespace}/configmaps?watch=1{query}"
 
@@ -131,11 +142,7 @@ def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(
     server, namespace, monkeypatch
 ):
     monkeypatch.setattr(http_module.Channel, "LIMIT", 64 * 1024)
-    raw = socket.create_connection(("127.0.0.1", server.port))
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    slow = server.context.wrap_socket(raw, server_hostname="127.0.0.1")
-    request = path_of(namespace, "&resourceVersion=0")
-    slow.sendall(f"GET {request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    slow = small_reader(server, path_of(namespace, "&resourceVersion=0"))
     slow.recv(1)
     server.call(
         server.api.create,
@@ -143,12 +150,82 @@ def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(
         {"metadata": {"name": "big", "namespace": namespace}, "data": {"x": "y" * 500_000}},
     )
 
-    def watchers():
-        return len(server._server._application.rest.watching._hubs["configmaps"]._watchers)
+    def watches():
+        hub = server._server._application.rest.watching._hubs["configmaps"]
+        return sum(len(audience.channels) for audience in hub._audiences.values())
 
-    before = server.call(watchers)
+    before = server.call(watches)
     for number in range(40):
         patch = {"data": {"n": str(number)}}
         server.call(server.api.patch, "configmaps", "big", namespace, patch)
-    assert server.call(watchers) == before - 1
+    assert server.call(watches) == before - 1
+    slow.close()
+
+
+def test_watches_of_one_kind_are_told_the_same_bytes_and_each_what_it_selects(
+    server, namespace, watch
+):
+    hub = server._server._application.rest.watching._hubs
+    every = [watch(path_of(namespace, "&resourceVersion=0")) for _ in range(3)]
+    chosen = watch(path_of(namespace, "&resourceVersion=0&labelSelector=app%3Dx"))
+    sent = []
+
+    def listen():
+        for audience in hub["configmaps"]._audiences.values():
+            if audience.selection.namespace == namespace:
+                for channel in audience.channels:
+                    write = channel.write
+                    channel.write = lambda data, write=write: (sent.append(data), write(data))
+
+    server.call(listen)
+    create(server, namespace, "a")
+    create(server, namespace, "b", app="x")
+    for one in every:
+        assert one.take(2) == [("ADDED", "a"), ("ADDED", "b")]
+    assert chosen.take(1) == [("ADDED", "b")]
+    told = {id(data) for data in sent}
+    assert len(sent) == 7
+    assert len(told) == 3  # "a" once, "b" once for each audience
+
+
+def test_a_watch_begun_in_the_midst_of_writes_misses_and_repeats_nothing(server, namespace, watch):
+    def write(first):
+        for number in range(first, first + 50):
+            metadata = {"name": f"n{number:03}", "namespace": namespace}
+            server.api.create("configmaps", {"metadata": metadata})
+
+    server.call(write, 0)
+    seen = []
+    for number in range(4):
+        seen.append(watch(path_of(namespace, "&resourceVersion=0")))
+        server.call(write, 50 + 50 * number)
+    wanted = [("ADDED", f"n{number:03}") for number in range(250)]
+    for one in seen:
+        assert sorted(one.take(250)) == wanted
+
+
+def test_what_a_watch_begins_with_waits_until_the_client_reads(server, namespace):
+    def write():
+        for number in range(300):
+            metadata = {"name": f"n{number}", "namespace": namespace}
+            server.api.create("configmaps", {"metadata": metadata, "data": {"x": "y" * 50_000}})
+
+    server.call(write)
+    views = server._server._application.rest.watching._hubs["configmaps"]
+    slow = small_reader(server, path_of(namespace))
+    slow.recv(1)
+
+    def behind():
+        [channel] = [
+            channel
+            for audience in views._audiences.values()
+            if audience.selection.namespace == namespace
+            for channel in audience.channels
+        ]
+        left = sum(1 for _ in channel._first)
+        return left, channel._transport.get_write_buffer_size()
+
+    left, buffered = server.call(behind)
+    assert left > 100  # of 300 chunks of 50 kB each
+    assert buffered < 256 * 1024
     slow.close()
