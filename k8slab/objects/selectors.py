@@ -3,20 +3,43 @@
 Source of the rules: apimachinery ``metav1.LabelSelector``. An empty selector
 matches everything, an absent one (``None``) matches nothing. ``NotIn`` and
 ``DoesNotExist`` match objects that lack the key.
+
+A selector can be asked about one object (`matches`, `mismatch`) or about all objects of a
+`LabelIndex` at once (`bits`): there each label has the set of its objects as an integer, one
+bit an object, and a selector is a few operations on such integers.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+class LabelIndex(Protocol):
+    """The labels of many objects, each object one bit."""
+
+    @property
+    def everything(self) -> int:
+        """The bits of all objects."""
+
+    def values(self, key: str) -> Mapping[str, int]:
+        """Return the bits of the objects that have this key, by the label's value."""
+
+
+def bits_having(index: LabelIndex, key: str) -> int:
+    """Return the bits of the objects that have a label of this key."""
+    found = 0
+    for bits in index.values(key).values():
+        found |= bits
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,31 @@ class Requirement:
             case _:
                 return f"has the label {self.key}, which must be absent"
 
+    def __str__(self) -> str:
+        match self.operator:
+            case "In" if len(self.values) == 1:
+                return f"{self.key}={self.values[0]}"
+            case "In" | "NotIn":
+                return f"{self.key} {self.operator.lower()} ({','.join(self.values)})"
+            case "Exists":
+                return self.key
+            case _:
+                return f"!{self.key}"
+
+    def keys(self) -> Iterator[str]:
+        """Yield the key."""
+        yield self.key
+
+    def bits(self, index: LabelIndex) -> int:
+        """Return the bits of the objects that fulfil this condition."""
+        if self.operator in ("Exists", "DoesNotExist"):
+            found = bits_having(index, self.key)
+        else:
+            values, found = index.values(self.key), 0
+            for value in self.values:
+                found |= values.get(value, 0)
+        return found if self.operator in ("In", "Exists") else index.everything & ~found
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
@@ -74,6 +122,21 @@ class Selector:
     def mismatch(self, labels: Mapping[str, str]) -> str:
         """Say in words the first reason for which the labels do not match."""
         return next((text for r in self.requirements if (text := r.mismatch(labels))), "")
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of the labels that the selector looks at."""
+        return (requirement.key for requirement in self.requirements)
+
+    def bits(self, index: LabelIndex) -> int:
+        """Return the bits of the objects that fulfil every requirement."""
+        found = index.everything
+        for requirement in self.requirements:
+            found &= requirement.bits(index)
+        return found
+
+    def __str__(self) -> str:
+        """Return the query form, as `from_text` reads it; empty for everything."""
+        return ",".join(map(str, self.requirements))
 
 
 EVERYTHING = Selector()

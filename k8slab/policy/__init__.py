@@ -2,11 +2,19 @@
 
 estate = policy.compile(objects)
 verdict = estate.decide(Flow.of("shop/web", "shop/db", 5432))
+for connection in estate.connections(): ...
 """
 
+from k8slab.policy.addresses import AddressSet
 from k8slab.policy.estate import Estate
 from k8slab.policy.estate import compile_estate as compile  # noqa: A004  policy.compile reads best
 from k8slab.policy.flow import Flow, Party
+from k8slab.policy.listing import Block, Connection, Connections, Group
+from k8slab.policy.model import Policy, PortMatch, Rule
+from k8slab.policy.ports import PortSet
 from k8slab.policy.verdict import Action, Miss, Reason, Verdict
 
-__all__ = ["Action", "Estate", "Flow", "Miss", "Party", "Reason", "Verdict", "compile"]
+__all__ = [
+    "Action", "AddressSet", "Block", "Connection", "Connections", "Estate", "Flow", "Group",
+    "Miss", "Party", "Policy", "PortMatch", "PortSet", "Reason", "Rule", "Verdict", "compile",
+]  # fmt: skip

@@ -2,320 +2,319 @@
 
 A decision takes three steps: find both sides (a Service stands for its pods: policy is
 decided after DNAT), then ask the source's egress policies, then the destination's ingress
-policies. Direction is resolved once, into the subject and its peer. One question costs the
-policies of two namespaces; the compiled estate never changes.
+policies. Direction is resolved once, into the subject and its peer. The compiled estate
+never changes.
 
 Traffic that policies cannot stop is decided first: a pod to itself, and a pod's own node to
 the pod (Kubernetes documentation, "Network Policies"). From a pod to its own node its egress
 policies hold, as with Calico, which asks them before its DefaultEndpointToHostAction (Felix
 configuration reference). Pods with hostNetwork are their node: no policy selects them, and
 to others they are an address.
+
+Whether a flow is allowed is read from the profiles of its two sides (`reach`), in some
+microseconds; why, from a walk through the rules (`walk`), and only when somebody asks.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8slab.errors import UsageError
-from k8slab.objects import meta, selectors
-from k8slab.policy.flow import WORKLOADS, Flow, Party
-from k8slab.policy.rules import EGRESS, INGRESS, Peer, Pod, Policy, compile_policy, first_admitting
-from k8slab.policy.tiers import (
-    ACCEPT,
-    ADMIN,
-    BASELINE,
-    DENY,
-    KIND,
-    ClusterPolicy,
-    compile_cluster_policies,
-    first_match,
-)
-from k8slab.policy.verdict import Action, Miss, Reason, Verdict
+from k8slab.policy import calico, cluster_policies, inventory, network_policies, walk
+from k8slab.policy.addresses import family
+from k8slab.policy.index import ClassIndex, Vocabulary, numbers_of
+from k8slab.policy.inventory import NAMESPACE_NAME, Kinds
+from k8slab.policy.model import EGRESS, INGRESS, Mode
+from k8slab.policy.parties import Leg, Parties, Place
+from k8slab.policy.ports import NUMBERS
+from k8slab.policy.profiles import Profiler
+from k8slab.policy.reach import Reach, reach
+from k8slab.policy.routes import Exposure, read_exposures
+from k8slab.policy.services import read_services
+from k8slab.policy.verdict import Action, Reason, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from k8slab.objects.meta import Object
-    from k8slab.policy.rules import Address
+    from k8slab.policy.addresses import AddressSet
+    from k8slab.policy.flow import Flow, Party
+    from k8slab.policy.listing import Connections
+    from k8slab.policy.model import Pod, Policy, Rule, Side
+    from k8slab.policy.services import Service
 
-NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""The label that the API server puts on every namespace (KEP-2161)."""
+FOREIGN = {
+    "AdminNetworkPolicy": "policy.networking.k8s.io/v1alpha1 gave way to ClusterNetworkPolicy",
+    "BaselineAdminNetworkPolicy": "it gave way to ClusterNetworkPolicy of the tier Baseline",
+    "CiliumNetworkPolicy": "Cilium's own policies are not understood",
+    "CiliumClusterwideNetworkPolicy": "Cilium's own policies are not understood",
+    "HostEndpoint": "policies for host endpoints are not understood",
+    "NetworkSet": "selectors that choose network sets are not understood",
+    "GlobalNetworkSet": "selectors that choose network sets are not understood",
+}
+"""Kinds that would change the answer and that the engine cannot judge."""
 
-FINISHED = ("Succeeded", "Failed")
+
+class Peers(NamedTuple):
+    """What the peers of a rule match: keys of pods, and addresses outside."""
+
+    pods: tuple[str, ...]
+    outside: AddressSet
 
 
 @dataclass(frozen=True)
 class Estate:
-    """A compiled world; ask it with `decide`."""
+    """A compiled world; ask it with `decide`, or for everything with `connections`."""
 
+    namespaces: Mapping[str, Mapping[str, str]]
+    nodes: Mapping[str, tuple[int, ...]]
     pods: Mapping[str, Pod]
-    policies: Mapping[str, tuple[Policy, ...]]
-    """By namespace."""
-    services: Mapping[str, Object]
-    nodes: Mapping[str, tuple[Address, ...]]
-    ready: frozenset[str]
-    """Keys of the pods that a Service sends traffic to."""
-    cluster_policies: tuple[ClusterPolicy, ...] = ()
+    """By key: ``shop/web-1``, and ``shop/deployment/web`` for a template."""
+    workloads: Mapping[Party, tuple[str, ...]]
+    """To the keys of their pods; a bare pod is its own workload."""
+    policies: tuple[Policy, ...]
     """In the order in which they are asked."""
-    owners: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
-    """Pods of a workload: kind, namespace and name to pod keys."""
+    services: Mapping[str, Service]
+    exposures: tuple[Exposure, ...] = ()
+    blocks_match_pods: bool = True
+    _base: Profiler | None = field(default=None, repr=False)
+    """An index that was made for another estate and serves here too."""
+    _reach: Reach | None = field(default=None, repr=False)
 
     def decide(self, flow: Flow) -> Verdict:
-        """Say whether the policies allow a flow, and why.
+        """Say whether the policies allow a flow; why is found when it is asked for.
 
         Workloads and Services stand for all their pods: allowed only if all pairs are.
         Raises `UsageError` for a party that the estate does not know.
         """
+        classes, source, destination = self.profiler.index.class_of, flow.source, flow.destination
+        if source.kind == destination.kind == "pod" and isinstance(flow.port, int):
+            start = f"{source.namespace}/{source.name}"
+            end = f"{destination.namespace}/{destination.name}"
+            one, other = classes.get(start), classes.get(end)
+            if one is not None and other is not None and not self._is_host(start, end):
+                place = NUMBERS[flow.protocol] << 16 | flow.port
+                allowed = start == end or self.reach.has(one, other, place)
+                action = Action.ALLOW if allowed else Action.DENY
+                return Verdict(flow, action, partial(self._explain, flow))
+        legs = list(self.parties.legs(flow))
+        allowed = all(self._allows(leg, flow.protocol) for leg in legs)
+        action = Action.ALLOW if allowed else Action.DENY
+        return Verdict(flow, action, partial(self._explain, flow))
+
+    def _is_host(self, *keys: str) -> bool:
+        return any(self.pods[key].host_network for key in keys)
+
+    def _allows(self, leg: Leg, protocol: str) -> bool:
+        if not leg.plain or not self._indexed(leg.source, leg.destination):
+            return all(reason.action is Action.ALLOW for reason in self._reasons(leg, protocol))
+        if self.parties.beyond_policy(leg.source, leg.destination):
+            return True
+        assert leg.source.bit is not None
+        assert leg.destination.bit is not None
+        place = NUMBERS[protocol] << 16 | leg.port
+        return self.reach.has(leg.source.bit, leg.destination.bit, place)
+
+    def _indexed(self, *places: Place) -> bool:
+        """Say whether the index knows both sides, and that they have a common IP family."""
+        found = [place.families for place in places]
+        if any(place.bit is None for place in places):
+            return False
+        return not all(found) or bool(set(found[0]) & set(found[1]))
+
+    def _explain(self, flow: Flow) -> tuple[Reason, ...]:
         reasons: list[Reason] = []
-        action = Action.ALLOW
-        destinations = self._destinations(flow)
-        if not destinations:
+        for leg in self.parties.legs(flow):
+            reasons += [each for each in self._reasons(leg, flow.protocol) if each not in reasons]
+        if not reasons:
             text = f"{flow.destination} has no ready pod: there is nothing to decide"
-            return Verdict(flow, action, (Reason(INGRESS, str(flow.destination), action, text),))
-        for source in self._sides(flow.source):
-            for destination, port in destinations:
-                found = self._pair(source, destination, port, flow.protocol)
-                reasons += [reason for reason in found if reason not in reasons]
-                if any(reason.action is Action.DENY for reason in found):
-                    action = Action.DENY
-        return Verdict(flow, action, tuple(reasons))
+            reasons.append(Reason(INGRESS, str(flow.destination), Action.ALLOW, text))
+        return tuple(reasons)
 
-    def _pair(self, source: Peer, destination: Peer, port: int, protocol: str) -> list[Reason]:
-        if free := self._beyond_policy(source, destination):
-            return [Reason(INGRESS, destination.name, Action.ALLOW, free)]
-        source, destination = _one_family(source, destination)
-        ask = (port, protocol, _pod(destination))
-        return [
-            self._side(EGRESS, source, (self._as_peer(destination), *ask)),
-            self._side(INGRESS, destination, (self._as_peer(source), *ask)),
-        ]
-
-    def _side(self, direction: str, subject: Peer, ask: tuple) -> Reason:
-        pod = _pod(subject)
-        if pod is None:
-            text = "no policy can select it (it is not in a pod network)"
-            return Reason(direction, subject.name, Action.ALLOW, text)
-        if reason := self._tier(ADMIN, direction, pod, ask):
-            return reason
-        isolating = [
-            policy
-            for policy in self.policies.get(pod.namespace, ())
-            if direction in policy.rules and policy.selects(pod)
-        ]
-        names = tuple(policy.key for policy in isolating)
-        if not isolating and (reason := self._tier(BASELINE, direction, pod, ask)):
-            return reason
-        if not isolating:
-            text = f"no policy selects it for {direction}"
-            return Reason(direction, subject.name, Action.ALLOW, text)
-        admitted, misses = first_admitting(isolating, direction, ask)
-        if admitted:
-            text = f"a rule of {admitted} admits it"
-            return Reason(direction, subject.name, Action.ALLOW, text, names, admitted)
-        text = f"isolated by {', '.join(names)}, and no rule admits it"
-        told = tuple(Miss(*miss) for miss in misses)
-        return Reason(direction, subject.name, Action.DENY, text, names, "", told)
-
-    def _tier(self, tier: str, direction: str, pod: Pod, ask: tuple) -> Reason | None:
-        """Return what the tier decides, ``None`` when it leaves that to the next one."""
-        asked = [p for p in self.cluster_policies if p.tier == tier and p.selects(pod)]
-        action, place = first_match(asked, direction, ask)
-        if action == DENY:
-            names = tuple(policy.key for policy in asked)
-            return Reason(direction, pod.key, Action.DENY, f"{place} denies it", names)
-        if action == ACCEPT:
-            return Reason(direction, pod.key, Action.ALLOW, f"{place} accepts it")
-        return None
-
-    def _beyond_policy(self, source: Peer, destination: Peer) -> str:
-        if source.pod is not None and source.pod == destination.pod:
-            return "a pod always reaches itself"
-        pod = _pod(destination)
-        if pod is None or not pod.node or _pod(source) is not None:
-            return ""
-        if set(source.addresses) & set(self.nodes.get(pod.node, ())):
-            return f"the pod's own node {pod.node} always reaches it"
-        return ""
-
-    def _as_peer(self, side: Peer) -> Peer:
-        return side if _pod(side) else replace(side, pod=None)
-
-    def _destinations(self, flow: Flow) -> list[tuple[Peer, int]]:
-        if flow.destination.kind == "svc":
-            return self._backends(flow)
-        return [(side, _port(flow, side)) for side in self._sides(flow.destination)]
-
-    def _sides(self, party: Party) -> list[Peer]:
-        key = f"{party.namespace}/{party.name}"
-        match party.kind:
-            case "pod" if key in self.pods:
-                return [self._peer(key)]
-            case "ip":
-                return [self._by_address(party.name)]
-            case "node" if party.name in self.nodes:
-                return [Peer(str(party), self.nodes[party.name])]
-            case kind if kind in WORKLOADS and (kind, party.namespace, party.name) in self.owners:
-                return [self._peer(key) for key in self.owners[kind, party.namespace, party.name]]
-        raise UsageError(f"nothing is known about {party}", hint="is the name right?")
-
-    def _peer(self, key: str) -> Peer:
-        pod = self.pods[key]
-        addresses = self.nodes.get(pod.node, ()) if pod.host_network else pod.addresses
-        return Peer(key, addresses, pod)
-
-    def _by_address(self, text: str) -> Peer:
-        address = ipaddress.ip_address(text)
-        for key, pod in self.pods.items():
-            if not pod.host_network and address in pod.addresses:
-                return Peer(key, (address,), pod)
-        return Peer(text, (address,))
-
-    def _backends(self, flow: Flow) -> list[tuple[Peer, int]]:
-        key = f"{flow.destination.namespace}/{flow.destination.name}"
-        service = self.services.get(key)
-        if service is None:
-            raise UsageError(f"there is no Service {key}")
-        spec = service.get("spec") or {}
-        port = next((p for p in spec.get("ports") or () if _is_port(p, flow)), None)
-        if port is None:
-            raise UsageError(f"Service {key} has no port {flow.port}/{flow.protocol}")
-        if not spec.get("selector"):
-            return []
-        selector = selectors.from_labels(spec["selector"])
+    def _reasons(self, leg: Leg, protocol: str) -> list[Reason]:
+        target = leg.destination
+        if free := self.parties.beyond_policy(leg.seen, target):
+            return [Reason(INGRESS, target.side.name, Action.ALLOW, free)]
         found = []
-        for name in sorted(self.ready):
-            pod = self.pods[name]
-            if pod.namespace != flow.destination.namespace or not selector.matches(pod.labels):
-                continue
-            target = port.get("targetPort") or port["port"]
-            if isinstance(target, str):
-                target = pod.ports.get((flow.protocol, target))
-            if target is not None:
-                found.append((self._peer(name), target))
+        for direction, source, destination in (
+            (EGRESS, leg.source, leg.towards),
+            (INGRESS, leg.seen, target),
+        ):
+            one, other = one_family(source.side, destination.side)
+            subject, peer = (one, other) if direction == EGRESS else (other, one)
+            question = walk.Question(direction, subject, peer, leg.port, protocol)
+            found.append(walk.decide(question, self._asked(subject)))
         return found
 
+    def _asked(self, subject: Side) -> tuple[Policy, ...]:
+        return self._by_namespace(subject.pod.namespace if subject.pod else "")
 
-def _one_family(source: Peer, destination: Peer) -> tuple[Peer, Peer]:
-    """Leave each side the addresses of one IP family: that of the destination's first one."""
-    if not destination.addresses:
+    @cached_property
+    def _spread(self) -> dict[str, tuple[Policy, ...]]:
+        return {}
+
+    def _by_namespace(self, name: str) -> tuple[Policy, ...]:
+        """Return the policies that may select pods of a namespace, in order."""
+        if name not in self._spread:
+            found = [*self._of_namespace.get(name, ()), *self._of_namespace.get("", ())]
+            self._spread[name] = tuple(sorted(found, key=lambda policy: policy.rank))
+        return self._spread[name]
+
+    @cached_property
+    def _of_namespace(self) -> dict[str, list[Policy]]:
+        found: dict[str, list[Policy]] = defaultdict(list)
+        for policy in self.policies:
+            found[policy.namespace].append(policy)
+        return found
+
+    @cached_property
+    def parties(self) -> Parties:
+        """Return who finds the sides of a flow."""
+        return Parties(self)
+
+    @cached_property
+    def profiler(self) -> Profiler:
+        """Return the index of everybody, with what is known about rules."""
+        words = Vocabulary.of(self.policies)
+        if self._base is not None and self._base.index.words.covers(words):
+            return self._base
+        return Profiler(ClassIndex(self.pods, self.nodes, words))
+
+    @cached_property
+    def reach(self) -> Reach:
+        """Return the profiles of everybody."""
+        if self._reach is not None:
+            return self._reach
+        return reach(self.profiler, self.policies)
+
+    def connections(self) -> Connections:
+        """Return all connections between workloads and with the outside."""
+        return self._connections
+
+    @cached_property
+    def _connections(self) -> Connections:
+        from k8slab.policy.listing import Connections  # noqa: PLC0415  it needs an Estate
+
+        return Connections(self)
+
+    def selected(self, policy: Policy) -> tuple[str, ...]:
+        """Return the keys of the pods that a policy selects."""
+        return self._keys(self.profiler.selected(policy))
+
+    def matched(self, rule: Rule) -> Peers:
+        """Return whom the peers of a rule match, for a subject of any family."""
+        index, found = self.profiler.index, 0
+        for families in index.by_families:
+            for peer in rule.peers or ():
+                found |= self.profiler.members(peer, Mode(rule.direction, families))
+        if rule.peers is None:
+            found = index.everything
+        return Peers(self._keys(found), index.addresses_of(found))
+
+    def _keys(self, bits: int) -> tuple[str, ...]:
+        index = self.profiler.index
+        inside = bits & (1 << index.width) - 1
+        return tuple(sorted(k for n in numbers_of(inside) for k in index.classes[n].keys))
+
+    def replace(self, *objects: Any, remove: Iterable[str] = ()) -> Estate:
+        """Return the estate with other policies: new ones, or others of the same name.
+
+        `remove` has keys (`Policy.key`). What the difference does not concern is kept, so
+        this costs little in a large estate. Raises `ManifestError`, and `UsageError` for a key
+        that is not there.
+        """
+        kinds = Kinds.sort(objects)
+        made = {p.key: p for p in read_policies(kinds, blocks_match_pods=self.blocks_match_pods)}
+        known = {policy.key: policy for policy in self.policies}
+        for key in remove:
+            if key not in known:
+                raise UsageError(f"there is no {key}")
+        gone = [known[key] for key in {*remove, *made} if key in known]
+        policies = sorted({**known, **made}.values(), key=lambda p: p.rank)
+        left = tuple(p for p in policies if p.key not in remove)
+        changed = self._with(left)
+        concerned = {EGRESS: 0, INGRESS: 0}
+        if changed.profiler is self.profiler:
+            for policy in (*gone, *made.values()):
+                for direction in policy.rules:
+                    concerned[direction] |= self.profiler.selected(policy)
+            return self._with(left, self.reach.changed(self.profiler, left, concerned))
+        return changed
+
+    def _with(self, policies: tuple[Policy, ...], known: Reach | None = None) -> Estate:
+        return Estate(
+            self.namespaces, self.nodes, self.pods, self.workloads, policies, self.services,
+            self.exposures, self.blocks_match_pods, self.profiler, known,
+        )  # fmt: skip
+
+
+def one_family(source: Side, destination: Side) -> tuple[Side, Side]:
+    """Leave each side the addresses of one IP family: see `model.Mode`."""
+    offered = [family(address) for address in destination.addresses]
+    if not offered:
         return source, destination
-    version = destination.addresses[0].version
+    spoken = {family(address) for address in source.addresses}
+    version = next((each for each in offered if each in spoken), offered[0])
 
-    def kept(side: Peer) -> Peer:
-        return replace(side, addresses=tuple(a for a in side.addresses if a.version == version))
+    def kept(side: Side) -> Side:
+        return replace(side, addresses=tuple(a for a in side.addresses if family(a) == version))
 
     return kept(source), kept(destination)
 
 
-def _pod(side: Peer) -> Pod | None:
-    return side.pod if side.pod is not None and not side.pod.host_network else None
-
-
-def _port(flow: Flow, side: Peer) -> int:
-    if isinstance(flow.port, int):
-        return flow.port
-    number = side.pod.ports.get((flow.protocol, flow.port)) if side.pod else None
-    if number is None:
-        raise UsageError(f"{side.name} has no port named {flow.port}")
-    return number
-
-
-def _is_port(port: Mapping, flow: Flow) -> bool:
-    same = flow.port in (port.get("port"), port.get("name"))
-    return same and (port.get("protocol") or "TCP") == flow.protocol
-
-
-def compile_estate(objects: Iterable[Object], *, blocks_match_pods: bool = True) -> Estate:
+def compile_estate(objects: Iterable[Any], *, blocks_match_pods: bool = True) -> Estate:
     """Compile the objects of a cluster or of manifests; kinds that say nothing are passed over.
 
+    `objects` are plain values, or have ``object`` and ``place`` (``file:line``).
     `blocks_match_pods` says whether ipBlock matches pod addresses: so with Calico, not with
-    Cilium. Raises `ManifestError` for a policy that the API would refuse.
+    Cilium. Raises `ManifestError` for what the API would refuse, and for policies of kinds
+    that would change the answer and are not understood.
     """
-    kinds: dict[str, list[Object]] = defaultdict(list)
-    for obj in objects:
-        kinds[obj.get("kind", "")].append(obj)
-    spaces = {meta.name_of(obj): meta.labels_of(obj) for obj in kinds["Namespace"]}
-    live = [obj for obj in kinds["Pod"] if obj.get("status", {}).get("phase") not in FINISHED]
-    policies: dict[str, list[Policy]] = defaultdict(list)
-    for obj in kinds["NetworkPolicy"]:
-        policy = compile_policy(obj, blocks_match_pods=blocks_match_pods)
-        policies[policy.namespace].append(policy)
+    kinds = Kinds.sort(objects)
+    for kind, why in FOREIGN.items():
+        for obj in kinds[kind]:
+            kinds.read(obj, partial(_refuse, kind, why))
+    found = inventory.take(kinds)
+    policies = read_policies(kinds, blocks_match_pods=blocks_match_pods)
+    services = read_services(kinds)
+    implied = {pod.namespace for pod in found.pods.values()} | {p.namespace for p in policies}
+    spaces = {name: {NAMESPACE_NAME: name} for name in sorted(implied - {""})}
     return Estate(
-        pods={pod.key: pod for pod in (_compile_pod(obj, spaces) for obj in live)},
-        policies={
-            space: tuple(sorted(found, key=lambda p: p.key)) for space, found in policies.items()
-        },
-        services={_key(obj): obj for obj in kinds["Service"]},
-        nodes={meta.name_of(obj): _node_addresses(obj) for obj in kinds["Node"]},
-        ready=frozenset(_key(obj) for obj in live if _is_ready(obj)),
-        cluster_policies=compile_cluster_policies(kinds[KIND]),
-        owners=_owners(live, kinds["ReplicaSet"]),
+        {**spaces, **found.namespaces},
+        found.nodes,
+        found.pods,
+        found.workloads,
+        tuple(sorted(policies, key=lambda policy: policy.rank)),
+        services,
+        read_exposures(kinds),
+        blocks_match_pods,
     )
 
 
-def _key(obj: Object) -> str:
-    return f"{meta.namespace_of(obj) or 'default'}/{meta.name_of(obj)}"
+def _refuse(kind: str, why: str, obj: Object) -> None:
+    del obj
+    hint = "leave these objects out to judge by the other policies alone"
+    raise UsageError(f"{kind} is not understood: {why}", hint=hint)
 
 
-def _compile_pod(obj: Object, spaces: Mapping[str, Mapping[str, str]]) -> Pod:
-    namespace = meta.namespace_of(obj) or "default"
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    addresses = [entry.get("ip") for entry in status.get("podIPs") or ()] or [status.get("podIP")]
-    ports = {
-        (port.get("protocol") or "TCP", port["name"]): port["containerPort"]
-        for container in [*(spec.get("containers") or ()), *_sidecars(spec)]
-        for port in container.get("ports") or ()
-        if port.get("name")
-    }
-    return Pod(
-        key=_key(obj),
-        namespace=namespace,
-        labels=meta.labels_of(obj),
-        namespace_labels={NAMESPACE_NAME: namespace, **spaces.get(namespace, {})},
-        addresses=tuple(ipaddress.ip_address(text) for text in addresses if text),
-        node=spec.get("nodeName") or "",
-        host_network=bool(spec.get("hostNetwork")),
-        ports=ports,
+def read_policies(kinds: Kinds, *, blocks_match_pods: bool = True) -> Sequence[Policy]:
+    """Compile the policies of all dialects."""
+    found: list[Policy] = []
+    for obj in (*kinds["NetworkPolicy"], *kinds["GlobalNetworkPolicy"]):
+        place = kinds.place(obj)
+        if str(obj.get("apiVersion", "")).partition("/")[0] in calico.GROUPS:
+            reader = partial(calico.read, place=place)
+        else:
+            reader = partial(
+                network_policies.read, place=place, blocks_match_pods=blocks_match_pods
+            )
+        found.append(kinds.read(obj, reader))
+    found += (
+        kinds.read(obj, partial(cluster_policies.read, place=kinds.place(obj)))
+        for obj in kinds["ClusterNetworkPolicy"]
     )
-
-
-def _sidecars(spec: Mapping) -> list[Mapping]:
-    """Return init containers that keep running (KEP-753): their ports count too."""
-    return [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-
-
-def _node_addresses(obj: Object) -> tuple[Address, ...]:
-    found = obj.get("status", {}).get("addresses") or ()
-    return tuple(
-        ipaddress.ip_address(entry["address"])
-        for entry in found
-        if entry.get("type") in ("InternalIP", "ExternalIP")
-    )
-
-
-def _is_ready(obj: Object) -> bool:
-    """Say whether a Service sends to the pod; without a status (a manifest) it counts as ready."""
-    if meta.is_deleting(obj):
-        return False
-    if not obj.get("status"):
-        return True
-    conditions = obj["status"].get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-
-
-def _owners(
-    pods: Iterable[Object], replica_sets: Iterable[Object]
-) -> dict[tuple[str, str, str], tuple[str, ...]]:
-    above = {_key(obj): meta.controller_of(obj) for obj in replica_sets}
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for pod in pods:
-        namespace = meta.namespace_of(pod) or "default"
-        owner = meta.controller_of(pod)
-        while owner:
-            found[owner["kind"].lower(), namespace, owner["name"]].append(_key(pod))
-            is_set = owner["kind"] == "ReplicaSet"
-            owner = above.get(f"{namespace}/{owner['name']}") if is_set else None
-    return {key: tuple(sorted(keys)) for key, keys in found.items()}
+    return found

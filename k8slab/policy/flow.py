@@ -19,7 +19,10 @@ from dataclasses import dataclass
 
 from k8slab.errors import UsageError
 
-WORKLOADS = ("deployment", "statefulset", "daemonset", "replicaset", "job")
+WORKLOADS = (
+    *("deployment", "statefulset", "daemonset", "replicaset", "job", "cronjob"),
+    "replicationcontroller",
+)
 PREFIXES = ("pod", "svc", "node", "ip", "name", "world")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 

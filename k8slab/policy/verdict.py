@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8slab.policy.flow import Flow
 
 
@@ -35,8 +38,9 @@ class Miss:
 class Reason:
     """What was decided on one side of the flow, in one direction.
 
-    `isolated_by` names the policies that select the subject; without any the side is open
-    and `because` says so. `admitted_by` is the policy whose rule matched, if one did.
+    `isolated_by` names the policies of the deciding tier that select the subject; without any
+    the side is open and `because` says so. `admitted_by` is the policy whose rule matched, if
+    one did; `misses` has the rules before it, or all of them, that did not.
     """
 
     direction: str
@@ -46,6 +50,12 @@ class Reason:
     isolated_by: tuple[str, ...] = ()
     admitted_by: str = ""
     misses: tuple[Miss, ...] = ()
+    rule: int | None = None
+    """Index of the rule that decided, in the policy's list for this direction."""
+    peer: int | None = None
+    """Index of the entry of that rule's ``from`` or ``to`` that matched; ``None`` for everyone."""
+    decided_by: str = ""
+    """`Policy.key` of the policy whose rule decided."""
 
     def lines(self) -> list[str]:
         """Return the walk through the rules, one sentence a line."""
@@ -55,18 +65,26 @@ class Reason:
         return [head, *(f"  {miss}" for miss in self.misses)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
-    """The answer for one flow; for a Service `flow` may stand for several backends."""
+    """The answer for one flow; for a Service or a workload `flow` stands for several pairs.
+
+    The reasons are found when they are first asked for: most questions are never explained.
+    """
 
     flow: Flow
     action: Action
-    reasons: tuple[Reason, ...]
+    why: Callable[[], tuple[Reason, ...]] = field(repr=False, compare=False)
 
     @property
     def allowed(self) -> bool:
         """Say whether the policies let the flow through."""
         return self.action is Action.ALLOW
+
+    @cached_property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return what was decided on each side, and why."""
+        return self.why()
 
     def explain(self) -> str:
         """Return the whole walk as text for a learner."""

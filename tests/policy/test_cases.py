@@ -250,7 +250,7 @@ def test_a_finished_pod_is_nobody():
         ("ingress: [{from: [{ipBlock: {cidr: 1.0.0.0/8}, podSelector: {}}]}]", "not both"),
         ("ingress: [{ports: [{protocol: ICMP}]}]", "protocol 'ICMP'"),
         ("ingress: [{ports: [{port: 10, endPort: 5}]}]", "endPort 5"),
-        ("policyTypes: [ingress]", "'ingress' is not Ingress or Egress"),
+        ("policyTypes: [ingress]", "'ingress' is not one of Ingress, Egress"),
         ("ingress: nonsense", "NetworkPolicy shop/p"),
         (
             "podSelector: {matchExpressions: [{key: a, operator: Is}]}",

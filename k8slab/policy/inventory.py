@@ -1,0 +1,281 @@
+"""From objects to the pods that policies decide about.
+
+Pods that have finished are nobody. A workload without pods counts as one pod made of its
+template, so that manifests can be judged before anything runs; one whose owner is there
+(the Job of a CronJob, the ReplicaSet of a Deployment) is left to its owner. The owner of a
+pod is followed upwards as far as objects are known; a Deployment whose ReplicaSets are
+missing from a dump is found by the name that the Deployment controller gives them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ManifestError, UsageError
+from k8slab.objects import meta
+from k8slab.policy import addresses
+from k8slab.policy.flow import Party
+from k8slab.policy.model import Pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from k8slab.objects.meta import Object
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""The label that the API server puts on every namespace (KEP-2161)."""
+
+FINISHED = ("Succeeded", "Failed")
+
+TEMPLATES = {
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where each kind of workload keeps the template of its pods."""
+
+
+@dataclass
+class Kinds:
+    """All objects by kind, each with its place."""
+
+    objects: dict[str, list[Object]] = field(default_factory=lambda: defaultdict(list))
+    places: dict[int, str] = field(default_factory=dict)
+    """By ``id`` of the object, which this value keeps alive."""
+
+    @classmethod
+    def sort(cls, objects: Iterable[Any]) -> Kinds:
+        """Sort objects (or manifests, which have ``object`` and ``place``) by kind."""
+        found = cls()
+        for item in objects:
+            obj = item if isinstance(item, dict) else item.object
+            if obj is not item:
+                found.places[id(obj)] = item.place
+            found.objects[str(obj.get("kind", ""))].append(obj)
+        return found
+
+    def __getitem__(self, kind: str) -> list[Object]:
+        return self.objects.get(kind, [])
+
+    def place(self, obj: Object) -> str:
+        """Return ``file:line`` of an object, or an empty string."""
+        return self.places.get(id(obj), "")
+
+    def read(self, obj: Object, reader: Callable[[Object], Any]) -> Any:
+        """Read an object; what is wrong with it is told with its place, kind and name."""
+        try:
+            return reader(obj)
+        except UsageError as error:
+            raise ManifestError(error.message, place=self._where(obj), hint=error.hint) from error
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            why = f"a field has a value of the wrong type ({error})"
+            raise ManifestError(why, place=self._where(obj)) from error
+
+    def _where(self, obj: Object) -> str:
+        metadata = obj.get("metadata")
+        name = meta.key_of(obj) if isinstance(metadata, dict) else "without a name"
+        place = self.place(obj)
+        return f"{place}: {obj.get('kind')} {name}" if place else f"{obj.get('kind')} {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Who there is."""
+
+    namespaces: Mapping[str, Mapping[str, str]]
+    nodes: Mapping[str, tuple[int, ...]]
+    pods: Mapping[str, Pod]
+    workloads: Mapping[Party, tuple[str, ...]]
+
+
+def take(kinds: Kinds) -> Inventory:
+    """Read namespaces, nodes, pods and workloads; raises `ManifestError`."""
+    namespaces: dict[str, Mapping[str, str]] = {}
+    for obj in kinds["Namespace"]:
+        name, labels = kinds.read(obj, lambda o: (meta.name_of(o), _labels(o)))
+        namespaces[name] = {NAMESPACE_NAME: name, **labels}
+    nodes = {meta.name_of(obj): kinds.read(obj, _node_addresses) for obj in kinds["Node"]}
+    accounts = {space_and_name(obj): kinds.read(obj, _labels) for obj in kinds["ServiceAccount"]}
+    reader = _PodReader(namespaces, accounts, _Owners(kinds))
+    live = [obj for obj in kinds["Pod"] if (obj.get("status") or {}).get("phase") not in FINISHED]
+    pods = {pod.key: pod for pod in (kinds.read(obj, reader.pod) for obj in live)}
+    reader.templates(kinds, pods)
+    workloads: dict[Party, list[str]] = defaultdict(list)
+    for key, pod in pods.items():
+        assert pod.workload is not None
+        workloads[pod.workload].append(key)
+    for party, key in reader.between:
+        workloads[party].append(key)
+    found = {party: tuple(sorted(keys)) for party, keys in workloads.items()}
+    return Inventory(namespaces, nodes, pods, found)
+
+
+def space_and_name(obj: Object) -> str:
+    """Return ``namespace/name``, with ``default`` where no namespace is written."""
+    return f"{meta.namespace_of(obj) or 'default'}/{meta.name_of(obj)}"
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    labels = meta.labels_of(obj)
+    for key, value in labels.items():
+        if not isinstance(value, str):
+            raise UsageError(f"metadata.labels.{key}: must be text, not {value!r:.60}")
+    return labels
+
+
+def _node_addresses(obj: Object) -> tuple[int, ...]:
+    found = (obj.get("status") or {}).get("addresses") or ()
+    wanted = ("InternalIP", "ExternalIP")
+    return tuple(addresses.point(e["address"]) for e in found if e.get("type") in wanted)
+
+
+class _Owners:
+    """Who owns whom, as far as objects are known."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.known = {(k, space_and_name(obj)) for k in TEMPLATES for obj in kinds[k]}
+        self.above: dict[tuple[str, str], Object | None] = {
+            (kind, space_and_name(obj)): meta.controller_of(obj)
+            for kind in ("ReplicaSet", "Job")
+            for obj in kinds[kind]
+        }
+
+    def chain(self, obj: Object, namespace: str) -> Iterator[Party]:
+        """Yield the workloads that own a pod or a workload, the nearest first."""
+        owner = meta.controller_of(obj)
+        template_hash = meta.labels_of(obj).get("pod-template-hash", "")
+        while owner and owner["kind"] in TEMPLATES:
+            kind, name = owner["kind"], owner["name"]
+            yield Party(kind.lower(), name, namespace)
+            place = (kind, f"{namespace}/{name}")
+            if place in self.above:
+                owner = self.above[place]
+            else:
+                owner = self._deployment(kind, f"{namespace}/{name}", template_hash)
+
+    def _deployment(self, kind: str, key: str, template_hash: str) -> Object | None:
+        name = key.removesuffix(f"-{template_hash}")
+        if kind == "ReplicaSet" and name != key and ("Deployment", name) in self.known:
+            return {"kind": "Deployment", "name": name.rpartition("/")[2]}
+        return None
+
+    def has_known_owner(self, obj: Object, namespace: str) -> bool:
+        owner = meta.controller_of(obj)
+        return owner is not None and (owner["kind"], f"{namespace}/{owner['name']}") in self.known
+
+
+class _PodReader:
+    def __init__(
+        self,
+        namespaces: Mapping[str, Mapping[str, str]],
+        accounts: Mapping[str, Mapping[str, str]],
+        owners: _Owners,
+    ) -> None:
+        self.namespaces = namespaces
+        self.accounts = accounts
+        self.owners = owners
+        self.between: list[tuple[Party, str]] = []
+        """Workloads between a pod and its topmost owner, such as a Deployment's ReplicaSets."""
+
+    def pod(self, obj: Object) -> Pod:
+        namespace, name = meta.namespace_of(obj) or "default", meta.name_of(obj)
+        key = f"{namespace}/{name}"
+        status = obj.get("status") or {}
+        return self._pod(
+            obj,
+            key=key,
+            namespace=namespace,
+            addresses=_addresses(status),
+            workload=self._topmost(obj, namespace, key) or Party("pod", name, namespace),
+            ready=_is_ready(obj, status),
+        )
+
+    def _topmost(self, obj: Object, namespace: str, key: str) -> Party | None:
+        chain = list(self.owners.chain(obj, namespace))
+        self.between += [(party, key) for party in chain[:-1]]
+        return chain[-1] if chain else None
+
+    def templates(self, kinds: Kinds, pods: dict[str, Pod]) -> None:
+        """Add a pod for each workload that has none."""
+        owned = {pod.workload for pod in pods.values()} | {party for party, _ in self.between}
+        for kind, path in TEMPLATES.items():
+            for obj in kinds[kind]:
+                namespace = meta.namespace_of(obj) or "default"
+                party = Party(kind.lower(), meta.name_of(obj), namespace)
+                if party in owned or _has_finished(kind, obj):
+                    continue
+                if self.owners.has_known_owner(obj, namespace):
+                    continue
+                made = kinds.read(obj, partial(self._template, party=party, path=path))
+                pods[made.key] = made
+
+    def _template(self, obj: Object, party: Party, path: tuple[str, ...]) -> Pod:
+        found: Any = obj
+        for step in path:
+            found = found.get(step) or {}
+        return self._pod(
+            found, key=str(party), namespace=party.namespace, workload=party, template=True
+        )
+
+    def _pod(self, obj: Object, *, namespace: str, **known: Any) -> Pod:
+        spec = obj.get("spec") or {}
+        account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        ports, listens = _ports(spec)
+        return Pod(
+            namespace=namespace,
+            labels=_labels(obj),
+            namespace_labels=self.namespaces.get(namespace) or {NAMESPACE_NAME: namespace},
+            node=spec.get("nodeName") or "",
+            host_network=bool(spec.get("hostNetwork")),
+            ports=ports,
+            listens=listens,
+            account=account,
+            account_labels=self.accounts.get(f"{namespace}/{account}") or {},
+            **known,
+        )
+
+
+def _addresses(status: Object) -> tuple[int, ...]:
+    entries = status.get("podIPs")
+    texts = [entry.get("ip") for entry in entries] if entries else [status.get("podIP")]
+    return tuple(addresses.point(text) for text in texts if text)
+
+
+def _ports(spec: Object) -> tuple[dict[tuple[str, str], int], tuple[tuple[str, int], ...]]:
+    """Return named ports and all ports; init containers that keep running count (KEP-753)."""
+    names: dict[tuple[str, str], int] = {}
+    listens: list[tuple[str, int]] = []
+    inits = spec.get("initContainers")
+    sidecars = [c for c in inits if c.get("restartPolicy") == "Always"] if inits else []
+    for container in (*(spec.get("containers") or ()), *sidecars):
+        for port in container.get("ports") or ():
+            protocol, number = port.get("protocol") or "TCP", port["containerPort"]
+            listens.append((protocol, number))
+            if name := port.get("name"):
+                names[protocol, name] = number
+    return names, tuple(listens)
+
+
+def _is_ready(obj: Object, status: Object) -> bool:
+    """Say whether a Service sends to the pod; without a status (a manifest) it counts as ready."""
+    if meta.is_deleting(obj):
+        return False
+    if not status:
+        return True
+    conditions = status.get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def _has_finished(kind: str, obj: Object) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    ended = ("Complete", "Failed")
+    return kind == "Job" and any(
+        c.get("type") in ended and c.get("status") == "True" for c in conditions
+    )

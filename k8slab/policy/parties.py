@@ -1,0 +1,237 @@
+"""From the parties of a flow to the sides that policies see.
+
+A flow between parties is one or more *legs*, each between two sides: workloads and Services
+stand for all their pods, and a Service's port for the port of each pod. Where the network
+changes addresses, the two ends of a leg see different things, and policy is decided on what
+each sees:
+
+- A pod that asks a Service's cluster address is translated before its egress policies are
+  asked, so they see the pod behind it.
+- Traffic from outside to a node port or a load balancer gets the node's address as source
+  (kube-proxy masquerades), unless ``externalTrafficPolicy`` is Local: then only pods of that
+  node answer, and they see the client.
+- A pod that asks another node's address and node port meets its egress policies with the
+  node's address, since the translation happens there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from k8slab.errors import UsageError
+from k8slab.policy import addresses
+from k8slab.policy.flow import WORKLOADS
+from k8slab.policy.model import Pod, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k8slab.policy.estate import Estate
+    from k8slab.policy.flow import Flow, Party
+    from k8slab.policy.services import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A side with its bit in the index; without one (a node) rules must be walked."""
+
+    side: Side
+    bit: int | None = None
+    pod: Pod | None = None
+    """Also for hostNetwork pods, which the side leaves out."""
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """Return the IP families of its addresses, in order."""
+        return tuple(dict.fromkeys(map(addresses.family, self.side.addresses)))
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One way that a flow takes, and what each end sees of the other."""
+
+    source: Place
+    destination: Place
+    port: int
+    towards: Place
+    """What the source's policies see as destination."""
+    seen: Place
+    """What the destination's policies see as source."""
+
+    @property
+    def plain(self) -> bool:
+        """Say whether nobody changes addresses between the ends."""
+        return self.towards is self.destination and self.seen is self.source
+
+
+def leg(source: Place, destination: Place, port: int) -> Leg:
+    """Return the ordinary leg."""
+    return Leg(source, destination, port, destination, source)
+
+
+class Parties:
+    """Finds the sides of flows in one estate."""
+
+    def __init__(self, estate: Estate) -> None:
+        self.estate = estate
+
+    def legs(self, flow: Flow) -> Iterator[Leg]:
+        """Yield the legs of a flow; raises `UsageError` for a party that nobody knows."""
+        sources = self.places(flow.source)
+        service = self._service(flow)
+        if service is not None:
+            for source in sources:
+                yield from self._to_service(source, service, flow)
+        elif ports := self._node_ports(flow):
+            for source in sources:
+                yield from self._to_node_port(source, ports[0], flow)
+        else:
+            for destination in self.places(flow.destination):
+                port = _port(flow, destination)
+                for source in sources:
+                    yield leg(source, destination, port)
+
+    def places(self, party: Party) -> list[Place]:
+        """Return the sides of a party."""
+        estate = self.estate
+        match party.kind:
+            case "pod" if f"{party.namespace}/{party.name}" in estate.pods:
+                return [self.pod(f"{party.namespace}/{party.name}")]
+            case "ip":
+                return [self._by_address(party.name)]
+            case "node" if party.name in estate.nodes:
+                return [Place(Side(str(party), estate.nodes[party.name]))]
+            case kind if kind in WORKLOADS and party in estate.workloads:
+                return [self.pod(key) for key in estate.workloads[party]]
+        raise UsageError(f"nothing is known about {party}", hint="is the name right?")
+
+    def pod(self, key: str) -> Place:
+        """Return the side of a pod."""
+        pod = self.estate.pods[key]
+        bit = self.estate.profiler.index.class_of[key]
+        if not pod.host_network:
+            return Place(Side(key, pod.addresses, pod, not pod.addresses), bit, pod)
+        known = self.estate.nodes.get(pod.node, ())
+        return Place(Side(key, known, None, not known), bit, pod)
+
+    def _by_address(self, text: str) -> Place:
+        number = addresses.point(str(ipaddress.ip_address(text)))
+        if number in self._owners:
+            found = self.pod(self._owners[number])
+            side = Side(found.side.name, (number,), found.side.pod)
+            one_family = len(found.families) == 1
+            return Place(side, found.bit if one_family else None, found.pod)
+        index = self.estate.profiler.index
+        known = addresses.family(number) in index.outside
+        return Place(Side(text, (number,)), index.bit_of(number) if known else None)
+
+    @cached_property
+    def _owners(self) -> dict[int, str]:
+        return {
+            address: key
+            for key, pod in self.estate.pods.items()
+            if not pod.host_network
+            for address in pod.addresses
+        }
+
+    def beyond_policy(self, source: Place, destination: Place) -> str:
+        """Say why policies cannot stop what comes from there; empty when they can."""
+        if source.pod is not None and source.pod is destination.pod:
+            return "a pod always reaches itself"
+        pod = destination.side.pod
+        if pod is None or not pod.node or source.side.pod is not None:
+            return ""
+        if set(source.side.addresses) & set(self.estate.nodes.get(pod.node, ())):
+            return f"the pod's own node {pod.node} always reaches it"
+        return ""
+
+    def _service(self, flow: Flow) -> Service | None:
+        """Return the Service that is asked, by name or by one of its addresses."""
+        party = flow.destination
+        if party.kind == "svc":
+            key = f"{party.namespace}/{party.name}"
+            if key not in self.estate.services:
+                raise UsageError(f"there is no Service {key}")
+            return self.estate.services[key]
+        if party.kind == "ip":
+            return self._service_addresses.get(addresses.point(party.name))
+        return None
+
+    @cached_property
+    def _service_addresses(self) -> dict[int, Service]:
+        return {
+            address: service
+            for service in self.estate.services.values()
+            for address in service.addresses
+        }
+
+    def _to_service(self, source: Place, service: Service, flow: Flow) -> Iterator[Leg]:
+        outside = source.pod is None and service.type in ("NodePort", "LoadBalancer")
+        for destination, port in self._backends(service, flow.port, flow.protocol):
+            if not outside or service.local_only:
+                yield leg(source, destination, port)
+                continue
+            for node in self._nodes():
+                yield Leg(source, destination, port, destination, node)
+
+    def _backends(
+        self, service: Service, port: int | str, protocol: str
+    ) -> Iterator[tuple[Place, int]]:
+        found = service.backends(self._pods_of(service.namespace), port, protocol)
+        for target, number in found:
+            if isinstance(target, Pod):
+                yield self.pod(target.key), number
+            else:
+                yield self._by_address(addresses.text_of(target)), number
+
+    def _pods_of(self, namespace: str) -> list[Pod]:
+        return self._by_namespace.get(namespace, [])
+
+    @cached_property
+    def _by_namespace(self) -> dict[str, list[Pod]]:
+        found: dict[str, list[Pod]] = {}
+        for key in sorted(self.estate.pods):
+            pod = self.estate.pods[key]
+            found.setdefault(pod.namespace, []).append(pod)
+        return found
+
+    def _nodes(self) -> list[Place]:
+        found = [Place(Side(f"node:{name}", a)) for name, a in self.estate.nodes.items()]
+        return found or [Place(Side("a node", (), None, unknown=True))]
+
+    def _node_ports(self, flow: Flow) -> list[tuple[Service, int]]:
+        """Return the Service (and its port) that a node port leads to."""
+        if flow.destination.kind != "node" or flow.destination.name not in self.estate.nodes:
+            return []
+        return [
+            (service, port.port)
+            for service in self.estate.services.values()
+            for port in service.ports
+            if port.node_port and (port.node_port, port.protocol) == (flow.port, flow.protocol)
+        ]
+
+    def _to_node_port(
+        self, source: Place, target: tuple[Service, int], flow: Flow
+    ) -> Iterator[Leg]:
+        service, port = target
+        name = flow.destination.name
+        node = Place(Side(f"node:{name}", self.estate.nodes[name]))
+        here = source.pod is not None and source.pod.node == name
+        for destination, number in self._backends(service, port, flow.protocol):
+            if service.local_only:
+                if destination.pod is not None and destination.pod.node == name:
+                    yield Leg(source, destination, number, destination if here else node, source)
+            else:
+                yield Leg(source, destination, number, destination if here else node, node)
+
+
+def _port(flow: Flow, place: Place) -> int:
+    if isinstance(flow.port, int):
+        return flow.port
+    number = place.pod.ports.get((flow.protocol, flow.port)) if place.pod else None
+    if number is None:
+        raise UsageError(f"{place.side.name} has no port named {flow.port}")
+    return number
