@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,14 @@ from k8slab.embedded.network import (
     netlink,
     ruleset_nat,
     ruleset_policy,
-    ruleset_proxy,
     switch,
     sysctl,
 )
 from k8slab.embedded.network.netlink import Netlink, Route
 from k8slab.embedded.network.nflog import PacketLog
-from k8slab.embedded.network.nft import Nft
-from k8slab.embedded.network.ruleset import Table, of_family
+from k8slab.embedded.network.rules import Rules, Tables, families
+from k8slab.embedded.network.ruleset import of_family
 from k8slab.embedded.network.ruleset_proxy import Place
-from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,12 +32,8 @@ if TYPE_CHECKING:
     from k8slab.embedded.config import ClusterConfig
     from k8slab.embedded.network.model import HostPort
     from k8slab.embedded.network.netlink import Message
-    from k8slab.embedded.network.ruleset import Family, Fragment, Key
+    from k8slab.embedded.network.ruleset import Fragment, Key, Table
     from k8slab.embedded.network.switch import Switch
-
-_TRANSACTION = 48_000
-"""Characters of one transaction. The kernel takes 212,992 bytes of netlink from a socket
-without privileges (net.core.wmem_default); 96,000 characters of Services filled that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +44,6 @@ class Pod:
     node: str
     interface: str
     addresses: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Tables:
-    """What is known of a node's three tables in one address family."""
-
-    place: Place
-    proxy: Table = field(init=False)
-    policy: Table = field(init=False)
-    nat: Table = field(init=False)
-
-    def __post_init__(self) -> None:
-        family = self.place.family
-        self.proxy = Table(family, ruleset_proxy.TABLE)
-        self.policy = Table(family, ruleset_policy.TABLE)
-        self.nat = Table(family, ruleset_nat.TABLE)
-
-    def base(self) -> str:
-        """Return the text of all three tables, empty."""
-        return (
-            ruleset_nat.base(self.place.family, self.place.pod_cidrs)
-            + ruleset_policy.base(self.place.family)
-            + ruleset_proxy.base(self.place)
-        )
-
-
-def families(cidrs: Iterable[str]) -> list[Family]:
-    """Return the address families of the given ranges, in order."""
-    return list(dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in cidrs))
 
 
 class Node:
@@ -115,8 +80,7 @@ class Node:
         plug.plug(self.port, self.netns, self.addresses)
         self.netlink = self._held.enter_context(closing(Netlink(self.netns)))
         self.eth0 = self.netlink.link("eth0")
-        self.nft = self._held.enter_context(closing(Nft(self.netns)))
-        self.nft.run("".join(tables.base() for tables in self.tables.values()))
+        self.rules = self._held.enter_context(closing(Rules(self.name, self.netns, self.tables)))
         log = PacketLog(self.netns, ruleset_policy.DENIAL_GROUP, ruleset_policy.DENIAL_BYTES)
         self.log = self._held.enter_context(closing(log))
 
@@ -166,36 +130,8 @@ class Node:
                 self.change(tables.nat, {("pod", pod.uid): None})
 
     def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
-        """Apply changed fragments, all in one transaction if possible.
-
-        What is too large for one, or is refused, is halved in the order of `changes`; each
-        fragment is still changed as a whole. So one that the kernel refuses does not keep
-        the others out; its `KernelError` is raised at the end.
-        """
-        plan = table.plan(changes)
-        single = len(changes) < 2
-        if single or len(plan.text) <= _TRANSACTION:
-            try:
-                if plan.text:
-                    self.nft.run(plan.text)
-            except KernelError:
-                if single:
-                    raise
-            else:
-                table.commit(plan)
-                return
-        self._halve(table, list(changes.items()))
-
-    def _halve(self, table: Table, items: list[tuple[Key, Fragment | None]]) -> None:
-        middle = len(items) // 2
-        failure: KernelError | None = None
-        for half in (items[:middle], items[middle:]):
-            try:
-                self.change(table, dict(half))
-            except KernelError as error:
-                failure = failure or error
-        if failure:
-            raise failure
+        """Change the rules of one of the node's tables; see `rules.Rules.change`."""
+        self.rules.change(table, changes)
 
     def serve(self, address: str) -> None:
         """Answer for a load-balancer address on the switch."""

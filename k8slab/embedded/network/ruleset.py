@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Family = Literal["ip", "ip6"]
+Command = Literal[
+    "add set",
+    "add chain",
+    "add element",
+    "add rule",
+    "flush chain",
+    "delete element",
+    "delete chain",
+    "delete set",
+]
 Key = tuple[str, ...]
 Element = tuple[str, str]
 """A set or map, and the key in it."""
@@ -35,7 +45,7 @@ class Fragment:
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
-    """Declarations, such as ``set`` and ``type ipv4_addr;``, by name. A name never changes its
+    """Declarations, such as ``type ipv4_addr;``, by name. A name never changes its
     declaration: what may vary is part of the name's hash."""
     elements: dict[Element, str] = field(default_factory=dict)
     """Values of map elements; an element of a set has an empty value."""
@@ -45,11 +55,49 @@ _NOTHING = Fragment()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A transaction and what the table holds after it."""
+class Step:
+    """One command of nft(8) to a part of a table."""
 
-    text: str
+    command: Command
+    name: str
+    """Of the chain, the set or the map."""
+    rest: tuple[str, ...] = ()
+    """Rules, each a command of its own, or one declaration."""
+    elements: Mapping[str, str] = field(default_factory=dict)
+    """Values by key; empty for a set, and when elements are deleted."""
+
+    def lines(self, family: Family, table: str) -> list[str]:
+        """Return the step as nft(8) reads it."""
+        what = f"{self.command} {family} {table} {self.name}"
+        if self.command == "add set":
+            return [f"{what} {{ {self.rest[0]} }}"]
+        if self.elements:
+            items = (f"{k} : {value}" if value else k for k, value in self.elements.items())
+            return [f"{what} {braces(items)}"]
+        return [f"{what} {rule}" for rule in self.rest] or [what]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A transaction on a table, and what the table holds after it."""
+
+    family: Family
+    table: str
+    steps: tuple[Step, ...]
     changes: Mapping[Key, Fragment | None]
+
+    @property
+    def text(self) -> str:
+        """Return the transaction as nft(8) reads it."""
+        return "".join(
+            f"{line}\n" for step in self.steps for line in step.lines(self.family, self.table)
+        )
+
+    def halves(self) -> tuple[Plan, Plan]:
+        """Return two transactions that do the same one after the other."""
+        middle = len(self.steps) // 2
+        first, second = self.steps[:middle], self.steps[middle:]
+        return replace(self, steps=first), replace(self, steps=second)
 
 
 class Table:
@@ -58,11 +106,19 @@ class Table:
     def __init__(self, family: Family, name: str) -> None:
         self.family: Family = family
         self.name = name
+        self.missing: dict[Key, Fragment] = {}
+        """What the kernel had and has lost; to be written with the next change."""
         self._fragments: dict[Key, Fragment] = {}
         self._claims: dict[Element, dict[Key, str]] = {}
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._fragments
+        return key in self._fragments or key in self.missing
+
+    def lose(self) -> None:
+        """Take note that the kernel has the table's base and nothing else."""
+        self.missing = {**self.missing, **self._fragments}
+        self._fragments = {}
+        self._claims = {}
 
     def plan(self, changes: Mapping[Key, Fragment | None]) -> Plan:
         """Return the transaction that gives each key its new fragment (``None``: removes it)."""
@@ -75,21 +131,22 @@ class Table:
         dropped_sets = {name for name in old_sets if name not in new_sets}
         removed, added = self._elements(old, new)
         removed = [element for element in removed if element[0] not in dropped_sets]
-        lines = [
-            *(self._declare(name, new_sets[name]) for name in new_sets if name not in old_sets),
-            *(self._line("add chain", n) for n in rewritten if n not in old_chains),
-            *self._element_lines("delete element", dict.fromkeys(removed, "")),
-            *(self._line("flush chain", n) for n in [*rewritten, *gone] if n in old_chains),
-            *(self._line("delete chain", n) for n in gone),
-            *(self._line("delete set", n) for n in old_sets if n in dropped_sets),
-            *self._element_lines("add element", added),
-            *(self._line("add rule", n, rule) for n in rewritten for rule in new_chains[n]),
+        steps = [
+            *(Step("add set", n, (new_sets[n],)) for n in new_sets if n not in old_sets),
+            *(Step("add chain", n) for n in rewritten if n not in old_chains),
+            *_element_steps("delete element", dict.fromkeys(removed, "")),
+            *(Step("flush chain", n) for n in [*rewritten, *gone] if n in old_chains),
+            *(Step("delete chain", n) for n in gone),
+            *(Step("delete set", n) for n in old_sets if n in dropped_sets),
+            *_element_steps("add element", added),
+            *(Step("add rule", n, new_chains[n]) for n in rewritten if new_chains[n]),
         ]
-        return Plan("".join(f"{line}\n" for line in lines), changes)
+        return Plan(self.family, self.name, tuple(steps), changes)
 
     def commit(self, plan: Plan) -> None:
         """Take the state after `plan` as the state of the kernel."""
         for key, fragment in plan.changes.items():
+            self.missing.pop(key, None)
             for element in self._fragments.pop(key, _NOTHING).elements:
                 claims = self._claims[element]
                 del claims[key]
@@ -131,21 +188,14 @@ class Table:
                     added[element] = after
         return removed, added
 
-    def _declare(self, name: str, declaration: str) -> str:
-        kind, _, rest = declaration.partition(" ")
-        return f"add {kind} {self.family} {self.name} {name} {{ {rest} }}"
 
-    def _line(self, command: str, name: str, rest: str = "") -> str:
-        return f"{command} {self.family} {self.name} {name} {rest}".rstrip()
-
-    def _element_lines(self, command: str, elements: Mapping[Element, str]) -> list[str]:
-        groups: dict[str, list[str]] = {}
-        for (name, key), value in elements.items():
-            groups.setdefault(name, []).append(f"{key} : {value}" if value else key)
-        return [
-            self._line(command, name, "{ " + ", ".join(items) + " }")
-            for name, items in groups.items()
-        ]
+def _element_steps(
+    command: Literal["add element", "delete element"], elements: Mapping[Element, str]
+) -> list[Step]:
+    groups: dict[str, dict[str, str]] = {}
+    for (name, key), value in elements.items():
+        groups.setdefault(name, {})[key] = value
+    return [Step(command, name, elements=items) for name, items in groups.items()]
 
 
 def _merged(fragments: Mapping[Key, Fragment], part: str) -> dict:

@@ -27,7 +27,7 @@ TABLE = "calico"
 
 _BASE = """\
 add table {family} calico
-flush table {family} calico
+delete table {family} calico
 table {family} calico {{
   map host-ports {{
     type {address} . inet_proto . inet_service : {address} . inet_service

@@ -99,22 +99,19 @@ _CHAIN = """\
     {next}
   }}
 """
-_HOOKS = """\
-  chain forward {
-    type filter hook forward priority filter; policy accept;
+_HOOK = """\
+  chain {hook} {{
+    type filter hook {hook} priority filter; policy accept;
     ct state established,related accept
-    goto egress-admin
-  }
-  chain input {
-    type filter hook input priority filter; policy accept;
-    ct state established,related accept
-    goto egress-admin
-  }
+    {first}
+  }}
 """
+_HOOKS = ("forward", "input")
+_FIRST = "goto egress-admin"
 
 
-def base(family: Family) -> str:
-    """Return the text of the table without any policy."""
+def base(family: Family, *, shut: bool = False) -> str:
+    """Return the text of the table without any policy; while `shut` nothing new passes."""
     maps = "".join(
         _MAP.format(name=name, tier=tier, direction=direction)
         for (direction, tier), name in _MAPS.items()
@@ -126,9 +123,21 @@ def base(family: Family) -> str:
         )
         for key in sorted(_TIER, key=list(_NEXT).index, reverse=True)
     )
+    first = "drop" if shut else _FIRST
+    hooks = "".join(_HOOK.format(hook=hook, first=first) for hook in _HOOKS)
     return (
-        f"add table {family} {TABLE}\nflush table {family} {TABLE}\n"
-        f"table {family} {TABLE} {{\n{maps}{chains}{_HOOKS}}}\n"
+        f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n"
+        f"table {family} {TABLE} {{\n{maps}{chains}{hooks}}}\n"
+    )
+
+
+def reopened(family: Family) -> str:
+    """Return the text that makes a table that was shut ask the policies."""
+    return "".join(
+        f"flush chain {family} {TABLE} {hook}\n"
+        f"add rule {family} {TABLE} {hook} ct state established,related accept\n"
+        f"add rule {family} {TABLE} {hook} {_FIRST}\n"
+        for hook in _HOOKS
     )
 
 
@@ -208,7 +217,7 @@ def _peers(
     matches = []
     if rule.addresses is not None:
         name = hashed_name("pods", place)
-        sets[name] = f"set type {ADDRESS_TYPE[family]};"
+        sets[name] = f"type {ADDRESS_TYPE[family]};"
         for address in sorted(of_family(family, rule.addresses)):
             elements[name, address] = ""
         matches.append(f"{family} {_PEER[direction]} @{name}")
@@ -216,9 +225,7 @@ def _peers(
     if ranges:
         # Named by content: a changed interval set is a new one, never edited in place.
         name = hashed_name("blocks", place, *ranges)
-        sets[name] = (
-            f"set type {ADDRESS_TYPE[family]}; flags interval; elements = {braces(ranges)};"
-        )
+        sets[name] = f"type {ADDRESS_TYPE[family]}; flags interval; elements = {braces(ranges)};"
         matches.append(f"{family} {_PEER[direction]} @{name}")
     return matches
 
@@ -242,7 +249,7 @@ def _ports(
             matches.append(f"{protocol.lower()} dport {one_of(merged_ports(ranges))}")
     if rule.named is not None:
         name = hashed_name("ports", place)
-        sets[name] = f"set type {ADDRESS_TYPE[family]} . inet_proto . inet_service;"
+        sets[name] = f"type {ADDRESS_TYPE[family]} . inet_proto . inet_service;"
         for protocol, address, number in sorted(rule.named):
             if of_family(family, [address]):
                 elements[name, f"{address} . {protocol.lower()} . {number}"] = ""

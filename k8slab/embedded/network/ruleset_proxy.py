@@ -34,7 +34,7 @@ _MASQUERADE_BIT = "0x4000"
 
 _BASE = """\
 add table {family} kube-proxy {{ comment "rules for kube-proxy" ; }}
-flush table {family} kube-proxy
+delete table {family} kube-proxy
 table {family} kube-proxy {{
   set cluster-ips {{
     type {address}
@@ -266,7 +266,7 @@ class _Writer:
         if self.port.affinity_seconds:
             name = self._affinity(endpoint)
             self.sets[name] = (
-                f"set type {ADDRESS_TYPE[self.family]}; flags dynamic,timeout;"
+                f"type {ADDRESS_TYPE[self.family]}; flags dynamic,timeout;"
                 f" timeout {self.port.affinity_seconds}s;"
             )
             rules.append(f"update @{name} {{ {self.family} saddr }}")

@@ -11,7 +11,7 @@ from k8slab.embedded.network import conntrack, ruleset_proxy
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k8slab.embedded.network.model import ServicePort
     from k8slab.embedded.network.node import Node
@@ -22,29 +22,27 @@ ServiceKey = tuple[str, str, str, str]
 Rendered = dict[tuple[ServiceKey, "Family"], "Fragment"]
 Backends = dict[tuple[str, int], set[tuple[str, int]]]
 
+_PORTION = 32
+"""Service ports in one transaction: the kernel's work on one grows with its square (each set
+of a rule is looked for among all changes), and each transaction has all jumps followed."""
+
 
 class Services:
     """The Service ports that every node serves."""
 
     def __init__(self) -> None:
-        self._ports: dict[ServiceKey, ServicePort] = {}
+        self._ports: Mapping[ServiceKey, ServicePort] = {}
         self._doubtful: set[ServiceKey] = set()
         """What the last sync changed, if it failed: some nodes may have it, some not."""
 
     def sync(self, wanted: Mapping[ServiceKey, ServicePort], nodes: Iterable[Node]) -> None:
         """Make `nodes` serve exactly `wanted`; what the kernel refuses is tried again next time."""
         old = self._ports
-        touched = {key for key, port in wanted.items() if old.get(key) != port}
-        touched.update(key for key in old if key not in wanted)
+        touched = {key for key, port in wanted.items() if _differ(old.get(key), port)}
+        touched |= old.keys() - wanted.keys()
         touched |= self._doubtful
-        self._doubtful, self._ports = touched, dict(wanted)
-        failure: KernelError | None = None
-        rendered: Rendered = {}
-        for node in nodes:
-            try:
-                self._write(node, touched, rendered)
-            except KernelError as error:
-                failure = failure or error
+        self._doubtful, self._ports = touched, wanted
+        failure = self._write(nodes, touched)
         udp = [key for key in touched if key[3] == "UDP"]
         for node in nodes if udp else ():
             self._forget_udp(node, udp, old)
@@ -54,12 +52,29 @@ class Services:
 
     def bring_up(self, node: Node) -> None:
         """Write every Service to a new node."""
-        self._write(node, self._ports, {})
+        if failure := self._write([node], self._ports):
+            raise failure
 
-    def _write(self, node: Node, touched: Iterable[ServiceKey], rendered: Rendered) -> None:
+    def _write(self, nodes: Iterable[Node], touched: Iterable[ServiceKey]) -> KernelError | None:
+        """Write what was touched to all nodes, so many at a time; return the first refusal.
+
+        What one node is told is remembered for the next (`_render`, `nftables`), not for long.
+        """
+        failure: KernelError | None = None
+        keys = sorted(touched)
+        for start in range(0, len(keys), _PORTION):
+            rendered: Rendered = {}
+            for node in nodes:
+                try:
+                    self._write_some(node, keys[start : start + _PORTION], rendered)
+                except KernelError as error:
+                    failure = failure or error
+        return failure
+
+    def _write_some(self, node: Node, keys: Sequence[ServiceKey], rendered: Rendered) -> None:
         for tables in node.tables.values():
             changes: dict[Key, Fragment | None] = {}
-            for key in sorted(touched):
+            for key in keys:
                 port = self._ports.get(key)
                 changes[key] = _render(port, tables.place, rendered) if port else None
             node.change(tables.proxy, changes)
@@ -83,6 +98,11 @@ class Services:
             return known is not None and (flow.answered_by, flow.answering_port) not in known
 
         conntrack.forget_udp(node.netns, stale)
+
+
+def _differ(old: ServicePort | None, new: ServicePort) -> bool:
+    # Nearly all are the same object as the last time: not to be compared field by field.
+    return old is not new and old != new
 
 
 def _render(port: ServicePort, place: Place, rendered: Rendered) -> Fragment:

@@ -205,7 +205,7 @@ class Fabric:
 
     def rules(self, node, table):
         """Return what the kernel of a node says it has."""
-        return self.network._nodes[node].nft.run(f"list table ip {table}")
+        return self.network._nodes[node].rules.nft.run(f"list table ip {table}")
 
     async def close(self):
         for server in self._servers:

@@ -258,16 +258,17 @@ async def test_only_changed_peers_change_in_the_kernel(fabric):
         for name in ("server", "a", "b"):
             await f.pod(name)
         written = []
-        nft = f.network._nodes[WORKER].nft
-        run, nft.run = nft.run, lambda text: (written.append(text), run(text))[1]
+        node = f.network._nodes[WORKER]
+        send = node.rules._transactions.run
+        node.rules._transactions.run = lambda batch: (written.extend(batch), send(batch))[1]
         await f.network.sync_policies([ingress("server", rules=[peers(f, "a", ports=TCP8080)])])
         written.clear()
         await f.network.sync_policies(
             [ingress("server", rules=[peers(f, "a", "b", ports=TCP8080)])]
         )
-        (text,) = written
-        assert text.startswith("add element ip network-policy pods-")
-        assert text.rstrip().endswith(f"{{ {f.address['b']} }}")
+        (message,) = written
+        assert message.what.startswith("add element ip network-policy pods-")
+        assert message.what.endswith(f"{{ {f.address['b']} }}")
         assert (await f.ask("b", "server")).startswith("server ")
 
 

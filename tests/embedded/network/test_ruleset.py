@@ -85,7 +85,7 @@ def fragments(draw, key):
         # Only towards later chains: nftables refuses loops.
         allowed = [r for r in rules if not r.startswith("jump") or r[-1] > chain]
         own[f"{key}-{chain}"] = tuple(draw(st.lists(st.sampled_from(allowed), max_size=3)))
-    return Fragment(own, {f"{key}-{s}": "set type ipv4_addr;" for s in sets}, elements)
+    return Fragment(own, {f"{key}-{s}": "type ipv4_addr;" for s in sets}, elements)
 
 
 keys = st.sampled_from("abcd")

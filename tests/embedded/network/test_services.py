@@ -239,7 +239,7 @@ async def test_what_the_kernel_refuses_keeps_nothing_else_out_and_is_tried_again
         await sync(f, good)
         other = dataclasses.replace(good, service="other", port=82)
         bad = dataclasses.replace(BASE, service="bad", port=99_999, endpoints=good.endpoints)
-        with pytest.raises(KernelError, match="nft refused"):
+        with pytest.raises(KernelError, match="service-ips: 99999 is not a port"):
             await sync(f, good, bad, other)
         assert "default/bad" not in f.rules(f.nodes[1], "kube-proxy")
         assert await f.ask("a", IP, 82) == "a 172.18.0.3"

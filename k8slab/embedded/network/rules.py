@@ -1,0 +1,159 @@
+"""One node's rules in the kernel: how they are changed, and how they heal.
+
+The base of each table is written once, by libnftables; after that every change is the
+difference between two fragments (`ruleset`), sent as netlink messages (`nftables`). This rests
+on knowing what the kernel has. When it refuses a change in a way that shows that it has
+something else (somebody flushed a table in a shell on the node, an answer was lost), all tables
+of the node are written anew from what is known to be wanted, as kube-proxy does after a failed
+sync.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from k8slab.embedded.network import ruleset_nat, ruleset_policy, ruleset_proxy
+from k8slab.embedded.network.nft import Nft
+from k8slab.embedded.network.nftables import Transactions, messages
+from k8slab.embedded.network.ruleset import Table
+from k8slab.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from k8slab.embedded.network.ruleset import Family, Fragment, Key, Plan
+    from k8slab.embedded.network.ruleset_proxy import Place
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_OTHER_STATE = {errno.ENOENT, errno.EEXIST, errno.EBUSY, errno.ENOBUFS, errno.EINTR}
+"""Refusals that tell of rules which are not those known here: somebody else changed them,
+or an answer was lost. Everything else tells of what was asked for."""
+
+
+@dataclass(slots=True)
+class Tables:
+    """What is known of a node's three tables in one address family."""
+
+    place: Place
+    proxy: Table = field(init=False)
+    policy: Table = field(init=False)
+    nat: Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        family = self.place.family
+        self.proxy = Table(family, ruleset_proxy.TABLE)
+        self.policy = Table(family, ruleset_policy.TABLE)
+        self.nat = Table(family, ruleset_nat.TABLE)
+
+    def base(self, *, shut: bool = False) -> str:
+        """Return the text of all three tables, empty."""
+        return (
+            ruleset_nat.base(self.place.family, self.place.pod_cidrs)
+            + ruleset_policy.base(self.place.family, shut=shut)
+            + ruleset_proxy.base(self.place)
+        )
+
+    def all(self) -> list[Table]:
+        """Return the tables, those first without which too much would pass."""
+        return [self.policy, self.proxy, self.nat]
+
+
+def families(cidrs: Iterable[str]) -> list[Family]:
+    """Return the address families of the given ranges, in order."""
+    return list(dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in cidrs))
+
+
+class Rules:
+    """The tables of one node. Everything here runs on the kernel thread."""
+
+    def __init__(self, node: str, netns: int, tables: Mapping[Family, Tables]) -> None:
+        self._node = node
+        self._tables = tables
+        self._held = ExitStack()
+        self._shut = False
+        self.nft = self._held.enter_context(closing(Nft(netns)))
+        self._transactions = self._held.enter_context(closing(Transactions(netns)))
+        self.nft.run("".join(tables.base() for tables in self._tables.values()))
+
+    def close(self) -> None:
+        """Let go of the kernel, which keeps the rules."""
+        self._held.close()
+
+    def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
+        """Apply changed fragments, all in one transaction if possible.
+
+        What is too large for one, or is refused, is halved in the order of `changes`; each
+        fragment is still changed as a whole. So one that the kernel refuses does not keep
+        the others out; its `KernelError` is raised at the end.
+        """
+        wanted = {**table.missing, **changes}
+        try:
+            self._commit(table, wanted)
+        except KernelError as error:
+            if error.errno in _OTHER_STATE:
+                _log.warning("node %s: its rules are written anew, since %s", self._node, error)
+                self._rewrite()
+            elif len(wanted) < 2:
+                raise
+            self._by_halves(table, list(wanted.items()))
+        if self._shut:
+            self._reopen()
+
+    def _commit(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
+        plan = table.plan(changes)
+        self._run(plan, in_parts=len(changes) == 1)
+        table.commit(plan)
+
+    def _run(self, plan: Plan, *, in_parts: bool) -> None:
+        """Do what `plan` says; `in_parts` if one fragment is too large for one transaction."""
+        try:
+            self._transactions.run(messages(plan))
+        except KernelError as error:
+            if error.errno != errno.EMSGSIZE or not in_parts or len(plan.steps) < 2:
+                raise
+            for half in plan.halves():
+                self._run(half, in_parts=True)
+
+    def _by_halves(self, table: Table, items: list[tuple[Key, Fragment | None]]) -> None:
+        try:
+            self._commit(table, dict(items))
+        except KernelError:
+            if len(items) < 2:
+                raise
+        else:
+            return
+        middle = len(items) // 2
+        _all_of(lambda half: self._by_halves(table, half), (items[:middle], items[middle:]))
+
+    def _rewrite(self) -> None:
+        """Write all tables anew. Until the policies are there no new connection passes."""
+        self.nft.run("".join(tables.base(shut=True) for tables in self._tables.values()))
+        self._shut = True
+        every = [table for tables in self._tables.values() for table in tables.all()]
+        for table in every:
+            table.lose()
+        _all_of(lambda table: self._by_halves(table, list(table.missing.items())), every)
+
+    def _reopen(self) -> None:
+        if not any(tables.policy.missing for tables in self._tables.values()):
+            self.nft.run("".join(ruleset_policy.reopened(family) for family in self._tables))
+            self._shut = False
+
+
+def _all_of(write: Callable[[T], None], items: Iterable[T]) -> None:
+    """Write each item, then raise the first `KernelError` that there was."""
+    failure: KernelError | None = None
+    for item in items:
+        try:
+            write(item)
+        except KernelError as error:
+            failure = failure or error
+    if failure:
+        raise failure
