@@ -1,10 +1,24 @@
-"""JSON merge patch (RFC 7386) and JSON patch (RFC 6902)."""
+"""JSON merge patch (RFC 7386) and JSON patch (RFC 6902).
+
+A JSON patch may copy what it has copied before, and so double an object with each operation: what
+its copies add is bounded as on a real server (``jsonPatchAccumulatedCopySizeLimit``).
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import orjson
+
 from k8slab.embedded.apiserver import statuses
+
+MOST_OPERATIONS = 10_000
+COPY_LIMIT = 3 * 1024 * 1024
+"""Bytes that the copies of one patch may add: as much as a request may have."""
+
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
+"""An index by RFC 6901: no leading zeros; lists here have fewer than a thousand million items."""
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -24,17 +38,30 @@ def json_patch(target: Any, operations: Any) -> Any:
     """Return `target` changed by a JSON patch; 422 when an operation does not fit."""
     if not isinstance(operations, list):
         raise statuses.bad_request("error decoding patch: a JSON patch is a list of operations")
+    if len(operations) > MOST_OPERATIONS:
+        why = f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got"
+        error = statuses.bad_request(f"{why} {len(operations)}")
+        error.code, error.reason = 413, "RequestEntityTooLarge"
+        raise error
+    copied = 0
     for operation in operations:
         if not isinstance(operation, dict):
             raise statuses.bad_request("error decoding patch: an operation is an object")
-        target = _operate(target, operation)
+        if operation.get("op") == "copy":
+            target, size = _copy(target, operation)
+            copied += size
+            if copied > COPY_LIMIT:
+                raise _unfit(
+                    "Unable to complete the copy, the accumulated size increase of copy is "
+                    f"{copied}, exceeding the limit {COPY_LIMIT}"
+                )
+        else:
+            target = _operate(target, operation)
     return target
 
 
 def _operate(target: Any, operation: dict) -> Any:
-    name, path = operation.get("op"), operation.get("path")
-    if not isinstance(path, str):
-        raise statuses.bad_request("error decoding patch: an operation needs a path")
+    name, path = operation.get("op"), _pointer(operation, "path")
     if name in ("add", "replace", "test") and "value" not in operation:
         raise statuses.bad_request(f"error decoding patch: {name} needs a value")
     match name:
@@ -49,12 +76,30 @@ def _operate(target: Any, operation: dict) -> Any:
             if _lookup(target, path) != operation["value"]:
                 raise _unfit(f"testing value {path} failed")
             return target
-        case "move" | "copy":
-            value = _lookup(target, str(operation.get("from", "")))
-            if name == "move":
-                target = _remove(target, _steps(operation["from"]), operation["from"])
-            return _add(target, _steps(path), value)
+        case "move":
+            source = _pointer(operation, "from")
+            if path.startswith(f"{source}/"):
+                raise _unfit(f"{source!r} cannot be moved into itself")
+            value = _lookup(target, source)
+            return _add(_remove(target, _steps(source), source), _steps(path), value)
     raise statuses.bad_request(f"error decoding patch: unknown operation {name!r}")
+
+
+def _copy(target: Any, operation: dict) -> tuple[Any, int]:
+    """Return the target with a value copied in it, and the size of the copy."""
+    path = _pointer(operation, "path")
+    try:
+        raw = orjson.dumps(_lookup(target, _pointer(operation, "from")))
+    except TypeError as error:
+        raise _unfit(f"what is copied is nested too deep: {error}") from error
+    return _add(target, _steps(path), orjson.loads(raw)), len(raw)
+
+
+def _pointer(operation: dict, field: str) -> str:
+    pointer = operation.get(field)
+    if not isinstance(pointer, str):
+        raise statuses.bad_request(f"error decoding patch: an operation needs a {field}")
+    return pointer
 
 
 def _unfit(why: str) -> Exception:
@@ -76,7 +121,7 @@ def _steps(path: str) -> list[str]:
 def _index(step: str, items: list, *, adding: bool = False) -> int:
     if step == "-" and adding:
         return len(items)
-    if not step.isdecimal() or int(step) > len(items) - (not adding):
+    if not _NUMBER.match(step) or int(step) > len(items) - (not adding):
         raise _unfit(f"index {step!r} is outside of a list with {len(items)} items")
     return int(step)
 

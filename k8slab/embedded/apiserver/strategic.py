@@ -31,30 +31,44 @@ def strategic_merge(target: Any, patch: dict, schema: Type | None) -> dict:
         raise statuses.bad_request(f"Unknown patch type found: {directive}")
     merged: dict = target if isinstance(target, dict) else {}
     if RETAIN in patch:
-        merged = {key: value for key, value in merged.items() if key in patch[RETAIN]}
+        kept = _listed(patch, RETAIN)
+        merged = {key: value for key, value in merged.items() if key in kept}
     for key, value in patch.items():
         if key in (DIRECTIVE, RETAIN) or key.startswith(ORDER):
             continue
         if key.startswith(PRIMITIVES):
             name = key.removeprefix(PRIMITIVES)
-            merged[name] = [item for item in merged.get(name) or () if item not in value]
+            gone, held = _listed(patch, key), merged.get(name)
+            if isinstance(held, list):
+                merged[name] = [item for item in held if item not in gone]
             continue
         field = schema.fields.get(key) if schema else None
-        order = patch.get(ORDER + key)
+        order = _listed(patch, ORDER + key)
         if value is None:
             merged.pop(key, None)
         else:
             merged[key] = _value(merged.get(key), value, field, order)
-    for key, order in patch.items():
+    for key in patch:
         name = key.removeprefix(ORDER)
         if key.startswith(ORDER) and name not in patch and isinstance(merged.get(name), list):
             field = schema.fields.get(name) if schema else None
             merge_key = field.rule.merge_key if field and field.rule else ""
+            order = _listed(patch, key)
             merged[name] = _in_order(merged[name], order, merge_key, merged[name])
     return merged
 
 
-def _value(old: Any, new: Any, field: Field | None, order: list | None) -> Any:
+def _listed(patch: dict, directive: str) -> list:
+    """Return what a directive names; 400 when it is no list."""
+    found = patch.get(directive)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise statuses.bad_request(f"invalid patch: {directive} must be a list")
+    return found
+
+
+def _value(old: Any, new: Any, field: Field | None, order: list) -> Any:
     if isinstance(new, dict):
         inner = type_of(field.word) if field and field.is_type and not field.shape else None
         return strategic_merge(old, new, inner)
@@ -70,9 +84,7 @@ def _value(old: Any, new: Any, field: Field | None, order: list | None) -> Any:
     return _merge_list(before, new, field, rule, order)
 
 
-def _merge_list(
-    before: list, new: list, field: Field | None, rule: ListRule, order: list | None
-) -> list:
+def _merge_list(before: list, new: list, field: Field | None, rule: ListRule, order: list) -> list:
     inner = type_of(field.word) if field and field.is_type else None
     key = rule.merge_key
     if any(isinstance(item, dict) and item.get(DIRECTIVE) == "replace" for item in new):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -19,7 +19,7 @@ from k8slab.embedded.apiserver import (
 )
 from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
 from k8slab.embedded.apiserver.http import Response
-from k8slab.embedded.apiserver.options import writer_of
+from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.routes import Target
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def answer(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
 
 def _body(request: Request, gvk: tuple[str, str, str]) -> Object:
     body = bodies.parse(request, bodies.content_type(request))
-    validation = request.parameter("fieldValidation") or "Ignore"
+    validation = validation_of(request) if request.parameter("fieldValidation") else "Ignore"
     return bodies.read_object(body, gvk, validation=validation)[0]
 
 
@@ -76,14 +76,18 @@ def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
 def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
     current = rest.api.get_scale(target.kind.resource, target.name, target.namespace)
     media = bodies.content_type(request)
+    if media not in patching.MEDIA:
+        raise bodies.unsupported(media)
     value = bodies.parse(request, media).value
-    patched: Object
+    patched: Any
     if media == patching.JSON_PATCH:
         patched = patches.json_patch(current, value)
     elif isinstance(value, dict):
         patched = patches.merge_patch(current, value)
     else:
         raise statuses.bad_request("error decoding patch: the patch is no object")
+    if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+        raise statuses.bad_request("the patch leaves no object with metadata")
     gvk = ("autoscaling", "v1", "Scale")
     bodies.check_depth(patched)
     bodies.decode_object(bodies.Body(patched), patched, gvk, validation="Ignore")

@@ -137,3 +137,47 @@ def test_a_patch_that_takes_the_protocol_away_means_the_entry_with_the_port():
 def test_an_entry_without_its_merge_key_is_refused():
     with pytest.raises(ApiStatusError, match="does not contain declared merge key: name"):
         strategic_merge({}, {"containers": [{"image": "x"}]}, POD_SPEC)
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        ({"op": "move", "path": "/a"}, "an operation needs a from"),
+        ({"op": "move", "path": "/foo/0/x", "from": "/foo"}, "cannot be moved into itself"),
+        ({"op": "remove", "path": "/foo/" + "9" * 5000}, "is outside of a list"),
+        ({"op": "remove", "path": "/foo/01"}, "is outside of a list"),
+        ({"op": {}, "path": "/foo"}, "unknown operation {}"),
+    ],
+)
+def test_an_odd_operation_is_explained(operation, message):
+    with pytest.raises(ApiStatusError, match=message):
+        json_patch({"foo": ["a"]}, [operation])
+
+
+def test_a_copy_is_a_copy():
+    copied = json_patch({"a": {"b": 1}}, [{"op": "copy", "from": "", "path": "/a/c"}])
+    assert copied == {"a": {"b": 1, "c": {"a": {"b": 1}}}}
+
+
+def test_copies_of_copies_are_bounded_as_on_a_real_server():
+    bomb = [{"op": "copy", "from": "/a", "path": f"/a/{n}"} for n in range(60)]
+    with pytest.raises(ApiStatusError, match="exceeding the limit 3145728"):
+        json_patch({"a": {}}, bomb)
+
+
+def test_a_patch_has_at_most_ten_thousand_operations():
+    with pytest.raises(ApiStatusError, match="is 10000, got 10001") as error:
+        json_patch({}, [{}] * 10_001)
+    assert error.value.code == 413
+
+
+@pytest.mark.parametrize("directive", ["$retainKeys", "$setElementOrder/ports"])
+def test_a_directive_that_is_no_list_is_refused(directive):
+    with pytest.raises(ApiStatusError, match="must be a list") as error:
+        strategic_merge({"ports": []}, {directive: True}, SERVICE_SPEC)
+    assert error.value.code == 400
+
+
+def test_items_are_only_deleted_from_lists():
+    patch = {"$deleteFromPrimitiveList/finalizers": ["x"]}
+    assert strategic_merge({"finalizers": "x"}, patch, META) == {"finalizers": "x"}
