@@ -188,8 +188,10 @@ class Profiler:
 
     def _by_ports(self, rule: Rule, peers: int) -> list[tuple[int, PortSet]]:
         """Divide destinations by the numbers that the rule's port names have on them."""
+        if not peers:
+            return []
         if not rule.names:
-            return [(peers, rule.traffic(None))] if peers else []
+            return [(peers, rule.traffic(None))]
         parts = [peers]
         for name in rule.names:
             for cut in self.by_name(name).values():

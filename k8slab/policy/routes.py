@@ -39,13 +39,11 @@ class Exposure:
 def read_exposures(kinds: Kinds) -> tuple[Exposure, ...]:
     """Return the ways in that all Ingresses and HTTPRoutes make."""
     found: list[Exposure] = []
-    way: Way
     for kind, reader in (("Ingress", _ingress), ("HTTPRoute", _route)):
         for obj in kinds[kind]:
-            found += [
-                Exposure(f"{kind} {space_and_name(obj)}", *way, kinds.place(obj))
-                for way in kinds.read(obj, partial(_all, reader))
-            ]
+            for host, path, service, port in kinds.read(obj, partial(_all, reader)):
+                via = f"{kind} {space_and_name(obj)}"
+                found.append(Exposure(via, host, path, service, port, kinds.place(obj)))
     return tuple(found)
 
 
