@@ -50,6 +50,21 @@ def test_what_was_ready_before_is_not_taken_for_ready_now(tmp_path):
     replay(tmp_path, before, after)
 
 
+def test_logs_of_a_pod_that_nobody_removed_go_and_those_of_others_stay(tmp_path):
+    logs = tmp_path / "logs" / "pods"
+
+    async def before(world):
+        world.api.create("pods", pod_object("a"))
+        await world.until(lambda: is_ready(world.pod("a")))
+        (logs / "default_b_11111111-2222-3333-4444-555555555555" / "main").mkdir(parents=True)
+        return world.pod("a")["metadata"]["uid"]
+
+    async def after(world, uid):
+        await world.until(lambda: [f.name for f in logs.iterdir()] == [f"default_a_{uid}"])
+
+    replay(tmp_path, before, after)
+
+
 def test_a_pod_that_may_not_restart_has_failed(tmp_path):
     async def before(world):
         world.api.create("pods", pod_object("a", restartPolicy="Never"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -81,11 +83,15 @@ class Kubelets:
                 for resource in ("configmaps", "secrets")
             ),
         ]
-        for pod in api.list("pods"):
+        present = api.list("pods")
+        for pod in present:
             self._offer(pod)
+        lost = _lost_logs(logs, present)  # looked up before a new pod can have any
+        self._sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, lost))
 
     async def close(self) -> None:
         """Stop all workers; the runtime ends the processes."""
+        await self._sweeping
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         for agent in self.agents.values():
@@ -154,3 +160,15 @@ class Kubelets:
     def _source_event(self, resource: str, event: Event) -> None:
         for agent in self.agents.values():
             agent.source_changed(resource, event.object)
+
+
+def _lost_logs(logs: Path, pods: Sequence[Object]) -> list[Path]:
+    """Return the logs of pods that went when nobody removed them: the cluster was killed then."""
+    present = set(map(uid_of, pods))
+    folders = logs.iterdir() if logs.is_dir() else ()
+    return [folder for folder in folders if folder.name.rpartition("_")[2] not in present]
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
