@@ -91,11 +91,19 @@ class Rest:
                 raise
             except (OSError, http.client.HTTPException) as error:
                 raise self._no_answer(error) from error
-            while line := response.readline():
+            while line := self._line(response):
                 if line.strip():
                     yield json.loads(line)
         finally:
             connection.close()
+
+    def _line(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.readline()
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:  # the server was killed
+            raise self._no_answer(error) from error
 
     def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
         """Return the answer to a GET as text (logs)."""
