@@ -7,7 +7,7 @@ import sys
 
 import api  # noqa: F401  registers its benchmarks
 import cluster  # noqa: F401
-import names  # noqa: F401
+import coredns  # noqa: F401
 import pods  # noqa: F401
 from harness import run
 
