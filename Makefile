@@ -38,6 +38,10 @@ lint: setup ## check style, types and import rules
 bench: setup ## measure, and compare with the limits (ARGS=up for one)
 	@$(VENV)/python benchmarks/run.py $(ARGS)
 
+.PHONY: soak
+soak: setup ## change a cluster at random for long (ARGS="--minutes 5", "--moments 100" to kill)
+	@tools/soak $(ARGS)
+
 .PHONY: book
 book: setup ## build the website into book/_build/html
 	@$(VENV)/sphinx-build -W --keep-going -b html book book/_build/html
