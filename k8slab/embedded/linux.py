@@ -64,20 +64,36 @@ _libc_at_once = ctypes.PyDLL(None, use_errno=True)
 """For calls of microseconds: keeps the interpreter lock, which a busy event loop would take."""
 
 
-def _call(what: str, result: int) -> None:
+def _check(result: int, call: str, *values: object) -> None:
+    """Raise `KernelError` for a call that failed; it is put into words only then."""
     if result != 0:
         number = ctypes.get_errno()
-        raise KernelError(f"{what}: {os.strerror(number)}", errno=number)
+        raise KernelError(f"{call % values}: {os.strerror(number)}", errno=number)
+
+
+def fork() -> int:
+    """Fork a process of a single thread (fork(2)); raises `OSError` as `os.fork` does.
+
+    `os.fork` also runs what modules have registered: locks that another thread may hold are
+    made anew, `random` is seeded. Where there is one thread nobody holds a lock, and all this
+    would write to some 200 shared pages before the child has done anything: 0.8 ms and 0.8 MB
+    for each process. A child that draws random numbers has to call ``random.seed()``.
+    """
+    pid = int(_libc_at_once.fork())
+    if pid < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return pid
 
 
 def unshare(flags: int) -> None:
     """Leave the given namespaces for new ones (unshare(2))."""
-    _call(f"unshare({flags:#x})", _libc.unshare(flags))
+    _check(_libc.unshare(flags), "unshare(%#x)", flags)
 
 
 def setns(fd: int, kind: int = 0) -> None:
     """Enter the namespace behind `fd`; for a network namespace the calling thread only."""
-    _call(f"setns(fd {fd}, {kind:#x})", _libc_at_once.setns(fd, kind))
+    _check(_libc_at_once.setns(fd, kind), "setns(fd %d, %#x)", fd, kind)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
@@ -89,7 +105,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         ctypes.c_ulong(flags),
         data.encode() or None,
     )
-    _call(f"mount({source!r}, {target!r}, {kind!r}, {flags:#x})", result)
+    _check(result, "mount(%r, %r, %r, %#x)", source, target, kind, flags)
 
 
 def restrict_mount(target: str, attributes: int, *, recursive: bool = True) -> None:
@@ -107,24 +123,25 @@ def restrict_mount(target: str, attributes: int, *, recursive: bool = True) -> N
         request,
         ctypes.c_size_t(len(request)),
     )
-    _call(f"mount_setattr({target!r}, {attributes:#x})", result)
+    _check(result, "mount_setattr(%r, %#x)", target, attributes)
 
 
 def umount(target: str, flags: int = 0) -> None:
     """Unmount (umount2(2))."""
-    _call(f"umount({target!r})", _libc.umount2(target.encode(), flags))
+    _check(_libc.umount2(target.encode(), flags), "umount(%r)", target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make `new_root` the root of this mount namespace (pivot_root(2))."""
     number = _SYS_PIVOT_ROOT[os.uname().machine]
     result = _libc.syscall(ctypes.c_long(number), new_root.encode(), put_old.encode())
-    _call(f"pivot_root({new_root!r}, {put_old!r})", result)
+    _check(result, "pivot_root(%r, %r)", new_root, put_old)
 
 
 def prctl(option: int, value: int = 0) -> None:
     """Set one property of this process (prctl(2))."""
-    _call(f"prctl({option}, {value})", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+    result = _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+    _check(result, "prctl(%d, %d)", option, value)
 
 
 def set_capabilities(mask: int) -> None:
@@ -135,25 +152,31 @@ def set_capabilities(mask: int) -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = struct.pack("=IIIIII", low, low, 0, high, high, 0)
-    _call(f"capset({mask:#x})", _libc.capset(header, data))
+    _check(_libc.capset(header, data), "capset(%#x)", mask)
+
+
+@cache
+def ids() -> int:
+    """Return how many ids the cluster's user namespace maps; those of pods map all of them."""
+    ranges = Path("/proc/self/gid_map").read_text("ascii").splitlines()
+    return sum(int(line.split()[2]) for line in ranges)
 
 
 def has_one_id() -> bool:
-    """Tell whether this user namespace maps a single id, as an ordinary user's does.
+    """Tell whether the user namespace maps a single id, as an ordinary user's does.
 
     Then no file can be given to another user and no process become one (user_namespaces(7)).
     """
-    ranges = Path("/proc/self/gid_map").read_text("ascii").splitlines()
-    return sum(int(line.split()[2]) for line in ranges) == 1
+    return ids() == 1
 
 
 def watch_file(path: str) -> int:
     """Return an inotify descriptor, readable once `path` is removed, moved or unlinked."""
     descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    _call("inotify_init1", 0 if descriptor >= 0 else -1)
+    _check(0 if descriptor >= 0 else -1, "inotify_init1")
     mask = ctypes.c_uint32(IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
     watch = _libc.inotify_add_watch(descriptor, os.fsencode(path), mask)
-    _call(f"inotify_add_watch({path!r})", 0 if watch >= 0 else -1)
+    _check(0 if watch >= 0 else -1, "inotify_add_watch(%r)", path)
     return int(descriptor)
 
 
@@ -181,8 +204,9 @@ def _arguments() -> tuple[int, int]:
 
 def set_process_name(name: str) -> None:
     """Set what top(1) and ``ps -e`` show: at most 15 bytes (PR_SET_NAME)."""
-    with open("/proc/self/comm", "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(name)
+    descriptor = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, name.encode())
+    os.close(descriptor)
 
 
 def close_all_but(keep: set[int]) -> None:

@@ -104,18 +104,21 @@ def _names(given: Iterable[str]) -> frozenset[str]:
     return names
 
 
-def limit(names: Iterable[str]) -> None:
+def mask(names: Iterable[str]) -> int:
+    """Return a number whose bit n says whether capability number n is among `names`."""
+    return sum(1 << NAMES.index(name) for name in set(names))
+
+
+def limit(mask: int) -> None:
     """Drop every other capability from this process' bounding set: no program gets it back."""
-    keep = set(names)
     for number in range(last() + 1):
-        if number >= len(NAMES) or NAMES[number] not in keep:
+        if not mask >> number & 1:
             linux.prctl(linux.PR_CAPBSET_DROP, number)
 
 
-def hold(names: Iterable[str]) -> None:
-    """Make `names` this process' effective capabilities."""
-    numbers = {NAMES.index(name) for name in names}
-    linux.set_capabilities(sum(1 << number for number in numbers if number <= last()))
+def hold(mask: int) -> None:
+    """Make these the effective capabilities of this process, as far as the kernel has them."""
+    linux.set_capabilities(mask & (1 << last() + 1) - 1)
 
 
 @cache

@@ -147,7 +147,7 @@ class Container:
     ended: asyncio.Future[int]
     output: Output
     environment: dict[str, str]
-    capabilities: frozenset[str]
+    capabilities: int
     stdin: int = -1
     """The descriptor that writes to its standard input until somebody attached takes it."""
     started_at: float = field(default_factory=time.time)

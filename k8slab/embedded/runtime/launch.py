@@ -1,13 +1,18 @@
 """How a pod's process comes to be, in a child that the zygote forked for one request.
 
-    zygote -- fork --> helper              joins the pod's namespaces, unshares a PID namespace,
-                          |                builds the container's root
+    zygote -- fork --> helper              makes or joins the pod's namespaces, unshares a
+                          |                PID namespace, builds the container's root
                           `-- fork --> the program      PID 1 there: /proc, rights, exec
 
-The helper ends soon and leaves the program to the zygote, its subreaper. Two forks
-are needed since a process that unshares a PID namespace does not enter it, its children
-do (pid_namespaces(7)). An app runs in the forked process itself, with no exec and no
-import; a program is exec'd. What fails before that is said on the ``status`` socket.
+The helper that made a pod's namespaces waits in them for the pod's first container; for
+each further one a new helper joins them. It ends soon and leaves the program to the zygote,
+its subreaper. Two forks are needed since a process that unshares a PID namespace does not
+enter it, its children do (pid_namespaces(7)). An app runs in the forked process itself, with
+no exec and no import; a program is exec'd. What fails before that is said on the ``status``
+socket.
+
+Whatever a child writes to becomes its own, and in Python calling a function is writing (it
+counts references). So what runs here is plain: no classes of others, no text files.
 """
 
 from __future__ import annotations
@@ -17,14 +22,26 @@ import errno
 import fcntl
 import importlib
 import os
+import random
 import resource
-import signal
 import socket
 import stat
 import struct
 import sys
 import termios
 import traceback
+
+# The module `signal` wraps these in enums, which would cost each pod 0.14 MB.
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIGCHLD,
+    SIGINT,
+    SIGPIPE,
+    SIGTERM,
+    SIGXFSZ,
+    set_wakeup_fd,
+    signal,
+)
 from typing import NoReturn
 
 from k8slab.embedded import linux
@@ -36,11 +53,17 @@ from k8slab.embedded.runtime.messages import (
     Program,
     StartContainer,
     read_request,
+    receive_request,
 )
 from k8slab.errors import K8slabError
 
 FAILED = 128
 """The exit code of a process that could not be started (kubelet: ``StartError`` has 128)."""
+
+FIRST_TO_GO = "1000"
+"""Let the kernel end a pod before anything else when the machine's memory is used up: there is
+no cgroup to bound it by. It is what the kubelet gives a pod without requests
+(``pkg/kubelet/qos``)."""
 
 _SANDBOX_KINDS = {
     "user": linux.CLONE_NEWUSER,
@@ -59,21 +82,21 @@ class StartError(K8slabError):
 
 def serve(descriptors: dict[str, int]) -> NoReturn:
     """Serve one request in this forked child, and end."""
+    set_wakeup_fd(-1)
+    signal(SIGCHLD, SIG_DFL)
     status = socket.socket(fileno=descriptors.pop("status"))
     code = FAILED
     try:
-        _be_first_to_go()
-        request = read_request(descriptors["request"])
-        os.close(descriptors.pop("request"))
-        if isinstance(request, MakeSandbox):
-            code = _make_sandbox(request, descriptors, status)
+        _write("/proc/self/oom_score_adj", FIRST_TO_GO)
+        request = read_request(descriptors.pop("request"))
+        if isinstance(request, JoinContainer):
+            code = _join(request, descriptors, status)
         elif isinstance(request, StartContainer):
+            _enter(descriptors)
             code = _start(request, descriptors, status)
         else:
-            code = _join(request, descriptors, status)
-    except BlockingIOError:  # EAGAIN: fork(2) met RLIMIT_NPROC
-        processes = getattr(request, "processes", 0)
-        _say(status, "error", f"the pod has as many processes as it may have: {processes}")
+            _make_sandbox(request, descriptors, status)
+            code = _start_first(status)
     except (K8slabError, OSError) as error:
         _say(status, "error", str(error))
     except BaseException:  # noqa: BLE001 - the end of a process: told, then it ends
@@ -86,23 +109,28 @@ def _say(status: socket.socket, tag: str, text: str) -> None:
     status.send(f"{tag} {text}".encode()[:60_000])
 
 
-def _be_first_to_go() -> None:
-    """Let the kernel end a pod before anything else when the machine's memory is used up.
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
 
-    There is no cgroup to bound it by. 1000 is what the kubelet gives a pod without requests
-    (``pkg/kubelet/qos``).
-    """
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("1000")
+
+def _fork(processes: int) -> int:
+    try:
+        return linux.fork()
+    except BlockingIOError:  # EAGAIN: it met RLIMIT_NPROC (fork(2))
+        why = f"the pod has as many processes as it may have: {processes}"
+        raise StartError(why) from None
 
 
 # -- the pod's namespaces ------------------------------------------------------------------
 
 
-def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.socket) -> int:
+def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.socket) -> None:
     on_node = "network" in given
     if on_node:
         linux.setns(given["network"], linux.CLONE_NEWNET)
+        os.close(given["network"])
         linux.unshare(linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
     else:
         linux.unshare(linux.CLONE_NEWUSER)
@@ -115,39 +143,47 @@ def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.so
     names = [_PROC_NAMES[name] for name in SANDBOX_NAMESPACES[1 if on_node else 0 :]]
     numbers = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in names]
     socket.send_fds(status, [b"namespaces"], numbers)
-    return 0
+    for number in numbers:
+        os.close(number)
 
 
-def _prepare_network(sysctls: dict[str, str]) -> None:
+def _start_first(status: socket.socket) -> int:
+    """Wait in the namespaces that this child made for the pod's first container."""
+    given = receive_request(status)
+    if given is None:  # the pod has gone before that
+        return 0
+    request = read_request(given.pop("request"))
+    assert isinstance(request, StartContainer)
+    return _start(request, given, status)
+
+
+def _prepare_network(sysctls: tuple[tuple[str, str], ...]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
         request = struct.pack("16sh14x", b"lo", flags | _IFF_UP)
         fcntl.ioctl(control, _SIOCSIFFLAGS, request)
-    with open("/proc/self/gid_map", encoding="ascii") as file:
-        last = sum(int(line.split()[2]) for line in file) - 1
     # containerd's defaults (enable_unprivileged_ports, enable_unprivileged_icmp).
-    defaults = {
-        "net.ipv4.ip_unprivileged_port_start": "0",
-        "net.ipv4.ping_group_range": f"0 {last}",
-    }
-    for name, value in {**defaults, **sysctls}.items():
-        with open(f"/proc/sys/{name.replace('.', '/')}", "w", encoding="ascii") as file:
-            file.write(value)
+    _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+    _write("/proc/sys/net/ipv4/ping_group_range", f"0 {linux.ids() - 1}")
+    for name, value in sysctls:
+        _write(f"/proc/sys/{name.replace('.', '/')}", value)
 
 
 # -- containers ----------------------------------------------------------------------------
 
 
-def _start(request: StartContainer, given: dict[str, int], status: socket.socket) -> int:
+def _enter(given: dict[str, int]) -> None:
+    """Enter the namespaces that were given, with a host name of its own in any case."""
     for name in ("network", "ipc", "uts", "user"):  # user last: the others need our rights
         if name in given:
             linux.setns(given[name], _SANDBOX_KINDS[name])
-    if "uts" in given:
-        socket.sethostname(request.hostname)
-    else:
+    if "uts" not in given:
         linux.unshare(linux.CLONE_NEWUTS)
-        socket.sethostname(request.hostname)
+
+
+def _start(request: StartContainer, given: dict[str, int], status: socket.socket) -> int:
+    socket.sethostname(request.hostname)
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     if "target" in given:
@@ -155,7 +191,7 @@ def _start(request: StartContainer, given: dict[str, int], status: socket.socket
     elif not request.root.cluster_processes:
         linux.unshare(linux.CLONE_NEWPID)
     built, building = os.pipe()
-    if pid := os.fork():
+    if pid := _fork(request.processes):
         os.close(built)
         _hand_over(pid, status)
         # Both are in the new mount namespace, and pivot_root(2) moves both.
@@ -182,7 +218,7 @@ def _join(request: JoinContainer, given: dict[str, int], status: socket.socket) 
     if request.nested:
         kinds |= linux.CLONE_NEWUSER
     linux.setns(given.pop("target"), kinds)
-    if pid := os.fork():
+    if pid := _fork(request.processes):
         return _hand_over(pid, status)
     return _become(request.program, request.processes, given, status)
 
@@ -239,7 +275,7 @@ def _take_identity(program: Program) -> None:
     if program.user and program.user != os.getuid():
         if linux.has_one_id():
             _rename_id(program.user)
-            capabilities.hold(())
+            capabilities.hold(0)
         else:
             for number in range(3):
                 if stat.S_ISFIFO(os.fstat(number).st_mode):  # so that /dev/stdout can be opened
@@ -247,7 +283,7 @@ def _take_identity(program: Program) -> None:
             os.setgroups([])
             os.setresuid(program.user, program.user, program.user)
     else:
-        capabilities.hold(() if program.user else program.capabilities)
+        capabilities.hold(0 if program.user else program.capabilities)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # so that exec and probes may join (ptrace(2))
 
 
@@ -256,8 +292,7 @@ def _rename_id(user: int) -> None:
     linux.unshare(linux.CLONE_NEWUSER)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} 0 1"), ("gid_map", "0 0 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+        _write(f"/proc/self/{name}", text)
 
 
 def _run_app(program: Program, environment: dict[str, str], status: socket.socket) -> int:
@@ -266,13 +301,14 @@ def _run_app(program: Program, environment: dict[str, str], status: socket.socke
         main = getattr(sys.modules.get(module) or importlib.import_module(module), function)
     except ImportError as error:
         raise StartError(f"the app {program.app} cannot be imported: {error}") from error
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    signal(SIGINT, SIG_DFL)
+    signal(SIGTERM, SIG_DFL)
     sys.argv = list(program.argv)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     linux.set_process_name(os.path.basename(program.argv[0]))
     linux.set_command_line(program.argv)
     status.close()
+    random.seed()  # else every app would draw what the zygote would have drawn
     try:
         code = int(main(list(program.argv[1:]), environment))
     except SystemExit as request:
@@ -286,8 +322,8 @@ def _run_app(program: Program, environment: dict[str, str], status: socket.socke
 
 def _exec(program: Program, environment: dict[str, str]) -> NoReturn:
     path = _find(program.argv[0], environment.get("PATH", ""))
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores the first two (signal(7))
+    for number in (SIGPIPE, SIGXFSZ, SIGINT):
+        signal(number, SIG_DFL)  # Python ignores the first two (signal(7))
     try:
         os.execve(path, program.argv, environment)  # noqa: S606 - no shell is the point
     except OSError as error:

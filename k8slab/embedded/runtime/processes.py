@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from k8slab.embedded.runtime import streams
-from k8slab.embedded.runtime.messages import EXIT, MakeSandbox, Request, receive, send_request
+from k8slab.embedded.runtime.messages import EXIT, Request, receive, send_request
 from k8slab.embedded.runtime.spec import ContainerCannotRunError
-from k8slab.errors import ClusterError
+from k8slab.errors import ClusterError, K8slabError
 
 KILL_ROUNDS = 100
 """The most times that the processes of a pod are counted and killed."""
@@ -20,15 +20,21 @@ KILL_ROUNDS = 100
 
 @dataclass(slots=True)
 class Launched:
-    """A process that runs: `pidfd` and `terminal` are descriptors, -1 for none."""
+    """A process that runs: `pidfd` and `terminal` are descriptors, -1 for none.
+
+    Or what a pod is made of: its namespaces, and the helper that waits in them.
+    """
 
     pid: int = 0
     pidfd: int = -1
     terminal: int = -1
     namespaces: tuple[int, ...] = ()
+    helper: socket.socket | None = None
 
     def close(self) -> None:
         """Close every descriptor."""
+        if self.helper:
+            self.helper.close()
         for descriptor in (self.pidfd, self.terminal, *self.namespaces):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -54,13 +60,16 @@ class Zygote:
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
 
-    async def launch(self, request: Request, descriptors: dict[str, int]) -> Launched:
+    async def launch(
+        self, request: Request, descriptors: dict[str, int], *, helper: socket.socket | None = None
+    ) -> Launched:
         """Have `request` served; raises `ContainerCannotRunError` with what went wrong.
 
+        A new process serves it, or the `helper` that a `MakeSandbox` left, which is closed then.
         What is launched for a caller that is cancelled meanwhile (an exec probe whose time is
         up) is killed: nobody else knows of it.
         """
-        task = asyncio.ensure_future(self._launch(request, descriptors))
+        task = asyncio.ensure_future(self._launch(request, descriptors, helper))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -68,21 +77,32 @@ class Zygote:
             await asyncio.wait({task})  # `descriptors` must stay open until they are sent
             raise
 
-    async def _launch(self, request: Request, descriptors: dict[str, int]) -> Launched:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours:
-            with theirs:
-                await self._send(request, {"status": theirs.fileno(), **descriptors})
-            launched = Launched()
-            try:
-                await self._follow(ours, launched)
-            except BaseException:
-                launched.close()
-                raise
-        if not launched.pid and not isinstance(request, MakeSandbox):
+    async def _launch(
+        self, request: Request, descriptors: dict[str, int], helper: socket.socket | None
+    ) -> Launched:
+        status = helper or await self._ask(request, descriptors)
+        launched = Launched()
+        try:
+            if helper:
+                send_request(helper, request, descriptors)
+            await self._follow(status, launched)
+        except BaseException:
+            launched.close()
+            raise
+        finally:
+            if launched.helper is None:
+                status.close()
+        if not launched.pid and launched.helper is None:
             raise ContainerCannotRunError("the process ended before it could start")
         return launched
+
+    async def _ask(self, request: Request, descriptors: dict[str, int]) -> socket.socket:
+        """Ask the zygote; return the socket on which its child answers."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            await self._send(request, {"status": theirs.fileno(), **descriptors})
+        return ours
 
     def _discard(self, task: asyncio.Task[Launched]) -> None:
         if task.cancelled() or task.exception():
@@ -109,32 +129,50 @@ class Zygote:
                 try:
                     send_request(self._channel, request, descriptors)
                 except BlockingIOError:
-                    await _ready(self._channel, write=True)
+                    await _writable(self._channel)
                 else:
                     return
 
     async def _follow(self, status: socket.socket, launched: Launched) -> None:
-        while True:
-            await _ready(status)
+        """Take what the child says until it is done; one reader for all of it."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def read() -> None:
             try:
-                data, numbers = receive(status)
-            except ConnectionResetError:
-                return
-            if not data:
-                return
-            tag, _, text = data.decode().partition(" ")
-            if tag == "map":
-                self._write_maps(int(text))
-                status.send(b"mapped")
-            elif tag == "pid":
-                launched.pid, launched.pidfd = int(text), numbers[0]
-            elif tag == "terminal":
-                launched.terminal = numbers[0]
-            elif tag == "namespaces":
-                launched.namespaces = tuple(numbers)
-            else:
-                self._forget(launched.pid)
-                raise ContainerCannotRunError(text)
+                if self._take(status, launched) and not over.done():
+                    over.set_result(None)
+            except (K8slabError, OSError) as error:
+                if not over.done():
+                    over.set_exception(error)
+
+        loop.add_reader(status, read)
+        try:
+            await over
+        finally:
+            loop.remove_reader(status)
+
+    def _take(self, status: socket.socket, launched: Launched) -> bool:
+        """Take one message; return whether it was the last."""
+        try:
+            data, numbers = receive(status)
+        except ConnectionResetError:
+            return True
+        tag, _, text = data.decode().partition(" ")
+        if tag == "map":
+            self._write_maps(int(text))
+            status.send(b"mapped")
+        elif tag == "pid":
+            launched.pid, launched.pidfd = int(text), numbers[0]
+        elif tag == "terminal":
+            launched.terminal = numbers[0]
+        elif tag == "namespaces":
+            launched.namespaces, launched.helper = tuple(numbers), status
+            return True
+        elif tag == "error":
+            self._forget(launched.pid)
+            raise ContainerCannotRunError(text)
+        return not data
 
     def _write_maps(self, pid: int) -> None:
         """Map every id of the cluster's user namespace into the pod's own (user_namespaces(7))."""
@@ -237,17 +275,14 @@ def _uts_of(pid: int) -> int:
         return 0
 
 
-async def _ready(sock: socket.socket, *, write: bool = False) -> None:
+async def _writable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     future = loop.create_future()
-    add, remove = (
-        (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
-    )
-    add(sock, lambda: None if future.done() else future.set_result(None))
+    loop.add_writer(sock, lambda: None if future.done() else future.set_result(None))
     try:
         await future
     finally:
-        remove(sock)
+        loop.remove_writer(sock)
 
 
 def _map_size(kind: str) -> int:

@@ -47,10 +47,12 @@ def of_container(image: Image, spec: ContainerSpec, hostname: str) -> Program:
         working_directory=spec.working_directory,
         tty=spec.tty,
         user=spec.run_as_user or 0,
-        capabilities=capabilities.choose(
-            privileged=spec.privileged,
-            add=spec.add_capabilities,
-            drop=spec.drop_capabilities,
+        capabilities=capabilities.mask(
+            capabilities.choose(
+                privileged=spec.privileged,
+                add=spec.add_capabilities,
+                drop=spec.drop_capabilities,
+            )
         ),
     )
 

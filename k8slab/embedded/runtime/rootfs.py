@@ -165,7 +165,7 @@ def _etc(plan: RootPlan, hostname: str) -> None:
                 _bind(f"/etc/{name}", f"/etc/{name}")
     if os.path.isdir(f"{_OLD}{CERTIFICATES}"):
         _bind(str(CERTIFICATES), "/etc/ssl/certs", read_only=True)
-    for path, content in plan.files.items():
+    for path, content in plan.files:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         _write(path, content)
 

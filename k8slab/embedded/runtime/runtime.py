@@ -13,6 +13,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -56,7 +57,6 @@ from k8slab.embedded.runtime.spec import (
 from k8slab.errors import ClusterError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
@@ -69,8 +69,8 @@ HOST_PROCESSES = 4096
 everything in the cluster counts."""
 
 
-SPARES = 4
-"""Sandboxes whose namespaces are made before a pod wants them: they cost no process."""
+SPARES = 2
+"""Sandboxes that are made before a pod wants them; each has a helper, of a megabyte."""
 SPARE_PAUSE = 0.2
 """Seconds between a pod's sandbox and making a spare one, which would compete with its start."""
 
@@ -124,7 +124,9 @@ class Runtime:
         """Interactive containers by sandbox and name: the last instance that ended."""
         self._logs: dict[str, LogFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._spares: list[dict[str, int]] = []
+        self._helpers: dict[str, socket.socket] = {}
+        """By sandbox: the child that made it and waits for its first container."""
+        self._spares: list[Launched] = []
         self._refilling: asyncio.Task[None] | None = None
         self.on_exit = lambda _exit: None
 
@@ -142,6 +144,8 @@ class Runtime:
             await asyncio.wait({self._refilling})
         for uid in list(self._sandboxes):
             await self.remove_sandbox(uid)
+        for spare in self._spares:
+            spare.close()
         self._zygote.close()
 
     def trust_certificates(self, pem: bytes) -> None:
@@ -153,24 +157,28 @@ class Runtime:
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Make the namespaces of a pod; nothing runs in them yet."""
         if spec.network is None and not spec.sysctls and self._spares:
-            namespaces = self._spares.pop()
+            made = self._spares.pop()
         else:
-            namespaces = await self._make_namespaces(spec)
+            made = await self._make_namespaces(spec)
         self._refill_later()
+        names = SANDBOX_NAMESPACES if spec.network is None else SANDBOX_NAMESPACES[1:]
         sandbox = Sandbox(
-            spec.uid, spec.hostname, namespaces, cluster_processes=spec.cluster_processes
+            spec.uid,
+            spec.hostname,
+            dict(zip(names, made.namespaces, strict=True)),
+            cluster_processes=spec.cluster_processes,
         )
+        if made.helper:
+            self._helpers[spec.uid] = made.helper
         if spec.share_processes:
             sandbox = replace(sandbox, pause=await self._start_pause(sandbox))
         self._sandboxes[spec.uid] = sandbox
         return sandbox
 
-    async def _make_namespaces(self, spec: SandboxSpec) -> dict[str, int]:
-        request = MakeSandbox(hostname=spec.hostname, sysctls=spec.sysctls)
+    async def _make_namespaces(self, spec: SandboxSpec) -> Launched:
+        request = MakeSandbox(hostname=spec.hostname, sysctls=tuple(spec.sysctls.items()))
         given = {} if spec.network is None else {"network": spec.network}
-        numbers = (await self._zygote.launch(request, given)).namespaces
-        names = SANDBOX_NAMESPACES if spec.network is None else SANDBOX_NAMESPACES[1:]
-        return dict(zip(names, numbers, strict=True))
+        return await self._zygote.launch(request, given)
 
     def _refill_later(self) -> None:
         """Have namespaces ready for the next pods, made when this one is on its way."""
@@ -190,7 +198,20 @@ class Runtime:
             program=Program(app=pause.NAME, argv=("/pause",), environment={}),
             processes=sandbox.processes,
         )
-        return await self._zygote.launch(request, sandbox.namespaces)
+        given, helper = self._way_in(sandbox)
+        return await self._zygote.launch(request, given, helper=helper)
+
+    def _way_in(self, sandbox: Sandbox) -> tuple[dict[str, int], socket.socket | None]:
+        """Return the helper that is in the sandbox already, or else what a new one has to join."""
+        helper = self._helpers.pop(sandbox.uid, None)
+        if helper is None:
+            return dict(sandbox.namespaces), None
+        try:
+            helper.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return {}, helper
+        helper.close()  # it has ended: the kernel was short of memory (oom_score_adj)
+        return dict(sandbox.namespaces), None
 
     async def remove_sandbox(self, uid: str) -> None:
         """Kill what is left in a sandbox, then let its namespaces and volumes go."""
@@ -209,6 +230,8 @@ class Runtime:
             kill_members(sandbox.namespaces["uts"])
         for key in [key for key in self._ended if key[0] == uid]:
             del self._ended[key]
+        if helper := self._helpers.pop(uid, None):
+            helper.close()
         sandbox.close()
         volumes.remove(uid)
 
@@ -223,7 +246,7 @@ class Runtime:
         image = images.find(spec.image)
         sandbox = self.sandbox(sandbox_uid)
         program = programs.of_container(image, spec, sandbox.hostname)
-        given = dict(sandbox.namespaces)
+        given, helper = self._way_in(sandbox)
         if spec.share_processes_with:
             given["target"] = self.container(spec.share_processes_with).launched.pidfd
         elif sandbox.pause:
@@ -232,7 +255,7 @@ class Runtime:
             hostname=sandbox.hostname,
             root=RootPlan(
                 tools=image.tools,
-                files=spec.files,
+                files=tuple(spec.files.items()),
                 binds=tuple(
                     volumes.bind(sandbox_uid, mount) for mount in spec.mounts if not mount.node_root
                 ),
@@ -244,7 +267,7 @@ class Runtime:
             processes=sandbox.processes,
         )
         ours = _Pipes.none() if spec.tty else _Pipes.make(given, stdin=spec.stdin)
-        launched = await self._launch(request, given, ours, "create")
+        launched = await self._launch(request, given, ours, "create", helper=helper)
         output = Output(self._open_log(spec.log_path), keep=spec.stdin or spec.tty)
         container = Container(
             id=secrets.token_hex(32),
@@ -334,7 +357,7 @@ class Runtime:
         program = Program(
             argv=tuple(argv),
             environment=programs.environment(hostname),
-            capabilities=capabilities.NODE,
+            capabilities=capabilities.mask(capabilities.NODE),
         )
         given = {"network": netns}
         ours = _Pipes.make(given, stdin=False)
@@ -367,13 +390,16 @@ class Runtime:
             app=app,
             argv=(app, *argv),
             environment=programs.environment(app),
-            capabilities=frozenset(capabilities.NAMES),
+            capabilities=capabilities.mask(capabilities.NAMES),
             inherited=tuple(netns),
         )
         given = dict(netns)
         ours = _Pipes.make(given, stdin=False)
         request = StartContainer(
-            hostname="world", root=RootPlan(tools=False, files=files), program=program, processes=0
+            hostname="world",
+            root=RootPlan(tools=False, files=tuple(files.items())),
+            program=program,
+            processes=0,
         )
         launched = await self._launch(request, given, ours, "create")
         output = Output(self._open_log(f"logs/{app.partition(':')[0]}.log"))
@@ -407,10 +433,12 @@ class Runtime:
         given: dict[str, int],
         ours: _Pipes,
         action: str,
+        *,
+        helper: socket.socket | None = None,
     ) -> Launched:
         """Launch, close the child's ends of the pipes, and word a failure as runc does."""
         try:
-            return await self._zygote.launch(request, given)
+            return await self._zygote.launch(request, given, helper=helper)
         except ContainerCannotRunError as error:
             ours.close()
             verb = "runc create" if action == "create" else "exec"

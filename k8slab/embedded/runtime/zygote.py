@@ -39,6 +39,7 @@ def serve(channel: socket.socket, apps: Iterable[str]) -> None:
     signal.set_wakeup_fd(wake_write)
     rootfs.host_settings()  # what is read once here, no child reads
     capabilities.last()
+    linux.ids()
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise write to every shared page
     helpers: set[int] = set()
@@ -58,10 +59,8 @@ def serve(channel: socket.socket, apps: Iterable[str]) -> None:
 
 
 def _fork(descriptors: dict[str, int], own: list[int]) -> int:
-    pid = os.fork()
+    pid = linux.fork()
     if pid == 0:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in own:
             os.close(descriptor)
         launch.serve(descriptors)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from k8slab.embedded.runtime.capabilities import DEFAULT, NAMES, choose
+from k8slab.embedded.runtime.capabilities import DEFAULT, NAMES, choose, mask
 from k8slab.errors import UsageError
 
 
@@ -26,3 +26,8 @@ def test_all_means_all():
 def test_an_unknown_name_is_told():
     with pytest.raises(UsageError, match="unknown capability NET_AMDIN"):
         choose(privileged=False, add=["NET_AMDIN"])
+
+
+def test_a_mask_has_one_bit_for_each_capability_by_its_number():
+    assert mask(["CHOWN", "DAC_OVERRIDE", "CHECKPOINT_RESTORE"]) == 1 | 2 | 1 << 40
+    assert mask([]) == 0

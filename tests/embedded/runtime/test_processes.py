@@ -32,8 +32,11 @@ def test_many_requests_at_once_are_all_answered_though_the_socket_is_full():
     def answer():
         full.wait(10)
         for _ in range(MANY):
-            for descriptor in receive_request(theirs).values():
-                os.close(descriptor)  # the end of the status socket is the answer
+            given = receive_request(theirs)
+            with socket.socket(fileno=given.pop("status")) as status:
+                status.send(b"namespaces")
+            for descriptor in given.values():
+                os.close(descriptor)
 
     async def main():
         zygote = Zygote(ours)
@@ -46,6 +49,8 @@ def test_many_requests_at_once_are_all_answered_though_the_socket_is_full():
         full.set()
         async with asyncio.timeout(10):
             found = await asyncio.gather(*launches)
+        for launched in found:
+            launched.close()
         zygote.close()
         return found
 
