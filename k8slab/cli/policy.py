@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from k8slab.cli import options, sources
+from k8slab.cli import audit, options, sources
 from k8slab.cli.console import show, show_json, tell
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ def policy() -> None:
 
     Nothing is sent: the objects of a live cluster, or manifests (-f), are read and judged.
     """
+
+
+policy.add_command(audit.audit)
+policy.add_command(audit.lint)
 
 
 @policy.command(epilog=PARTIES)
@@ -91,7 +95,7 @@ def explain(*, flow: tuple[str, ...], manifests: tuple[str, ...], name: str, as_
 def _estate(manifests: tuple[str, ...], name: str) -> Estate:
     from k8slab import policy as engine  # noqa: PLC0415
 
-    return engine.compile(sources.objects_of(sources.gather(manifests, name)))
+    return engine.compile(sources.gather(manifests, name))
 
 
 def _flow(words: tuple[str, ...]) -> Flow:

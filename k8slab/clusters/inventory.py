@@ -29,6 +29,7 @@ GROUPS = {
     "apps/v1": ("deployments", "replicasets", "statefulsets", "daemonsets"),
     "batch/v1": ("jobs", "cronjobs"),
     "networking.k8s.io/v1": ("networkpolicies", "ingresses"),
+    "discovery.k8s.io/v1": ("endpointslices",),
     "policy.networking.k8s.io/v1alpha2": ("clusternetworkpolicies",),
     "gateway.networking.k8s.io/v1": ("gateways", "httproutes"),
     "projectcalico.org/v3": ("networkpolicies", "globalnetworkpolicies", "networksets",

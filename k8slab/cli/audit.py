@@ -1,0 +1,129 @@
+"""policy audit, policy lint: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from k8slab.cli import options, sources
+from k8slab.cli.console import show, show_json, tell
+
+if TYPE_CHECKING:
+    from k8slab.audit import Finding, Report
+
+SEVERITIES = ("error", "warning", "note")
+FORMATS = ("text", "json", "sarif", "html")
+
+fail_on = click.option(
+    "--fail-on",
+    type=click.Choice([*SEVERITIES, "never"]),
+    default="warning",
+    show_default=True,
+    help="The least severity that makes the exit code 1.",
+)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True), metavar="[PATH]...")
+@sources.manifests
+@options.name
+@options.as_json
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write to a file.")
+@click.option(
+    "--rules",
+    metavar="FILE",
+    default="",
+    help="Annotations that are asked for, and suppressions; pci-dss-v4 is shipped as an example.",
+)
+@fail_on
+def audit(
+    *,
+    paths: tuple[str, ...],
+    manifests: tuple[str, ...],
+    name: str,
+    as_json: bool,
+    output: str,
+    out: str | None,
+    rules: str,
+    fail_on: str,
+) -> int:
+    """Look for what is wrong with the policies of an estate.
+
+    Finds pods without policy, namespaces without default deny, rules that match nobody, do
+    nothing or admit too much, DNS that is denied, Services that policies close, and what a
+    rule file asks for. Exit code 1 when something is found (see --fail-on).
+    """
+    from k8slab import audit as room  # noqa: PLC0415
+    from k8slab.audit import rulefile  # noqa: PLC0415
+
+    asked = rulefile.load(rules) if rules else None
+    report = room.audit(sources.gather((*manifests, *paths), name), asked)
+    told = _render(report, "json" if as_json else output)
+    if out:
+        Path(out).write_text(told + "\n", encoding="utf-8")
+        tell(f"{report.summary}; written to {out}")
+    else:
+        show(told)
+    return _exit_code(report.findings, fail_on)
+
+
+def _render(report: Report, form: str) -> str:
+    import json  # noqa: PLC0415
+
+    from k8slab.audit.report import html, sarif, text  # noqa: PLC0415
+
+    match form:
+        case "json":
+            return json.dumps(text.to_json(report), indent=2)
+        case "sarif":
+            return json.dumps(sarif.sarif(report), indent=2)
+        case "html":
+            return html.html(report)
+    return text.text(report)
+
+
+def _exit_code(findings: tuple[Finding, ...] | list[Finding], least: str) -> int:
+    if least == "never":
+        return 0
+    bad = SEVERITIES[: SEVERITIES.index(least) + 1]
+    return 1 if any(finding.severity.value in bad for finding in findings) else 0
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True), metavar="[PATH]...")
+@sources.manifests
+@options.as_json
+@fail_on
+def lint(*, paths: tuple[str, ...], manifests: tuple[str, ...], as_json: bool, fail_on: str) -> int:
+    """Check manifests one by one: what the API would refuse, and traps in NetworkPolicies.
+
+    No cluster and no other object is needed, so it suits editors and pre-commit:
+    findings are lines as compilers print them. A file that cannot be read is one finding.
+    """
+    from k8slab import audit as room  # noqa: PLC0415
+    from k8slab.errors import ManifestError  # noqa: PLC0415
+
+    wanted = (*manifests, *paths)
+    if not wanted:
+        raise click.UsageError("give files or directories; - is standard input")
+    faults, given = [], []
+    for path in wanted:
+        try:
+            given += sources.read([path])
+        except ManifestError as error:
+            faults.append(error)
+    found = room.lint(given)
+    if as_json:
+        told = [{"severity": "error", "message": e.message, "place": e.place} for e in faults]
+        show_json([*told, *(finding.to_json() for finding in found)])
+    else:
+        from k8slab.audit.report.text import compiler_lines  # noqa: PLC0415
+
+        for fault in faults:
+            show(f"{fault.message.replace(': ', ': error: ', 1)} [unreadable]")
+        sys.stdout.writelines(f"{line}\n" for line in compiler_lines(found))
+    return 2 if faults else _exit_code(found, fail_on)

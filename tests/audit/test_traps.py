@@ -1,0 +1,69 @@
+import pytest
+from audit_kit import policy
+
+
+@pytest.mark.parametrize(
+    ("spec", "check", "words"),
+    [
+        ("podSelector: {}\nx: 1", "refused", 'unknown field "spec.x"'),
+        ("podSelector: {}\npolicyTypes: [Egress]\ningress: [{}]", "ignored-section", "only egress"),
+        ("podSelector: {}\negress: []\ningress: [{}]", "everybody", "from everybody"),
+        (
+            "podSelector: {}\ningress: [{from: [{namespaceSelector: {}}, {podSelector: {}}]}]",
+            "two-peers-for-one",
+            "means pods of shop",
+        ),
+        (
+            "podSelector: {}\ningress: [{from: [{ipBlock: {cidr: '::/0'}}]}]",
+            "whole-address-space",
+            "::/0",
+        ),
+        (
+            "podSelector: {}\ningress: [{from: [{ipBlock: {cidr: 10.0.0.5/8}}]}]",
+            "host-bits",
+            "means 10.0.0.0/8",
+        ),
+        (
+            "podSelector: {}\negress: [{ports: [{port: 53}]}]",
+            "dns-one-protocol",
+            "without protocol",
+        ),
+        (
+            "podSelector: {}\negress: [{ports: [{port: 53, protocol: UDP}]}]",
+            "dns-to-everybody",
+            "every address",
+        ),
+    ],
+)
+def test_a_trap_is_found(traps, spec, check, words):
+    finding = traps(policy(spec))[check]
+    assert words in finding.message
+    assert finding.place.startswith("a.yaml:")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "podSelector: {}",
+        "podSelector: {}\ningress: [{from: [{namespaceSelector: {}, podSelector: {}}]}]",
+        "podSelector: {}\ningress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]}]",
+        "podSelector: {}\ningress: [{from: [{ipBlock: {cidr: 10.0.0.5/32}}]}]",
+        (
+            "podSelector: {}\negress: [{to: [{podSelector: {}}], ports: [{port: 53}, "
+            "{port: 53, protocol: UDP}]}]"
+        ),
+        (
+            "podSelector: {}\negress:\n"
+            "- {to: [{podSelector: {}}], ports: [{port: 53, protocol: UDP}]}"
+            "\n- {to: [{podSelector: {}}], ports: [{port: 53, protocol: TCP}]}"
+        ),
+        "podSelector: {}\ningress: [{ports: [{port: 53}]}]",
+    ],
+)
+def test_what_is_meant_as_it_is_written_is_no_trap(traps, spec):
+    assert traps(policy(spec)) == {}
+
+
+def test_other_kinds_are_checked_against_the_api(traps):
+    text = "apiVersion: v1\nkind: Service\nmetadata: {name: A}\nspec: {ports: [{port: 0}]}\n"
+    assert traps(text)["refused"].subject == "Service default/A"
