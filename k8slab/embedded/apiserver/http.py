@@ -84,6 +84,11 @@ class Response:
     close: bool = False
     """The connection ends with this answer."""
 
+    @property
+    def is_stream(self) -> bool:
+        """Say whether the length is not known beforehand."""
+        return self.pieces is not None or self.feed is not None
+
     def head(self, *, keep_alive: bool) -> bytes:
         """Return the status line and headers."""
         lines = [
@@ -92,13 +97,20 @@ class Response:
             "Cache-Control: no-cache, private",
         ]
         lines += [f"{name}: {value}" for name, value in self.headers]
-        if self.pieces is None and self.feed is None:
-            lines.append(f"Content-Length: {len(self.body)}")
-        else:
+        if self.is_stream:
             lines.append("Transfer-Encoding: chunked")
+        else:
+            lines.append(f"Content-Length: {len(self.body)}")
         if not keep_alive:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+
+
+def _no_stream(response: Response, *, old: bool) -> Response:
+    """Return what is said instead of a stream: its head alone, or that HTTP/1.0 cannot have it."""
+    if old:
+        return Response(505, b"505 HTTP Version Not Supported", "text/plain; charset=utf-8")
+    return Response(response.status, b"", response.content_type, response.headers)
 
 
 def chunk(data: bytes) -> bytes:
@@ -194,6 +206,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
         self._rest = b""
+        self._head_only = False
         self._upgrading = self._closing = self._taken = self._held = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -265,8 +278,10 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: bytes) -> None:
         if not self._closing:
             self._closing = True
+            # As net/http says it: no request was read, so there is nobody to write a Status.
             self._transport.write(
-                b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+                b"HTTP/1.1 %b\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(status), status)
             )
             self._transport.close()
 
@@ -338,7 +353,7 @@ class Connection(asyncio.Protocol):
             return
         while self._waiting and not self._busy and self._writable.is_set():
             request, keep_alive = self._waiting.popleft()
-            self._busy = True
+            self._busy, self._head_only = True, request.method == "HEAD"
             answer = self._answer(request)
             if isinstance(answer, Response):
                 self._write(answer, keep_alive=keep_alive)
@@ -361,6 +376,9 @@ class Connection(asyncio.Protocol):
         keep_alive = keep_alive and not self._upgrading and not response.close
         if self._transport.is_closing():
             return
+        if response.is_stream and (self._head_only or self._parser.get_http_version() == "1.0"):
+            response = _no_stream(response, old=not self._head_only)
+            keep_alive = False
         head = response.head(keep_alive=keep_alive)
         if response.feed is not None:
             self._transport.write(head)
@@ -372,7 +390,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             self._task = asyncio.ensure_future(self._write_pieces(response.pieces, keep_alive))
         else:
-            self._transport.write(head + response.body)
+            # The head tells the length of a body that HEAD asks not to send (RFC 9110, 9.3.2).
+            self._transport.write(head if self._head_only else head + response.body)
             self._done(keep_alive=keep_alive)
 
     async def _write_pieces(self, pieces: AsyncIterator[bytes], keep_alive: bool) -> None:  # noqa: FBT001

@@ -113,15 +113,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def _read(self) -> None:
-        while self._incoming.pending or self._tls.pending():
+        while not self._closing and (self._incoming.pending or self._tls.pending()):
             data = self._tls.read(RECORD_BYTES)
             if not data:
                 self.eof_received()
-            if self._closing:
                 break
             # Looked up each time: `take_over` changes the protocol.
             self._protocol.data_received(data)  # type: ignore[attr-defined]
-        if self._outgoing.pending:
+        if self._outgoing.pending and not self._closing:
             self._send()  # the answer to a change of keys
 
     def _send(self) -> None:
@@ -174,7 +173,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._raw.is_closing():
             return
         self._send()
-        self._raw.write_eof()
+        try:
+            self._raw.write_eof()
+        except OSError:  # the peer has reset the connection: it waits for nothing
+            self.abort()
+            return
         self._raw.resume_reading()
         self._linger(self._raw.get_write_buffer_size())
 

@@ -110,3 +110,40 @@ def test_a_client_that_speaks_no_tls_does_no_harm(server):
         with contextlib.suppress(ConnectionError):
             plain.recv(100)
     assert server.request("GET", "/healthz").data == b"ok"
+
+
+def test_head_tells_the_length_of_a_body_that_it_does_not_send(raw):
+    raw.sendall(
+        b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    data = b""
+    while not data.endswith(b"ok"):
+        data += raw.recv(65536)
+    head, get = data.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert b"Content-Length: 2\r\n" in head
+    assert head.endswith(b"\r\n\r\n")
+    assert get.endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"HEAD /api/v1/pods?watch=1 HTTP/1.1", b"HTTP/1.1 200 "),
+        (b"GET /api/v1/pods?watch=1 HTTP/1.0", b"HTTP/1.1 505 "),
+    ],
+)
+def test_a_stream_that_a_client_cannot_have_ends_at_once(raw, line, status):
+    raw.sendall(line + b"\r\nHost: x\r\n\r\n")
+    assert read_answer(raw).startswith(status)
+    assert raw.recv(10) == b""
+
+
+def test_what_follows_something_that_is_not_http_does_no_harm(server, raw, caplog):
+    raw.sendall(b"nonsense\r\n\r\n")
+    raw.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+    answer = read_answer(raw)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n400 Bad Request")
+    raw.close()
+    assert server.request("GET", "/healthz").data == b"ok"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
