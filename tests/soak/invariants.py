@@ -165,22 +165,19 @@ def routes(view):
     )
     yield from (f"{n} pods have the address {a}" for a, n in addresses.items() if n > 1)
     for name, node in view.nodes.items():
-        wanted = {
-            entry["ip"]
-            for pod in view.objects.pods
-            if pod["spec"].get("nodeName") == name and not pod["spec"].get("hostNetwork")
-            for entry in (pod.get("status") or {}).get("podIPs") or ()
-            if ":" not in entry["ip"]
-        }
+        here = [pod for pod in view.objects.pods if pod["spec"].get("nodeName") == name]
+        # A pod that has ended keeps its link until it is deleted, or the cluster starts anew.
+        wanted, allowed = _addresses(filter(_is_alive, here)), _addresses(here)
         interfaces = node.interfaces
-        if interfaces.keys() != wanted:
+        if not wanted <= interfaces.keys() <= allowed:
             yield f"node {name} has routes to {sorted(interfaces)}, its pods are {sorted(wanted)}"
         links = {link["ifname"] for link in node.links if link["ifname"].startswith("cali")}
         if links != set(interfaces.values()):
             yield f"node {name} has the links {sorted(links)}, its routes lead to {interfaces}"
         known = {n["dst"] for n in node.neighbours if n["dev"].startswith("cali")}
-        if {a for a in known if ":" not in a and a != "169.254.1.1"} != wanted:
-            yield f"node {name} knows {sorted(known)} as its pods, they are {sorted(wanted)}"
+        known = {a for a in known if ":" not in a and a != "169.254.1.1"}
+        if known != interfaces.keys():
+            yield f"node {name} knows {sorted(known)} as its pods, its routes lead to {interfaces}"
         yield from _blocks(view, name)
     yield from _balancers(view)
 
@@ -343,6 +340,17 @@ def _ended_rightly(pod):
     never = pod["spec"].get("restartPolicy") == "Never"
     phase = (pod.get("status") or {}).get("phase")
     return phase == "Succeeded" or (phase == "Failed" and never)
+
+
+def _addresses(pods):
+    """Return the IPv4 addresses of pods that are not on their node's network."""
+    return {
+        entry["ip"]
+        for pod in pods
+        if not pod["spec"].get("hostNetwork")
+        for entry in (pod.get("status") or {}).get("podIPs") or ()
+        if ":" not in entry["ip"]
+    }
 
 
 def _is_alive(pod):

@@ -1,0 +1,99 @@
+"""The invariants find what is wrong: each sabotage of a whole cluster is noticed."""
+
+import tempfile
+import threading
+
+import invariants
+import pytest
+from faults_kit import until
+from ledger import Ledger
+from soak import Arena
+from views import View
+
+from k8slab import clusters
+
+NODE = "soak-control-plane"
+SABOTAGE = {
+    "rule": (
+        "nft add chain ip network-policy stray",
+        "nft delete chain ip network-policy stray",
+        "chain ip network-policy stray: should not be there",
+    ),
+    "element": (
+        "nft delete element ip kube-proxy cluster-ips { 10.96.0.10 }",
+        "nft add element ip kube-proxy cluster-ips { 10.96.0.10 }",
+        "elements ip kube-proxy cluster-ips: missing ['\"10.96.0.10\"']",
+    ),
+    "route": (
+        "ip link add cali0 type veth peer name peer0; ip link set cali0 up; "
+        "ip route add 10.244.9.9 dev cali0",
+        "ip link del cali0",
+        "has routes to ['10.244.0.",
+    ),
+    "link": (
+        "ip link add cali0 type veth peer name peer0",
+        "ip link del cali0",
+        "has the links ['cali0', ",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def arena():
+    home = tempfile.TemporaryDirectory(prefix="k8slab-soak-")
+    with home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K8SLAB_HOME", home.name)
+        made = Arena("soak", 1, players=1, nodes=1)
+        made.check()
+        yield made
+        made.close()
+        clusters.delete("soak")
+
+
+def found(arena, *more):
+    return invariants.faults(View(arena.cluster), *more)
+
+
+def on_node(arena, command):
+    done = arena.cluster.node_run(NODE, ["sh", "-c", command])
+    assert done.code == 0, done.stderr
+
+
+@pytest.mark.parametrize("what", SABOTAGE)
+def test_what_a_node_should_not_have_and_what_it_lacks_is_found(arena, what):
+    do, undo, words = SABOTAGE[what]
+    on_node(arena, do)
+    try:
+        told = found(arena)
+        assert any(words in text for text in told), told
+    finally:
+        on_node(arena, undo)
+    assert found(arena) == []
+
+
+def test_a_process_that_belongs_to_no_pod_is_found(arena):
+    stray = threading.Thread(target=arena.cluster.node_run, args=(NODE, ["sleep", "2"]))
+    stray.start()
+    until(lambda: any("belongs to no pod" in text for text in found(arena)))
+    stray.join()
+    assert found(arena) == []
+
+
+def test_a_write_that_was_acknowledged_and_is_lost_is_found(arena):
+    ledger = Ledger()
+    (made,) = arena.cluster.apply(
+        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}],
+        namespace="default",
+    )
+    ledger.written(made, {"data": {"a": "1"}})
+    assert found(arena, ledger.check) == []
+    ledger.written(made, {"data": {"a": "2"}})
+    (text,) = found(arena, ledger.check)
+    assert ".data.a is '1', not '2'" in text
+    ledger.deleted("ConfigMap", "default", "c")
+    assert found(arena, ledger.check) == ["ConfigMap default/c was deleted and is still there"]
+    arena.cluster.delete("configmaps", "c", "default")
+    assert found(arena, ledger.check) == []
+    ledger.written(made, {})
+    (text,) = found(arena, ledger.check)
+    assert "was acknowledged at version" in text
