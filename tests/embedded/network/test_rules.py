@@ -87,7 +87,7 @@ def test_while_rules_are_written_anew_nothing_new_passes_and_afterwards_the_poli
         seen = []
         send = rules._transactions.run
         rules._transactions.run = lambda batch: (
-            seen.append(rules.nft.run("list chain ip network-policy forward")),
+            seen.append(rules.nft.run("list chain ip network-policy forward-egress")),
             send(batch),
         )[1]
         rules.nft.run("delete table ip kube-proxy")
@@ -96,7 +96,7 @@ def test_while_rules_are_written_anew_nothing_new_passes_and_afterwards_the_poli
         assert "goto egress-admin" in first
         assert others
         assert all("\t\tdrop\n" in text for text in others)
-        assert "goto egress-admin" in rules.nft.run("list chain ip network-policy forward")
+        assert "goto egress-admin" in rules.nft.run("list chain ip network-policy forward-egress")
 
 
 @pytest.mark.kernel
@@ -113,13 +113,13 @@ def test_what_the_kernel_takes_no_more_while_healing_is_tried_with_every_change(
         rules.nft.run("flush ruleset")
         with pytest.raises(KernelError, match="no memory"):
             rules.change(tables.proxy, changed(1))
-        assert "drop" in rules.nft.run("list chain ip network-policy forward")
+        assert "drop" in rules.nft.run("list chain ip network-policy forward-egress")
         with pytest.raises(KernelError, match="no memory"):
             rules.change(tables.policy, {("more",): Fragment(chains={"more": ("accept",)})})
         monkeypatch.undo()
         rules.change(tables.policy, {("more",): Fragment(chains={"more": ("accept",)})})
         listed = rules.nft.run("list table ip network-policy")
-        assert listed.count("goto egress-admin") == 2
+        assert listed.count("goto ingress-admin") == 1
         assert "jump ingress-" in listed
         assert "chain more" in listed
 
