@@ -8,7 +8,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## make .venv and install what is missing (safe to repeat)
@@ -41,6 +41,10 @@ bench: setup ## measure, and compare with the limits (ARGS=up for one)
 .PHONY: soak
 soak: setup ## change a cluster at random for long (ARGS="--minutes 5", "--moments 100" to kill)
 	@tools/soak $(ARGS)
+
+.PHONY: conformance
+conformance: setup ## compare predictions with packets on 2,000 random estates (ARGS="--seed N")
+	@$(VENV)/python tests/conformance/estates_kit.py $(ARGS)
 
 .PHONY: book
 book: setup ## build the website into book/_build/html
