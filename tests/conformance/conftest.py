@@ -1,8 +1,6 @@
-"""The newest real kubectl on this machine, in a directory and a namespace of the test's own."""
+"""A real kubectl, in a directory and a namespace of the test's own."""
 
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,40 +11,48 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import battery
-
-
-def kubectls():
-    """Return every kubectl here by its minor version: a dispatcher has others beside it."""
-    first = shutil.which("kubectl")
-    if not first:
-        return {}
-    home = Path(first).resolve().parent
-    found = {}
-    for path in (*home.glob("kubectl.1.*"), Path(first)):
-        asked = [str(path), "version", "--client", "-o", "json"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30)
-        if done.returncode == 0:
-            version = json.loads(done.stdout)["clientVersion"]
-            found.setdefault(int(re.sub(r"\D", "", version["minor"])), path)
-    return found
+import kubectls
+from playing import applied
 
 
 @pytest.fixture(scope="session")
-def programs():
-    found = kubectls()
+def kubectl_cache(pytestconfig):
+    """Return where fetched and built kubectls stay between runs."""
+    return pytestconfig.cache.mkdir("kubectl")
+
+
+@pytest.fixture(scope="session")
+def newest_installed():
+    found = kubectls.installed()
     if not found:
         pytest.skip("no kubectl on this machine")
-    return found
+    return found[max(found)]
+
+
+@pytest.fixture(scope="session")
+def debians_kubectl(kubectl_cache):
+    try:
+        return kubectls.debians(kubectl_cache)
+    except kubectls.UnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def built_kubectl(kubectl_cache):
+    try:
+        return kubectls.newest(kubectl_cache)
+    except kubectls.UnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
-def shell(cluster, namespace, programs, tmp_path):
-    """Run lines of the battery: kubectl is the newest, its context is in the namespace."""
+def bare_shell(cluster, namespace, tmp_path):
+    """Run lines of the battery, once `bin/kubectl` is linked; its context is in the namespace."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kubectl").symlink_to(programs[max(programs)])
     config = tmp_path / "kubeconfig"
     shutil.copy(cluster.kubeconfig, config)
-    (tmp_path / "web.yaml").write_text(battery.MANIFEST)
+    for name, text in battery.FILES.items():
+        (tmp_path / name).write_text(text)
     environment = {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
@@ -68,14 +74,28 @@ def shell(cluster, namespace, programs, tmp_path):
             check=False,
         )
 
-    run("kubectl config set-context --current --namespace=$NS")
     return run
 
 
 @pytest.fixture
+def with_kubectl(bare_shell, tmp_path):
+    """Return the shell with this kubectl in it."""
+
+    def link(program):
+        (tmp_path / "bin" / "kubectl").symlink_to(program)
+        bare_shell("kubectl config set-context --current --namespace=$NS")
+        return bare_shell
+
+    return link
+
+
+@pytest.fixture
+def shell(with_kubectl, newest_installed):
+    """Run lines with the newest kubectl of this machine."""
+    return with_kubectl(newest_installed)
+
+
+@pytest.fixture
 def base(cluster, namespace, shell):
-    """Have the battery's manifest applied and running."""
-    done = shell("kubectl apply -f web.yaml")
-    assert done.returncode == 0, done.stdout.decode()
-    cluster.wait("deployments.apps", "web", namespace)
-    cluster.wait("pods", "box", namespace)
+    """Have the battery's manifest applied and running; returns the shell."""
+    return applied(cluster, namespace, shell)

@@ -366,6 +366,10 @@ def _priority_class(obj: dict) -> None:
     _fill(obj, preemptionPolicy="PreemptLowerPriority")
 
 
+def _disruption_budget(obj: dict) -> None:
+    _section(obj, "spec")
+
+
 def _binding(obj: dict) -> None:
     for subject in obj.get("subjects") or ():
         if subject.get("kind") != "ServiceAccount":
@@ -394,6 +398,7 @@ _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "ingressclasses.networking.k8s.io": _ingress_class_scope,
     "storageclasses.storage.k8s.io": _storage_class,
     "priorityclasses.scheduling.k8s.io": _priority_class,
+    "poddisruptionbudgets.policy": _disruption_budget,
     "rolebindings.rbac.authorization.k8s.io": _binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _binding,
     definitions.RESOURCE: definitions.default,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k8slab.embedded import clock
 from k8slab.embedded.apiserver import (
     bodies,
     evictions,
@@ -116,13 +116,22 @@ def _bind(rest: Rest, target: Target, binding: Object) -> Answer:
 
 
 def _evict(rest: Rest, request: Request, target: Target) -> Answer:
-    eviction = _body(request, ("policy", "v1", "Eviction"))
+    eviction = _eviction(request)
     pod = rest.api.require("pods", target.name, target.namespace)
     options = dict(eviction.get("deleteOptions") or {})
     if request.query.get("dryRun"):
         options["dryRun"] = request.query["dryRun"]
     gone = evictions.evict(rest.api, pod, options)
     return rest.settled(target, gone, _success, 201, [])
+
+
+def _eviction(request: Request) -> Object:
+    """Read an Eviction; its first version is the one kind of policy/v1beta1 that is still taken."""
+    body = bodies.parse(request, bodies.content_type(request))
+    sent = body.value.get("apiVersion") if isinstance(body.value, dict) else ""
+    if sent == "policy/v1beta1":
+        body.value["apiVersion"] = "policy/v1"
+    return bodies.read_object(body, ("policy", "v1", "Eviction"), validation="Ignore")[0]
 
 
 def _success(_entry: Entry) -> bytes:
@@ -152,7 +161,7 @@ def _token(rest: Rest, target: Target, asked: Object) -> Answer:
     token = rest.tokens.sign(
         target.namespace, target.name, claims, seconds=seconds, audiences=spec.get("audiences")
     )
-    expires = datetime.fromtimestamp(time.time() + seconds, UTC)
+    expires = datetime.fromtimestamp(clock.now() + seconds, UTC)
     answered = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
