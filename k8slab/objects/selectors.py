@@ -11,11 +11,11 @@ bit an object, and a selector is a few operations on such integers.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from k8slab.errors import UsageError
+from k8slab.objects import selectortext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -167,28 +167,6 @@ def from_labels(labels: Mapping[str, str]) -> Selector:
     return Selector(tuple(Requirement(key, "In", (value,)) for key, value in labels.items()))
 
 
-_SET_BASED = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
-_EQUALITY = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s!=,()]*)\s*$")
-_EXISTS = re.compile(r"^\s*(?P<no>!?)\s*(?P<key>[^\s!=,()]+)\s*$")
-
-
 def from_text(text: str) -> Selector:
     """Compile the query form, as in ``kubectl -l 'app=web,tier in (a,b),!old'``."""
-    requirements = []
-    for part in re.split(r",(?![^(]*\))", text):
-        if not part.strip():
-            continue
-        if found := _SET_BASED.match(part):
-            operator = "In" if found["op"] == "in" else "NotIn"
-            values = tuple(v.strip() for v in found["values"].split(","))
-            requirements.append(Requirement(found["key"], operator, values))
-        elif found := _EQUALITY.match(part):
-            operator = "NotIn" if found["op"] == "!=" else "In"
-            requirements.append(Requirement(found["key"], operator, (found["value"],)))
-        elif found := _EXISTS.match(part):
-            requirements.append(
-                Requirement(found["key"], "DoesNotExist" if found["no"] else "Exists")
-            )
-        else:
-            raise UsageError(f"cannot read the selector {part.strip()!r}")
-    return Selector(tuple(requirements))
+    return Selector(tuple(Requirement(*term) for term in selectortext.parse(text)))

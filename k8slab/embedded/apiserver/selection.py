@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.statuses import invalid
+from k8slab.embedded.apiserver.validation.names import label_value, qualified_name
 from k8slab.errors import UsageError
 from k8slab.objects import selectors
 from k8slab.objects.meta import labels_of, namespace_of
@@ -121,11 +123,23 @@ def selection_of(request: Request, kind: Kind, namespace: str, name: str = "") -
     try:
         labels = selectors.from_text(labels_text)
     except UsageError as error:
-        raise statuses.bad_request(f"unable to parse requirement: {error.message}") from error
+        raise statuses.bad_request(error.message) from error
+    _check_labels(labels)
     terms = [Term("metadata.name", equal=True, value=name)] if name else []
     parts = [part for part in fields_text.split(",") if part.strip()]
     terms += [_term(part, kind) for part in parts]
     return Selection(namespace, labels, tuple(terms))
+
+
+def _check_labels(wanted: selectors.Selector) -> None:
+    """Refuse keys and values that no label can have."""
+    for requirement in wanted.requirements:
+        errors = [invalid("<nil>", requirement.key, why) for why in qualified_name(requirement.key)]
+        for place, value in enumerate(requirement.values):
+            path = f"values[{place}][{requirement.key}]"
+            errors += [invalid(path, value, why) for why in label_value(value)]
+        if errors:
+            raise statuses.bad_request(f"unable to parse requirement: {errors[0]}")
 
 
 def _term(part: str, kind: Kind) -> Term:
