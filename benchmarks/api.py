@@ -16,7 +16,6 @@ import json
 import resource
 import select
 import socket
-import ssl
 import time
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
@@ -202,7 +201,6 @@ class Watchers:
             head = b""
             while ENDED not in head:
                 head += opened.recv(1 << 16)
-            opened.setblocking(False)
             self._sockets[opened.fileno()] = opened
             self._poll.register(opened, select.EPOLLIN)
 
@@ -210,17 +208,15 @@ class Watchers:
         """Read until every watcher has read an event with this word in it."""
         missing = set(self._sockets)
         while missing:
-            for number, _ in self._poll.poll(timeout=10):
-                if word in self._read(self._sockets[number]):
+            ready = self._poll.poll(timeout=10)
+            assert ready, f"{len(missing)} watchers were not told"
+            for number, _ in ready:
+                opened = self._sockets[number]
+                data = opened.recv(1 << 16)
+                while opened.pending():
+                    data += opened.recv(1 << 16)
+                if word in data:
                     missing.discard(number)
-
-    def _read(self, opened):
-        data = b""
-        while True:
-            try:
-                data += opened.recv(1 << 16)
-            except ssl.SSLWantReadError:
-                return data
 
 
 @bench("watch", "one event told to 1,000 watchers", Limits("ms", 100, 20))

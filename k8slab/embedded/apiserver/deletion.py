@@ -6,9 +6,10 @@ CheckGracefulDelete, and the garbage collector's finalizers.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
+from k8slab.embedded.apiserver import objectmeta
 from k8slab.embedded.apiserver.custom.definitions import CLEANUP, RESOURCE
 from k8slab.objects.meta import is_deleting
 
@@ -38,8 +39,7 @@ def mark(kind: Kind, old: Object, *, grace: int | None, propagation: str) -> Obj
             return old
         seconds = min(seconds, left)
     marked = {**old, "metadata": metadata}
-    stamp = datetime.now(UTC) + timedelta(seconds=seconds)
-    metadata["deletionTimestamp"] = stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata["deletionTimestamp"] = objectmeta.time_text(clock.now() + seconds)
     metadata["deletionGracePeriodSeconds"] = seconds
     if "generation" in metadata and not is_deleting(old):
         metadata["generation"] += 1

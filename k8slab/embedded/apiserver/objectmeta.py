@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k8slab.embedded import clock
 from k8slab.embedded.apiserver import statuses
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ _ORDER = (
 
 def now_text() -> str:
     """Return the time as the API writes it: RFC 3339, seconds, UTC."""
-    return _second_text(int(time.time()))
+    return time_text(clock.now())
+
+
+def time_text(moment: float) -> str:
+    """Return a moment (seconds since the epoch) as the API writes it."""
+    return _second_text(int(moment))
 
 
 @lru_cache(maxsize=1)

@@ -13,13 +13,13 @@ import base64
 import hashlib
 import math
 import ssl
-import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
 
+from k8slab.embedded import clock
 from k8slab.embedded.config import CLUSTER_DOMAIN
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Tokens:
         audiences: list[str] | None = None,
     ) -> str:
         """Return a token for a service account; `claims` go below ``kubernetes.io``."""
-        now = int(time.time())
+        now = int(clock.now())
         return self._signer.sign(
             {
                 "aud": audiences or [ISSUER],
@@ -182,8 +182,10 @@ class Tokens:
         It must be meant for one of `audiences`; by default, for this API.
         """
         claims = self._claims(token)
-        now = time.time()
-        if claims is None or not claims["nbf"] <= now + CLOCK_SKEW or claims["exp"] <= now:
+        if claims is None or claims["nbf"] > clock.now() + CLOCK_SKEW:
+            return None
+        # Not by the time of day: a token must not die because somebody set the clock.
+        if clock.elapsed(claims["iat"]) >= claims["exp"] - claims["iat"]:
             return None
         meant = claims["aud"]
         return claims if any(one in meant for one in audiences or (ISSUER,)) else None
@@ -201,6 +203,7 @@ def _from_secret(claims: dict[str, Any]) -> dict[str, Any]:
     return {
         "aud": [ISSUER],
         "exp": math.inf,
+        "iat": 0,
         "nbf": 0,
         "kubernetes.io": {
             "namespace": own["namespace"],

@@ -5,9 +5,10 @@ Source: apimachinery ``util/duration`` (HumanDuration) and ``metav1.FormatLabelS
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from k8slab.embedded import clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,14 +59,14 @@ def since(stamp: str | None) -> str:
     """Return how long ago a time is."""
     if not stamp:
         return UNKNOWN
-    return human_duration(time.time() - _seconds(stamp))
+    return human_duration(clock.now() - _seconds(stamp))
 
 
 def span(begin: str | None, end: str | None) -> str:
     """Return how long something took, or has taken so far; empty when it has not begun."""
     if not begin:
         return ""
-    return human_duration((_seconds(end) if end else time.time()) - _seconds(begin))
+    return human_duration((_seconds(end) if end else clock.now()) - _seconds(begin))
 
 
 def age(obj: Object) -> str:

@@ -7,11 +7,11 @@ stopped in between. Of several missed times only the last is made up for. Source
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from k8slab.embedded import clock as clocks
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.children import Children
 from k8slab.embedded.controllers.loop import Loop
@@ -35,7 +35,7 @@ MOST_MISSED = 100
 class CronJobs:
     """The loop over CronJobs."""
 
-    def __init__(self, context: Context, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, context: Context, clock: Callable[[], float] = clocks.now) -> None:
         self._context = context
         self._clock = clock
         self.loop = Loop("cronjobs", self._reconcile)

@@ -6,9 +6,9 @@ DeploymentProgressing, DeploymentTimedOut).
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, rollout, times
 from k8slab.objects.meta import Object, name_of
 
@@ -26,7 +26,7 @@ def deployment_status(
     deployment: Object, new: Object | None, owned: Sequence[Object], now: float | None = None
 ) -> tuple[Object, float | None]:
     """Return the status, and the seconds until the progress deadline has to be judged."""
-    moment = time.time() if now is None else now
+    moment = clock.now() if now is None else now
     before = deployment.get("status") or {}
     counts = _counts(deployment, new, owned)
     status: Object = {"observedGeneration": deployment["metadata"].get("generation", 1)}

@@ -7,9 +7,9 @@ anew whenever a pod or a workload changes. Source: ``pkg/controller/disruption``
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.rollout import amount
@@ -157,11 +157,10 @@ class Disruptions:
 def _evicted(budget: Object, chosen: Sequence[Object]) -> tuple[dict[str, str], float | None]:
     """Return the pods that were evicted and are still there, and when to look again."""
     there = {name_of(pod) for pod in chosen if not is_deleting(pod)}
-    now = time.time()
     kept = {
         name: moment
         for name, moment in ((budget.get("status") or {}).get("disruptedPods") or {}).items()
-        if name in there and now - times.seconds(moment) < FORGOTTEN_SECONDS
+        if name in there and clock.elapsed(times.seconds(moment)) < FORGOTTEN_SECONDS
     }
-    waits = [times.seconds(moment) + FORGOTTEN_SECONDS - now for moment in kept.values()]
+    waits = [FORGOTTEN_SECONDS - clock.elapsed(times.seconds(m)) for m in kept.values()]
     return kept, min(waits, default=None)

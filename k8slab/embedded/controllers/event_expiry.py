@@ -1,11 +1,14 @@
-"""Events go an hour after they were last written (kube-apiserver's ``--event-ttl``)."""
+"""Events go an hour after they were last written (kube-apiserver's ``--event-ttl``).
+
+An hour that has passed, not one by which somebody set the clock.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import times
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import Object, name_of, namespace_of, uid_of
@@ -35,9 +38,9 @@ def last_written(event: Object) -> str:
 class EventExpiry:
     """The loop that looks at all Events from time to time."""
 
-    def __init__(self, context: Context, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, context: Context, elapsed: Callable[[float], float] = clock.elapsed) -> None:
         self._api = context.api
-        self.clock = clock
+        self.elapsed = elapsed
         self.loop = Loop("eventexpiry", self._look)
         self.loop.add_after("events", LOOK_SECONDS)
 
@@ -46,9 +49,8 @@ class EventExpiry:
         await self.loop.close()
 
     async def _look(self, _: str) -> float:
-        oldest = times.text(self.clock() - TTL_SECONDS)
         for number, event in enumerate(self._api.list("events"), 1):
-            if last_written(event) < oldest:
+            if self.elapsed(times.seconds(last_written(event))) > TTL_SECONDS:
                 self._forget(event)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)

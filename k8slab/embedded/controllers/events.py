@@ -53,7 +53,7 @@ class Recorder:
             self._names[identity] = name
         namespace = namespace_of(obj) or "default"
         key = f"{namespace}/{name}"
-        now = times.text(time.time())
+        now = times.text()
         pending = self._pending.get(key)
         if pending is not None:
             self._pending[key] = {**pending, "count": pending["count"] + 1, "lastTimestamp": now}

@@ -7,9 +7,9 @@ An Indexed Job runs one pod for each number below ``completions``. Source: batch
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.children import Children
 from k8slab.embedded.controllers.loop import Loop
@@ -138,7 +138,7 @@ class Jobs:
         keep = job["spec"].get("ttlSecondsAfterFinished")
         if keep is None:
             return None
-        left = ended + float(keep) - time.time()
+        left = float(keep) - clock.elapsed(ended)
         if left > 0:
             return left
         self._context.api.delete(RESOURCE, name_of(job), namespace_of(job))
@@ -243,7 +243,7 @@ def _deadline_in(job: Object) -> float | None:
     begun = (job.get("status") or {}).get("startTime")
     if seconds is None or begun is None:
         return None
-    return times.seconds(begun) + float(seconds) - time.time()
+    return float(seconds) - clock.elapsed(times.seconds(begun))
 
 
 def _back_off(failed: Sequence[Object]) -> float:
@@ -251,7 +251,7 @@ def _back_off(failed: Sequence[Object]) -> float:
         return 0.0
     last = max(_ended_at(pod) for pod in failed)
     delay = min(FIRST_DELAY * 2 ** (len(failed) - 1), LONGEST_DELAY)
-    return float(last + delay - time.time())
+    return float(delay - clock.elapsed(last))
 
 
 def _ended_at(pod: Object) -> float:

@@ -6,9 +6,9 @@ Sources: ``pkg/controller`` (IsPodActive, FilterActivePods, ActivePods ranking) 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, times
 from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of, uid_of
@@ -49,7 +49,7 @@ def available_in(pod: Object, min_ready_seconds: int, now: float | None = None) 
         return 0.0
     ready = conditions.find((pod.get("status") or {}).get("conditions"), "Ready") or {}
     since = times.seconds(ready.get("lastTransitionTime"))
-    return since + min_ready_seconds - (time.time() if now is None else now)
+    return min_ready_seconds - (clock.elapsed(since) if now is None else now - since)
 
 
 def owner_reference(owner: Object) -> Object:

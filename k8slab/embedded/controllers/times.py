@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from k8slab.embedded import clock
+
 
 def text(seconds: float | None = None) -> str:
     """Return the ``metav1.Time`` of `seconds` since the epoch; now, if ``None``."""
-    moment = time.time() if seconds is None else seconds
+    moment = clock.now() if seconds is None else seconds
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 def micro(seconds: float | None = None) -> str:
     """Return the ``metav1.MicroTime`` of `seconds` since the epoch; now, if ``None``."""
-    moment = time.time() if seconds is None else seconds
+    moment = clock.now() if seconds is None else seconds
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -14,11 +14,11 @@ import os
 import secrets
 import signal
 import socket
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.runtime import (
     capabilities,
     containers,
@@ -492,7 +492,7 @@ class Runtime:
                 code=code,
                 signal=code - 128 if code > 128 else 0,
                 reason="Error" if code else "Completed",
-                finished_at=time.time(),
+                finished_at=clock.now(),
             )
         )
 

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from k8slab.embedded import clock
 from k8slab.embedded.apiserver import pki
 
 
@@ -78,6 +79,21 @@ def test_an_expired_token_is_worth_nothing(server):
     assert tokens.verify(tokens.sign("default", "x", {}, seconds=-5)) is None
     assert tokens.verify(tokens.sign("default", "x", {}, seconds=5))
     assert tokens.verify(tokens.sign("default", "x", {}, seconds=5, audiences=["vault"])) is None
+
+
+def test_a_token_lives_its_time_whatever_the_machines_clock_is_set_to(server, monkeypatch):
+    ahead, passed = [0.0], [0.0]
+    made = clock.Clock(lambda: 1e9 + ahead[0] + passed[0], lambda: passed[0])
+    monkeypatch.setattr(clock, "CLOCK", made)
+    tokens = pki.Tokens(server.directory / "pki")
+    token = tokens.sign("default", "x", {}, seconds=600)
+    for jump in (3600, -7200, 3600):
+        ahead[0] += jump
+        assert tokens.verify(token)
+    passed[0] += 599
+    assert tokens.verify(token)
+    passed[0] += 1
+    assert tokens.verify(token) is None
 
 
 def test_keys_are_private_and_stay_the_same(server):

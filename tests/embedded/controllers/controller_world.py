@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded import clock
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.store import Store
 from k8slab.embedded.config import ClusterConfig
@@ -96,7 +97,7 @@ class FakeContainer:
     id: str
     spec: ContainerSpec
     sandbox: str
-    started_at: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=clock.now)
     graces: list[float] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -157,7 +158,7 @@ class FakeRuntime:
         container = self.containers.pop(container_id)
         container.ended.set()
         self.history.append(f"end {container.spec.name}")
-        self.on_exit(ContainerExit(container_id, code, finished_at=time.time()))
+        self.on_exit(ContainerExit(container_id, code, finished_at=clock.now()))
 
     def of(self, pod: dict) -> list[FakeContainer]:
         return [c for c in self.containers.values() if c.sandbox == pod["metadata"]["uid"]]

@@ -7,9 +7,9 @@ Sources: core/v1 ``RestartPolicy``, ``Lifecycle``; kubelet ``computePodActions``
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers.kubelet.containers import container_spec
 from k8slab.embedded.controllers.kubelet.environment import ConfigError
 from k8slab.embedded.controllers.kubelet.probes import Target
@@ -52,7 +52,7 @@ class Starter:
 
     async def _start(self, record: Record) -> float | None:
         """Start a container unless policy or back-off forbids it."""
-        now = time.time()
+        now = clock.now()
         if record.exit is not None:
             if not _may_restart(self._worker.pod, record):
                 return None
@@ -109,7 +109,7 @@ class Starter:
         tell(record, "Failed", f'Failed to pull image "{image}": {message}', warning=True)
         tell(record, "Failed", "Error: ErrImagePull", warning=True)
         record.wait("ErrImagePull", message)
-        record.image_back_off.begin(time.time())
+        record.image_back_off.begin(clock.now())
         return SHOW_IMAGE_ERROR
 
     def _image_back_off(self, record: Record, wait: float) -> float:
@@ -132,13 +132,13 @@ class Starter:
             code=128,
             reason="StartError",
             message=message,
-            finished_at=time.time(),
+            finished_at=clock.now(),
         )
         record.end(ended)
         if not _may_restart(self._worker.pod, record):
             return None
         record.wait("RunContainerError", message)
-        return record.back_off.left(ended.finished_at, time.time())
+        return record.back_off.left(ended.finished_at, clock.now())
 
     def _back_off(self, record: Record) -> None:
         if record.reason == "CrashLoopBackOff":

@@ -8,9 +8,9 @@ since the pod's volumes are new (kubelet: a new sandbox runs all init containers
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.controllers import times
 from k8slab.embedded.runtime.spec import ContainerExit
 
@@ -53,7 +53,7 @@ def _recover(record: Record, known: Object, *, again: bool) -> None:
             code=LOST_CODE,
             reason=LOST_REASON,
             message=LOST_MESSAGE,
-            finished_at=time.time(),
+            finished_at=clock.now(),
         )
 
 
