@@ -92,7 +92,7 @@ def read(obj: Object, place: str = "") -> Policy:
     }
     return Policy(
         kind, namespace, name, subject, rules, NETWORK, _order(spec), place=place,
-        keys=_keys(subject, rules),
+        keys=_keys(subject, rules), spec=spec,
     )  # fmt: skip
 
 

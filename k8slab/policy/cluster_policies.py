@@ -59,7 +59,10 @@ def read(obj: Object, place: str = "") -> Policy:
         raise UsageError(f"spec.priority: {priority!r:.60} is not between 0 and 1000")
     tier = fields.one_of(spec.get("tier"), "spec.tier", (ADMIN, BASELINE))
     subject = _pods(spec.get("subject"), "spec.subject", keys)
-    return Policy(KIND, "", name, subject, rules, tier, priority, place=place, keys=frozenset(keys))
+    return Policy(
+        KIND, "", name, subject, rules, tier, priority, place=place, keys=frozenset(keys),
+        spec=spec,
+    )  # fmt: skip
 
 
 def _rule(entry: Any, at: Rule, keys: list[str]) -> Rule:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from k8slab.policy.flow import Flow, Party
     from k8slab.policy.listing import Connections
     from k8slab.policy.model import Pod, Policy, Rule, Side
+    from k8slab.policy.openings import Opening
     from k8slab.policy.services import Service
 
 FOREIGN = {
@@ -200,6 +201,12 @@ class Estate:
         from k8slab.policy.listing import Connections  # noqa: PLC0415  it needs an Estate
 
         return Connections(self)
+
+    def openings(self) -> tuple[Opening, ...]:
+        """Return who could come or be reached beyond what exists now."""
+        from k8slab.policy.openings import openings  # noqa: PLC0415  it needs an Estate
+
+        return openings(self)
 
     def selected(self, policy: Policy) -> tuple[str, ...]:
         """Return the keys of the pods that a policy selects."""

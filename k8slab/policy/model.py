@@ -334,6 +334,8 @@ class Policy:
     place: str = ""
     keys: frozenset[str] = frozenset()
     """The keys of all pod labels that its selectors look at."""
+    spec: Any = None
+    """As it was written; two policies with equal specs and keys mean the same."""
 
     @cached_property
     def label(self) -> str:

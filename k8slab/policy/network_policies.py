@@ -52,6 +52,7 @@ def read(obj: Object, place: str = "", *, blocks_match_pods: bool = True) -> Pol
         rules,
         place=place,
         keys=frozenset((*subject.keys(), *reader.keys)),
+        spec=obj.get("spec"),
     )
 
 

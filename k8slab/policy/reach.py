@@ -65,8 +65,16 @@ class Reach:
 
     def ports(self, source: int, destination: int) -> PortSet:
         """Return what one bit may reach another on."""
-        out = self._egress_of[source].ports(destination)
-        return out & self._ingress_of[destination].ports(source) if out else NONE
+        out = self.out(source, destination)
+        return out & self.into(source, destination) if out else NONE
+
+    def out(self, source: int, destination: int) -> PortSet:
+        """Return what the source's egress allows."""
+        return self._egress_of[source].ports(destination)
+
+    def into(self, source: int, destination: int) -> PortSet:
+        """Return what the destination's ingress allows."""
+        return self._ingress_of[destination].ports(source)
 
     def has(self, source: int, destination: int, place: int) -> bool:
         """Say whether one port (its number in `PortSet`) is open between two bits."""

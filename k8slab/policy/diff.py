@@ -1,0 +1,263 @@
+"""What changes between two estates: connections added, removed and changed, and by whom.
+
+The classes of both estates are cut against each other into *units*, pods that neither
+estate tells apart, and both answers are written over units. Areas that are the same in both
+cancel out, and only what is left is compared: the cost is that of the difference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from k8slab.policy.addresses import EVERYWHERE, AddressSet
+from k8slab.policy.index import bits_of, numbers_of
+from k8slab.policy.listing import Group
+from k8slab.policy.model import EGRESS, INGRESS
+from k8slab.policy.ports import NONE, PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from k8slab.policy.estate import Estate
+    from k8slab.policy.flow import Party
+    from k8slab.policy.model import Policy
+    from k8slab.policy.reach import Area
+
+ADDED, REMOVED, CHANGED = "added", "removed", "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One pair whose allowed ports differ; `causes` are keys of policies that differ.
+
+    Without a cause the policies are the same and the pods are not: labels, ports, workloads.
+    """
+
+    kind: str
+    source: Group | AddressSet
+    destination: Group | AddressSet
+    before: PortSet
+    after: PortSet
+    causes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        ports = f"{self.before} -> {self.after}" if self.kind == CHANGED else ""
+        ports = ports or str(self.after if self.kind == ADDED else self.before)
+        by = f" ({', '.join(self.causes)})" if self.causes else ""
+        return f"{self.kind}: {self.source} -> {self.destination}: {ports}{by}"
+
+
+def diff(old: Estate, new: Estate) -> tuple[Change, ...]:
+    """Compare two estates; return the changes, sorted by name."""
+    return tuple(sorted(_Difference(old, new).changes(), key=str))
+
+
+Parts = list[tuple[int, PortSet]]
+Pair = tuple[int, int]
+"""Two bits of the units: source and destination."""
+
+
+class _Difference:
+    def __init__(self, old: Estate, new: Estate) -> None:
+        self.old, self.new = old, new
+        self.units: list[Group] = []
+        self.bits: list[tuple[int | None, int | None]] = []
+        self._cut_pods()
+        self.width = len(self.units)
+        bounds = set(old.profiler.index.bounds) | set(new.profiler.index.bounds)
+        self.bounds = sorted(bounds)
+        self.full = self.width + len(self.bounds)
+        self.tables = [self._table(estate, side) for side, estate in enumerate((old, new))]
+        self.policies = _different(old, new)
+
+    def _cut_pods(self) -> None:
+        places: dict[tuple, list[str]] = defaultdict(list)
+        one, other = self.old.profiler.index.class_of, self.new.profiler.index.class_of
+        for key in {**self.old.pods, **self.new.pods}:
+            pod = self.new.pods.get(key) or self.old.pods[key]
+            places[pod.workload, one.get(key), other.get(key)].append(key)
+        self.of_workload: dict[Party, list[int]] = defaultdict(list)
+        for (workload, before, after), keys in places.items():
+            self.of_workload[workload].append(len(self.units))
+            names = ", ".join(sorted(key.rpartition("/")[2] for key in keys))
+            name = f"{workload} ({names})"
+            self.units.append(Group(name, workload.namespace, workload, tuple(sorted(keys))))
+            self.bits.append((before, after))
+
+    def _table(self, estate: Estate, side: int) -> list[int]:
+        """Return for each bit of an estate's index the bits of its units."""
+        index = estate.profiler.index
+        found: list[list[int]] = [[] for _ in range(index.full)]
+        for unit, both in enumerate(self.bits):
+            if (bit := both[side]) is not None:
+                found[bit].append(unit)
+        for number, start in enumerate(self.bounds[:-1]):
+            found[index.bit_of(start)].append(self.width + number)
+        return [bits_of(numbers, self.full) for numbers in found]
+
+    def changes(self) -> Iterator[Change]:
+        areas = [
+            {self._remap(area, table) for area in estate.reach.areas}
+            for estate, table in zip((self.old, self.new), self.tables, strict=True)
+        ]
+        rest = areas[0] - areas[1], areas[1] - areas[0]
+        inside = (1 << self.width) - 1
+        pods: dict[tuple, list[Pair]] = defaultdict(list)
+        for source, parts in self._by_side(rest, 0, inside).items():
+            for bits, before, after in _compare(*parts):
+                for target in numbers_of(bits & inside):
+                    place = (self.units[source].workload, self.units[target].workload)
+                    pods[*place, before, after].append((source, target))
+                if outside := bits >> self.width:
+                    pair = source, self.width + next(numbers_of(outside))
+                    yield self._change(
+                        self._whole(source), self._addresses(outside), before, after, pair
+                    )
+        yield from self._pod_changes(pods)
+        for target, parts in self._by_side(rest, 1, inside).items():
+            for bits, before, after in _compare(*parts):
+                if outside := bits >> self.width:
+                    pair = self.width + next(numbers_of(outside)), target
+                    yield self._change(
+                        self._addresses(outside), self._whole(target), before, after, pair
+                    )
+
+    def _remap(self, area: Area, table: list[int]) -> tuple[int, int, PortSet]:
+        found = []
+        for bits in (area.sources, area.destinations):
+            made = 0
+            for number in numbers_of(bits):
+                made |= table[number]
+            found.append(made)
+        return found[0], found[1], area.ports
+
+    def _by_side(
+        self, rest: tuple[set, set], side: int, inside: int
+    ) -> dict[int, tuple[Parts, Parts]]:
+        """Return for each pod unit on one side the other side's parts, before and after."""
+        found: dict[int, tuple[Parts, Parts]] = defaultdict(lambda: ([], []))
+        for when, areas in enumerate(rest):
+            for area in areas:
+                for unit in numbers_of(area[side] & inside):
+                    found[unit][when].append((area[1 - side], area[2]))
+        return found
+
+    def _pod_changes(self, found: dict[tuple, list[Pair]]) -> Iterator[Change]:
+        """Yield changes between workloads, in one where all their pods change alike."""
+        for (start, end, before, after), pairs in found.items():
+            every = product(self.of_workload[start], self.of_workload[end])
+            if set(pairs) >= {pair for pair in every if not self._is_self(*pair)}:
+                pair = pairs[0]
+                if not self._is_self(*pair):
+                    groups = self._workload(start), self._workload(end)
+                    yield self._change(*groups, before, after, pair)
+                continue
+            for source, target in pairs:
+                if not self._is_self(source, target):
+                    groups = self._whole(source), self._whole(target)
+                    yield self._change(*groups, before, after, (source, target))
+
+    def _is_self(self, source: int, target: int) -> bool:
+        group = self.units[source]
+        if source != target or len(group.pods) > 1:
+            return False
+        pod = self.new.pods.get(group.pods[0]) or self.old.pods[group.pods[0]]
+        return not pod.template
+
+    def _workload(self, party: Party) -> Group:
+        keys = [key for unit in self.of_workload[party] for key in self.units[unit].pods]
+        return Group(str(party), party.namespace, party, tuple(sorted(keys)))
+
+    def _whole(self, unit: int) -> Group:
+        """Return a unit under its workload's name where it is all of it."""
+        group = self.units[unit]
+        if len(self.of_workload[group.workload]) == 1:
+            return self._workload(group.workload)
+        return group
+
+    def _addresses(self, pieces: int) -> AddressSet:
+        spans = (
+            AddressSet.span(self.bounds[n], self.bounds[n + 1] - 1) for n in numbers_of(pieces)
+        )
+        return AddressSet.union(spans) & (EVERYWHERE[4] | EVERYWHERE[6])
+
+    def _change(
+        self,
+        source: Group | AddressSet,
+        destination: Group | AddressSet,
+        before: PortSet,
+        after: PortSet,
+        pair: Pair,
+    ) -> Change:
+        kind = CHANGED if before and after else ADDED if after else REMOVED
+        return Change(kind, source, destination, before, after, tuple(self._causes(*pair)))
+
+    def _causes(self, source: int, target: int) -> Iterator[str]:
+        """Yield the policies that differ and decide about a pair in a direction that differs."""
+        ways = [
+            (estate, self._bit(estate, source, side), self._bit(estate, target, side))
+            for side, estate in enumerate((self.old, self.new))
+        ]
+        for direction in (EGRESS, INGRESS):
+            answers = [
+                None
+                if start is None or end is None
+                else getattr(estate.reach, "out" if direction == EGRESS else "into")(start, end)
+                for estate, start, end in ways
+            ]
+            if answers[0] == answers[1]:
+                continue
+            for (estate, start, end), policies in zip(ways, self.policies, strict=True):
+                subject = start if direction == EGRESS else end
+                for policy in policies:
+                    selected = estate.profiler.selected(policy)
+                    concerned = direction in policy.rules and subject is not None
+                    if concerned and selected >> (subject or 0) & 1:
+                        yield policy.key
+
+    def _bit(self, estate: Estate, unit: int, side: int) -> int | None:
+        if unit < self.width:
+            return self.bits[unit][side]
+        return estate.profiler.index.bit_of(self.bounds[unit - self.width])
+
+
+def _different(old: Estate, new: Estate) -> tuple[list[Policy], list[Policy]]:
+    """Return the policies of each estate that the other one has not, or has otherwise."""
+
+    def only(here: Estate, there: Estate) -> list[Policy]:
+        known = {policy.key: policy for policy in there.policies}
+        return [p for p in here.policies if p is not known.get(p.key) and _unlike(p, known)]
+
+    return only(old, new), only(new, old)
+
+
+def _unlike(policy: Policy, known: dict[str, Policy]) -> bool:
+    other = known.get(policy.key)
+    return other is None or other.spec != policy.spec
+
+
+def _compare(before: Parts, after: Parts) -> Iterator[tuple[int, PortSet, PortSet]]:
+    """Yield the peers whose ports differ, with both answers."""
+    for bits, ports in before:
+        rest = bits
+        for others, wanted in after:
+            if both := bits & others:
+                rest &= ~others
+                if ports != wanted:
+                    yield both, ports, wanted
+        if rest:
+            yield rest, ports, NONE
+    known = _all(bits for bits, _ in before)
+    for bits, ports in after:
+        if rest := bits & ~known:
+            yield rest, NONE, ports
+
+
+def _all(parts: Iterable[int]) -> int:
+    found = 0
+    for bits in parts:
+        found |= bits
+    return found
