@@ -8,6 +8,10 @@ added twice, and one that changes while it is worked on is worked on once more.
 A failure is logged with its key and retried with growing delay, for this key only.
 A worker gives the event loop back after `SLICE` seconds, so that no burst of keys
 holds up the API. Workers exist only while there is work.
+
+A key that takes long, such as a ReplicaSet with a thousand pods, is looked at again only
+after a rest in proportion, unless somebody waits for it: a burst of changes of its pods then
+costs a tenth of the time and not the square of their number.
 """
 
 from __future__ import annotations
@@ -27,6 +31,11 @@ log = logging.getLogger(__name__)
 
 SLICE = 0.003
 """Seconds of work after which a worker lets others run; the limit of the house is 5 ms."""
+
+LONG = 0.001
+"""Seconds on the event loop after which a key rests, `RESTS` times as long as it took."""
+RESTS = 9
+LONGEST_REST = 0.1
 
 FIRST_DELAY = 0.005
 """Delay before the first retry, doubled by each failure: client-go's default rate limiter."""
@@ -54,6 +63,8 @@ class Loop:
         self._queue: dict[str, None] = {}
         self._running: set[str] = set()
         self._again: set[str] = set()
+        """Keys that changed while they were running or resting."""
+        self._resting: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -64,7 +75,7 @@ class Loop:
         """Have `key` looked at as soon as possible."""
         if self._closed:
             return
-        if key in self._running:
+        if key in self._running or key in self._resting:
             self._again.add(key)
             return
         self._queue[key] = None
@@ -89,20 +100,27 @@ class Loop:
         """Return when a run of `key` that began after this call is over; raise its error."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(waiter)
+        if rest := self._resting.pop(key, None):
+            rest.cancel()
+            self._again.discard(key)
         self.add(key)
         await waiter
 
     async def idle(self) -> None:
-        """Return when no key is queued or running (timers may be)."""
-        while self._workers:
-            await asyncio.wait(set(self._workers))
+        """Return when no key is queued or running (timers may be); nothing rests any longer."""
+        while self._workers or not self._again.isdisjoint(self._resting):
+            for key, rest in tuple(self._resting.items()):
+                rest.cancel()
+                self._rested(key)
+            if self._workers:
+                await asyncio.wait(set(self._workers))
 
     async def close(self) -> None:
         """Stop: forget all keys, cancel what runs and wait until it has ended."""
         self._closed = True
         self._queue.clear()
         self._again.clear()
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
         workers = set(self._workers)
         for worker in workers:
@@ -112,6 +130,12 @@ class Loop:
         for waiters in self._waiting.values():
             for waiter in waiters:
                 waiter.cancel()
+
+    def _rested(self, key: str) -> None:
+        del self._resting[key]
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
 
     def _due(self, key: str) -> None:
         del self._timers[key]
@@ -145,7 +169,7 @@ class Loop:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(error) if error else waiter.set_result(None)
-            if key in self._again:
+            if key in self._again and key not in self._resting:
                 self._again.discard(key)
                 self._queue[key] = None
             if time.perf_counter() - begun > SLICE:
@@ -154,8 +178,10 @@ class Loop:
 
     async def _run(self, key: str) -> Exception | None:
         """Make one key right; log and book an error, and return it."""
+        begun = time.perf_counter()
         try:
             result = self._reconcile(key)
+            self._rest(key, time.perf_counter() - begun)
             wait = await result if inspect.isawaitable(result) else result
         except ApiStatusError as error:
             if error.reason != "Conflict":
@@ -170,6 +196,12 @@ class Loop:
         if wait is not None:
             self.add_after(key, wait)
         return None
+
+    def _rest(self, key: str, seconds: float) -> None:
+        if seconds > LONG and key not in self._waiting and not self._closed:
+            delay = min(seconds * RESTS, LONGEST_REST)
+            loop = asyncio.get_running_loop()
+            self._resting[key] = loop.call_later(delay, self._rested, key)
 
     def _retry(self, key: str) -> None:
         failures = self._failures.get(key, 0)

@@ -35,9 +35,9 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path.parent, exist_ok=True)
         self._file = self._open()
-        self._size = path.stat().st_size
+        self._size = os.fstat(self._file).st_size
         self._lost = 0
         self._rest: dict[str, bytes] = {}
         self.change = asyncio.Event()

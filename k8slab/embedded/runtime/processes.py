@@ -146,11 +146,12 @@ class Zygote:
                 if not over.done():
                     over.set_exception(error)
 
-        loop.add_reader(status, read)
+        # By number: asyncio looks up a socket by its repr, which asks the kernel for its names.
+        loop.add_reader(status.fileno(), read)
         try:
             await over
         finally:
-            loop.remove_reader(status)
+            loop.remove_reader(status.fileno())
 
     def _take(self, status: socket.socket, launched: Launched) -> bool:
         """Take one message; return whether it was the last."""

@@ -47,7 +47,9 @@ def bind(sandbox_uid: str, mount: Mount) -> Bind:
     if mount.sub_path and mount.files is None:
         source.mkdir(parents=True, exist_ok=True)
     read_only = mount.read_only or mount.files is not None
-    return Bind(source=str(source.resolve()), path=mount.path, read_only=read_only)
+    if mount.sub_path:
+        source = source.resolve()  # through ``..data``: what is mounted stays as it is
+    return Bind(source=str(source), path=mount.path, read_only=read_only)
 
 
 def update(sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
@@ -65,24 +67,27 @@ def remove(sandbox_uid: str) -> None:
 
 def write(volume: Path, files: dict[str, bytes]) -> None:
     """Make `files` the contents of the directory `volume`, by path, in one step."""
-    volume.mkdir(parents=True, exist_ok=True)
-    old = os.readlink(volume / "..data") if (volume / "..data").is_symlink() else ""
+    # Each pod that starts comes here, on the event loop: text paths, and few calls.
+    place = str(volume)
+    os.makedirs(place, exist_ok=True)
+    old = os.readlink(f"{place}/..data") if os.path.islink(f"{place}/..data") else ""
     new = time.strftime("..%Y_%m_%d_%H_%M_%S.") + str(time.monotonic_ns())
+    os.mkdir(f"{place}/{new}")
     for name, content in files.items():
-        path = volume / new / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (volume / new).mkdir(exist_ok=True)
-    (volume / "..data_tmp").symlink_to(new)
-    (volume / "..data_tmp").rename(volume / "..data")
+        if "/" in name:
+            os.makedirs(os.path.dirname(f"{place}/{new}/{name}"), exist_ok=True)
+        with open(f"{place}/{new}/{name}", "wb", buffering=0) as file:
+            file.write(content)
+    os.symlink(new, f"{place}/..data_tmp")
+    os.rename(f"{place}/..data_tmp", f"{place}/..data")
     wanted = {name.split("/")[0] for name in files}
-    present = {path.name for path in volume.iterdir() if not path.name.startswith("..")}
+    present = {name for name in os.listdir(place) if not name.startswith("..")}
     for name in wanted - present:
-        (volume / name).symlink_to(f"..data/{name}")
+        os.symlink(f"..data/{name}", f"{place}/{name}")
     for name in present - wanted:
-        (volume / name).unlink()
+        os.unlink(f"{place}/{name}")
     if old:
-        shutil.rmtree(volume / old)
+        shutil.rmtree(f"{place}/{old}")
 
 
 def _path(sandbox_uid: str, volume: str, *, files: bool) -> Path:

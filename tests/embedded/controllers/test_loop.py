@@ -7,7 +7,7 @@ import time
 import pytest
 from controller_world import eventually
 
-from k8slab.embedded.controllers.loop import SLICE, Loop
+from k8slab.embedded.controllers.loop import LONG, RESTS, SLICE, Loop
 from k8slab.errors import ApiStatusError
 
 
@@ -219,5 +219,42 @@ def test_closing_cancels_what_runs_and_who_waits():
         await loop.close()
         with pytest.raises(asyncio.CancelledError):
             await settled
+
+    asyncio.run(main())
+
+
+def test_a_key_that_takes_long_rests_and_is_then_worked_on_once_for_all_its_changes():
+    async def main():
+        runs = []
+
+        def reconcile(key):
+            runs.append(time.perf_counter())
+            time.sleep(LONG * 3)
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        await eventually(lambda: len(runs) == 1)
+        for _ in range(20):
+            loop.add("a")
+            await asyncio.sleep(0)
+        await eventually(lambda: len(runs) == 2)
+        assert runs[1] - runs[0] >= LONG * 3 * RESTS
+        await loop.close()
+        await asyncio.sleep(LONG * 3 * RESTS * 2)
+        assert len(runs) == 2
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_a_resting_key_does_not_wait_for_its_rest():
+    async def main():
+        seconds = LONG * 3
+        loop = Loop("test", lambda _: time.sleep(seconds))
+        began = time.perf_counter()
+        for _ in range(10):
+            await loop.settle("a")
+            loop.add("a")
+        assert time.perf_counter() - began < 10 * seconds * (1 + RESTS)
+        await loop.close()
 
     asyncio.run(main())

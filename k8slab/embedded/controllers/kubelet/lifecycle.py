@@ -156,8 +156,8 @@ class Starter:
     def _log_path(self, record: Record) -> str:
         """Return where the container writes; only the last two instances' logs are kept."""
         folder = self._worker.agent.log_folder(self._worker.pod) / record.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{record.restarts - 2}.log").unlink(missing_ok=True)
+        if record.restarts >= 2:
+            (folder / f"{record.restarts - 2}.log").unlink(missing_ok=True)
         return str(folder / f"{record.restarts}.log")
 
     def _target(self, record: Record) -> str:

@@ -24,7 +24,7 @@ from k8slab.embedded.controllers.kubelet.lifecycle import Starter, run_hook
 from k8slab.embedded.controllers.kubelet.monitor import Monitor
 from k8slab.embedded.controllers.kubelet.records import Record
 from k8slab.embedded.controllers.kubelet.recovery import recover
-from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, pod_status
+from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, phase_of, pod_status
 from k8slab.embedded.runtime.spec import ContainerExit, SandboxSpec
 from k8slab.errors import ApiStatusError, KernelError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
@@ -183,10 +183,7 @@ class PodWorker:
         """Say whether nothing runs and nothing may be started again."""
         if any(record.running for record in self.records.values()):
             return False
-        return self._facts_phase() in FINISHED
-
-    def _facts_phase(self) -> str:
-        return str(pod_status(self.pod, list(self.records.values()), self._facts())["phase"])
+        return phase_of(self.pod, list(self.records.values())) in FINISHED
 
     # --- sandbox, network, volumes
 
