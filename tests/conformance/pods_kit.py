@@ -38,10 +38,12 @@ def sh(cluster, namespace, name, container=""):
     return run
 
 
-def said(cluster, namespace, name):
+def said(cluster, namespace, name, *, container=None):
     """Follow a pod's log; the function returned waits for the log's end and gives its lines."""
     core = client.CoreV1Api(cluster.client)
-    response = core.read_namespaced_pod_log(name, namespace, follow=True, _preload_content=False)
+    response = core.read_namespaced_pod_log(
+        name, namespace, container=container, follow=True, _preload_content=False
+    )
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(response.data.decode().splitlines()))
     reader.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers.loop import Loop
-from k8slab.objects.meta import key_of
+from k8slab.objects.meta import key_of, name_of, namespace_of
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.store import Event
@@ -17,10 +17,41 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 RESOURCE = "persistentvolumeclaims"
+KIND = "PersistentVolumeClaim"
 CLASSES = "storageclasses.storage.k8s.io"
 COMPONENT = "persistentvolume-controller"
 AGAIN_SECONDS = 15.0
 """``--pvclaimbinder-sync-period``."""
+
+
+def of_ordinal(owner: Object, ordinal: int) -> list[Object]:
+    """Return the claims of one pod of a StatefulSet, by its ``volumeClaimTemplates``."""
+    labels = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
+    made = []
+    for template in owner["spec"].get("volumeClaimTemplates") or ():
+        metadata = template.get("metadata") or {}
+        head = {
+            "name": f"{name_of(template)}-{name_of(owner)}-{ordinal}",
+            "namespace": namespace_of(owner),
+            "labels": {**(metadata.get("labels") or {}), **labels},
+            "annotations": dict(metadata.get("annotations") or {}),
+        }
+        spec = template.get("spec") or {}
+        made.append({"apiVersion": "v1", "kind": KIND, "metadata": head, "spec": spec})
+    return made
+
+
+def volumes_of_ordinal(owner: Object, ordinal: int) -> list[Object]:
+    """Return the volumes through which that pod sees its claims."""
+    return [
+        {
+            "name": name_of(template),
+            "persistentVolumeClaim": {
+                "claimName": f"{name_of(template)}-{name_of(owner)}-{ordinal}"
+            },
+        }
+        for template in owner["spec"].get("volumeClaimTemplates") or ()
+    ]
 
 
 class Claims:

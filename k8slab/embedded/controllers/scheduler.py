@@ -81,12 +81,14 @@ def choose(pod: Object, candidates: Sequence[Candidate]) -> tuple[str, dict[str,
     return name_of(min(fitting, key=lambda c: _cost(pod, c)).node), reasons
 
 
-def message(total: int, reasons: Iterable[str]) -> str:
-    """Return the text of ``FailedScheduling`` for the reasons of all nodes."""
+def message(total: int, reasons: Iterable[str], *, nowhere: str = "") -> str:
+    """Return the text of ``FailedScheduling`` for the reasons of all nodes, or of none."""
     found = list(reasons)
-    counted = sorted(f"{count} {reason}" for reason, count in Counter(found).items())
     if not total:
         return "no nodes available to schedule pods"
+    counted = sorted(f"{count} {reason}" for reason, count in Counter(found).items())
+    if nowhere:
+        counted, found = [nowhere], [nowhere] * total
     vain = Counter(
         "No preemption victims found for incoming pod"
         if reason.startswith(_ROOM_COULD_BE_MADE)
@@ -98,6 +100,20 @@ def message(total: int, reasons: Iterable[str]) -> str:
         f"0/{total} nodes are available: {', '.join(counted)}. no new claims to deallocate, "
         f"preemption: 0/{total} nodes are available: {', '.join(preemption)}."
     )
+
+
+def why_nowhere(pod: Object, claim: Callable[[str], Object | None]) -> str:
+    """Return why no node does before any is looked at; `claim` finds a claim by its name.
+
+    Source: the plugin VolumeBinding (PreFilter). Nothing binds a claim here (`claims`).
+    """
+    for volume in pod["spec"].get("volumes") or ():
+        if "persistentVolumeClaim" in volume:
+            name = volume["persistentVolumeClaim"].get("claimName", "")
+            if claim(name) is None:
+                return f'persistentvolumeclaim "{name}" not found'
+            return "pod has unbound immediate PersistentVolumeClaims"
+    return ""
 
 
 def _unschedulable(pod: Object, candidate: Candidate) -> str:
@@ -206,6 +222,7 @@ class Scheduler:
         self._unsubscribe: list[Callable[[], None]] = [
             api.subscribe("pods", self._pod_event),
             api.subscribe("nodes", lambda _: self._retry_all()),
+            api.subscribe("persistentvolumeclaims", lambda _: self._retry_all()),
             self._on_node.close,
         ]
         self._waiting: set[str] = set()
@@ -243,6 +260,10 @@ class Scheduler:
         if pod is None or not _needs_node(pod):
             return
         nodes = sorted(api.list("nodes"), key=name_of)
+        if nowhere := why_nowhere(pod, lambda c: api.get("persistentvolumeclaims", c, namespace)):
+            self._waiting.add(key)
+            self._refuse(pod, message(len(nodes), (), nowhere=nowhere))
+            return
         candidates = [Candidate(node, self._on_node.get(name_of(node))) for node in nodes]
         node, reasons = choose(pod, candidates)
         if node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import pods
+from k8slab.embedded.controllers import claims, pods
 from k8slab.embedded.controllers.children import Children
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions, revision_name
@@ -127,6 +127,8 @@ class StatefulSets:
         )
         service = owner["spec"].get("serviceName")
         pod["spec"] = {**template["spec"], "hostname": name}
+        if owner["spec"].get("volumeClaimTemplates"):
+            self._claim(owner, ordinal, pod["spec"])
         if service:
             pod["spec"]["subdomain"] = service
         pods.create(self._context, owner, pod, component=COMPONENT)
@@ -135,6 +137,19 @@ class StatefulSets:
             "SuccessfulCreate",
             f"create Pod {name} in StatefulSet {name_of(owner)} successful",
         )
+
+    def _claim(self, owner: Object, ordinal: int, spec: Object) -> None:
+        """Make the claims of a pod, which outlive it, and give the pod their volumes."""
+        api = self._context.api
+        for claim in claims.of_ordinal(owner, ordinal):
+            if api.get(claims.RESOURCE, name_of(claim), namespace_of(owner)) is None:
+                api.create(claims.RESOURCE, claim)
+                text = f"create Claim {name_of(claim)} Pod {name_of(owner)}-{ordinal} in "
+                self._tell(owner, "SuccessfulCreate", f"{text}StatefulSet {name_of(owner)} success")
+        volumes = claims.volumes_of_ordinal(owner, ordinal)
+        names = {volume["name"] for volume in volumes}
+        others = [v for v in spec.get("volumes") or () if v["name"] not in names]
+        spec["volumes"] = [*others, *volumes]
 
     def _version(self, owner: Object, ordinal: int) -> tuple[str, Object]:
         """Return revision and template for a pod: the old ones where the update has not come yet.
