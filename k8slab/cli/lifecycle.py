@@ -22,6 +22,11 @@ _IP_FAMILIES = ("ipv4", "ipv6", "dual")
 def _making(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that decide how a cluster is made."""
     for option in (
+        click.option(
+            "--no-load-balancer",
+            is_flag=True,
+            help="Leave the addresses of LoadBalancer Services pending, as on bare machines.",
+        ),
         click.option("--service-cidr", metavar="CIDR", default="", help="Addresses of Services."),
         click.option("--pod-cidr", metavar="CIDR", default="", help="Addresses of pods."),
         click.option(
@@ -64,6 +69,7 @@ def up(  # noqa: PLR0913  one parameter for each option
     ip_family: str,
     pod_cidr: str,
     service_cidr: str,
+    no_load_balancer: bool,
     kubeconfig: Path | None,
     context: str,
     set_context: bool,
@@ -80,6 +86,7 @@ def up(  # noqa: PLR0913  one parameter for each option
         ip_family=ip_family,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
+        no_load_balancer=no_load_balancer,
         kubeconfig=kubeconfig,
         context=context,
     )
@@ -146,6 +153,7 @@ def reset(
     ip_family: str,
     pod_cidr: str,
     service_cidr: str,
+    no_load_balancer: bool,
 ) -> None:
     """Replace a cluster by a fresh one: nothing that was in it is kept."""
     from k8slab import clusters  # noqa: PLC0415
@@ -153,7 +161,13 @@ def reset(
     from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
 
     # Checked before anything is thrown away.
-    wanted = Wanted(nodes=nodes, ip_family=ip_family, pod_cidr=pod_cidr, service_cidr=service_cidr)
+    wanted = Wanted(
+        nodes=nodes,
+        ip_family=ip_family,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+        no_load_balancer=no_load_balancer,
+    )
     made_by = records.provider_of(records.chosen_name(name))
     if made_by:
         with steps() as progress:

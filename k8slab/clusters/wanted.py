@@ -44,6 +44,8 @@ class Wanted:
     pod_cidr: str = ""
     """One range for each family, the primary one first, with a comma between them."""
     service_cidr: str = ""
+    no_load_balancer: bool = False
+    """Nobody gives Services of type LoadBalancer their addresses, as on bare machines."""
     kubeconfig: Path | None = None
     """For the provider `existing`: the file to use, by default the learner's own."""
     context: str = ""

@@ -146,6 +146,7 @@ def _config(name: str, wanted: Wanted) -> ClusterConfig:
         "pod_cidrs": wanted.cidrs("pod") if chosen or wanted.pod_cidr else None,
         "service_cidrs": wanted.cidrs("service") if chosen or wanted.service_cidr else None,
         "node_cidrs": [ranges.nodes for ranges in families] if chosen else None,
+        "load_balancer": False if wanted.no_load_balancer else None,
         "load_balancer_cidrs": [r.load_balancers for r in families] if chosen else None,
     }
     asked = {key: value for key, value in asked.items() if value is not None}

@@ -25,10 +25,11 @@ NAME = "existing"
 
 def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
     """Record the context and try that its API answers."""
-    if wanted.nodes or wanted.ip_family or wanted.pod_cidr or wanted.service_cidr:
+    ranges = wanted.ip_family or wanted.pod_cidr or wanted.service_cidr
+    if wanted.nodes or ranges or wanted.no_load_balancer:
         raise UsageError(
             "an existing cluster is as it is",
-            hint="leave out --nodes, --ip-family, --pod-cidr and --service-cidr",
+            hint="leave out --nodes, --ip-family, --pod-cidr, --service-cidr, --no-load-balancer",
         )
     if records.provider_of(name) and not (wanted.kubeconfig or wanted.context):
         record = records.read(name)
