@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -101,6 +102,24 @@ def test_a_server_that_is_silent_fails_after_the_time_out(monkeypatch):
     assert not found.passed
     assert found.listening
     assert found.message.startswith(f'Get "http://127.0.0.1:{port}/ready": context deadline')
+
+
+def test_a_time_out_in_which_we_stood_still_does_not_count(monkeypatch):
+    monkeypatch.setattr(probes, "STANDSTILL_SECONDS", 0.2)
+    made = []
+
+    class Suspended(Runtime):
+        async def exec(self, container_id, spec):
+            made.append(container_id)
+            if len(made) == 1:
+                time.sleep(0.4)  # noqa: ASYNC251  the whole process stands still
+                self.delay = 5.0
+            else:
+                self.delay = 0.0
+            return await super().exec(container_id, spec)
+
+    assert attempt({"exec": {"command": ["x"]}, "timeoutSeconds": 0.1}, runtime=Suspended()).passed
+    assert len(made) == 2
 
 
 def test_something_that_is_no_http_fails():
