@@ -61,11 +61,17 @@ class Journal:
     def add(self, lab: str, kind: str, subject: str, **data: Any) -> None:
         """Append one event."""
         assert kind in KINDS, kind
-        with closing(self._open()) as database, database:
-            database.execute(
-                "INSERT INTO events (time, lab, kind, subject, data) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), lab, kind, subject, json.dumps(data, sort_keys=True)),
-            )
+        row = (time.time(), lab, kind, subject, json.dumps(data, sort_keys=True))
+        with closing(self._open()) as database:
+            try:
+                with database:
+                    database.execute(
+                        "INSERT INTO events (time, lab, kind, subject, data)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        row,
+                    )
+            except sqlite3.Error as error:
+                raise self._unwritable(error) from error
 
     def events(self, lab: str = "", kind: str = "", subject: str = "") -> list[Event]:
         """Return events in order; an empty word leaves that field open."""
@@ -101,11 +107,14 @@ class Journal:
             database.execute("PRAGMA journal_mode=WAL")
             database.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise EnvironmentLacksError(
-                f"{self.path}: progress cannot be written: {error}",
-                hint="K8SLAB_HOME names another directory",
-            ) from error
+            raise self._unwritable(error) from error
         return database
+
+    def _unwritable(self, error: Exception) -> EnvironmentLacksError:
+        return EnvironmentLacksError(
+            f"{self.path}: progress cannot be written: {error}",
+            hint="make room if the disk is full; K8SLAB_HOME names another directory",
+        )
 
 
 def _columns(lab: str, kind: str, subject: str) -> Iterator[tuple[str, str]]:

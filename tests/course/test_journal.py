@@ -1,10 +1,12 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import pytest
 
 from k8slab.course import Journal
+from k8slab.errors import EnvironmentLacksError
 
 
 def test_events_come_back_in_order(tmp_path):
@@ -45,3 +47,16 @@ def test_several_writers_lose_nothing(tmp_path):
     for thread in threads:
         thread.join()
     assert len(Journal(path).events()) == 100
+
+
+def test_progress_that_cannot_be_written_is_told_with_what_to_do(tmp_path):
+    path = tmp_path / "p.sqlite"
+    journal = Journal(path)
+    journal.add("01", "hint", "a")
+    refuse = "BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"CREATE TRIGGER full {refuse}")
+    with pytest.raises(EnvironmentLacksError, match="progress cannot be written: full") as raised:
+        journal.add("01", "hint", "b")
+    assert "make room" in raised.value.hint
+    assert [event.subject for event in journal.events()] == ["a"]

@@ -30,7 +30,10 @@ class Entry:
     wanted: dict = field(default_factory=dict)
     gone: str = ""
     """The UID of the object that was deleted."""
+    pending: bool = False
+    """A write was sent and has no answer yet."""
     doubtful: bool = False
+    """A write was sent before that one, and its answer never came."""
 
 
 class Ledger:
@@ -46,12 +49,14 @@ class Ledger:
     def sent(self, kind, namespace, name):
         """Note that a write is under way."""
         with self._lock:
-            self._entries.setdefault((kind, namespace, name), Entry()).doubtful = True
+            entry = self._entries.setdefault((kind, namespace, name), Entry())
+            entry.doubtful = entry.doubtful or entry.pending
+            entry.pending = True
 
     def refused(self, kind, namespace, name):
         """Note that the write was answered with an error: what was before is true."""
         with self._lock:
-            self._entries[kind, namespace, name].doubtful = False
+            self._entries[kind, namespace, name].pending = False
 
     def written(self, made, wanted, *, patch=False):
         """Note the answer to a write of `wanted`, which with `patch` is only a change."""
@@ -101,16 +106,17 @@ class Ledger:
 
 
 def _compare(name, entry, found):
+    doubtful = entry.doubtful or entry.pending
     if found is None:
-        if entry.uid and not entry.doubtful:
+        if entry.uid and not doubtful:
             yield f"{name} was acknowledged at version {entry.version} and is not there"
         return
     uid = found["metadata"]["uid"]
     if uid == entry.gone:
-        if not entry.doubtful:
+        if not doubtful:
             yield f"{name} was deleted and is still there"
         return
-    if entry.doubtful or not entry.uid:
+    if doubtful or not entry.uid:
         return  # somebody may have made it anew: the write whose answer did not come
     if uid != entry.uid:
         yield f"{name} has the UID {uid}, it was acknowledged with {entry.uid}"

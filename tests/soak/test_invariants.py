@@ -13,6 +13,7 @@ from views import View
 from k8slab import clusters
 
 NODE = "soak-control-plane"
+VETH = "ip link add cali0 type veth peer name peer0"
 SABOTAGE = {
     "rule": (
         "nft add chain ip network-policy stray",
@@ -25,13 +26,12 @@ SABOTAGE = {
         "elements ip kube-proxy cluster-ips: missing ['\"10.96.0.10\"']",
     ),
     "route": (
-        "ip link add cali0 type veth peer name peer0; ip link set cali0 up; "
-        "ip route add 10.244.9.9 dev cali0",
+        f"{VETH}; ip link set cali0 up; ip route add 10.244.9.9 dev cali0",
         "ip link del cali0",
         "has routes to ['10.244.0.",
     ),
     "link": (
-        "ip link add cali0 type veth peer name peer0",
+        VETH,
         "ip link del cali0",
         "has the links ['cali0', ",
     ),

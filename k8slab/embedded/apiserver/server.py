@@ -142,7 +142,7 @@ def error_response(error: ApiStatusError) -> Response:
 
 
 def failed(request: Request, error: Exception) -> Response:
-    """Log what should not have happened, and return 500 (507 for a full disk)."""
+    """Log what should not have happened, and return 500; a full disk is told as such."""
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     answer = statuses.internal_error(f"{type(error).__name__}: {error}")
     if isinstance(error, sqlite3.OperationalError):
