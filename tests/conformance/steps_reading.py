@@ -115,6 +115,11 @@ ABOUT = (
         r"^        podSelector\s<LabelSelector>$",
         old=r"^            podSelector\s<Object>$",
     ),
+    S(
+        "kubectl explain pod.spec.containers.imagePullPolicy",
+        r"^ENUM:$\n^    Always$\n^    IfNotPresent$\n^    Never$",
+        old=r"^FIELD: +imagePullPolicy <string>$",
+    ),
     S("kubectl explain pod.nosuch", r'^error: field "nosuch" does not exist$', 1),
     S("kubectl explain cronjob --api-version=batch/v1", r"^VERSION: +(batch/)?v1$"),
     S("kubectl api-resources --api-group=apps", r"^deployments +deploy +apps/v1 +true +Deployment"),

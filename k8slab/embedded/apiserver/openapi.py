@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -233,6 +234,8 @@ class Schemas:
         if not described and field.is_type:
             described = schema.type_of(field.word).description
         one = self._one(field, described="" if field.shape else described)
+        if values := _enums().get(owner.name, {}).get(field.name):
+            one = {**one, "enum": values}
         if field.shape == "[":
             made = {"description": described, "type": "array", "items": one}
         elif field.shape == "{":
@@ -259,6 +262,14 @@ class Schemas:
         reference = {"$ref": self._prefix + name}
         made: dict[str, Any] = {"allOf": [reference]} if self._v3 else dict(reference)
         return {"description": described, **made} if described else made
+
+
+@lru_cache(maxsize=1)
+def _enums() -> dict[str, dict[str, list[str]]]:
+    """Return the values of those fields that have a closed set of them (see `wire_build`)."""
+    path = Path(__file__).with_name("enum_table.json")
+    table: dict[str, dict[str, list[str]]] = orjson.loads(path.read_bytes())
+    return table
 
 
 def _extensions(field: Field) -> dict[str, Any]:
