@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import resource
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8slab.embedded.apiserver import pki
+from k8slab.embedded.apiserver import server as server_module
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.server import serve
 from k8slab.embedded.apiserver.store import Store
@@ -151,6 +153,17 @@ class Served:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     served = Served(tmp_path_factory.mktemp("server"))
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory):
+    """A server whose limit of open files leaves room for eight connections."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resource, "getrlimit", lambda _: (16, 16))
+        patch.setattr(server_module, "TOLD", 2)
+        served = Served(tmp_path_factory.mktemp("small"))
     yield served
     served.close()
 
