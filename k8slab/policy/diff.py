@@ -193,7 +193,8 @@ class _Difference:
         pair: Pair,
     ) -> Change:
         kind = CHANGED if before and after else ADDED if after else REMOVED
-        return Change(kind, source, destination, before, after, tuple(self._causes(*pair)))
+        causes = tuple(dict.fromkeys(self._causes(*pair)))  # a changed policy is in both estates
+        return Change(kind, source, destination, before, after, causes)
 
     def _causes(self, source: int, target: int) -> Iterator[str]:
         """Yield the policies that differ and decide about a pair in a direction that differs."""

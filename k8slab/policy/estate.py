@@ -17,6 +17,7 @@ microseconds; why, from a walk through the rules (`walk`), and only when somebod
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -83,7 +84,7 @@ class Estate:
     exposures: tuple[Exposure, ...] = ()
     blocks_match_pods: bool = True
     _base: Profiler | None = field(default=None, repr=False)
-    """An index that was made for another estate and serves here too."""
+    """An index that was made for other policies and has the words of these."""
     _reach: Reach | None = field(default=None, repr=False)
 
     def decide(self, flow: Flow) -> Verdict:
@@ -180,10 +181,9 @@ class Estate:
     @cached_property
     def profiler(self) -> Profiler:
         """Return the index of everybody, with what is known about rules."""
-        words = Vocabulary.of(self.policies)
-        if self._base is not None and self._base.index.words.covers(words):
+        if self._base is not None:
             return self._base
-        return Profiler(ClassIndex(self.pods, self.nodes, words))
+        return Profiler(ClassIndex(self.pods, self.nodes, Vocabulary.of(self.policies)))
 
     @cached_property
     def reach(self) -> Reach:
@@ -236,27 +236,33 @@ class Estate:
         """
         kinds = Kinds.sort(objects)
         made = {p.key: p for p in read_policies(kinds, blocks_match_pods=self.blocks_match_pods)}
-        known = {policy.key: policy for policy in self.policies}
-        for key in remove:
-            if key not in known:
-                raise UsageError(f"there is no {key}")
-        gone = [known[key] for key in {*remove, *made} if key in known]
-        policies = sorted({**known, **made}.values(), key=lambda p: p.rank)
-        left = tuple(p for p in policies if p.key not in remove)
-        changed = self._with(left)
-        concerned = {EGRESS: 0, INGRESS: 0}
-        if changed.profiler is self.profiler:
-            for policy in (*gone, *made.values()):
-                for direction in policy.rules:
-                    concerned[direction] |= self.profiler.selected(policy)
-            return self._with(left, self.reach.changed(self.profiler, left, concerned))
-        return changed
+        dropped = {*remove, *made}
+        gone = [policy for policy in self.policies if policy.key in dropped]
+        if unknown := set(remove) - {policy.key for policy in gone}:
+            raise UsageError(f"there is no {min(unknown)}")
+        policies = [policy for policy in self.policies if policy.key not in dropped]
+        for policy in made.values():
+            if policy.key not in remove:
+                insort(policies, policy, key=_rank)
+        changed = replace(self, policies=tuple(policies), _base=None, _reach=None)
+        if not self.profiler.index.words.covers(Vocabulary.of(made.values())):
+            return changed
+        known = self._changed_reach(policies, [*gone, *made.values()])
+        return replace(changed, _base=self.profiler, _reach=known)
 
-    def _with(self, policies: tuple[Policy, ...], known: Reach | None = None) -> Estate:
-        return Estate(
-            self.namespaces, self.nodes, self.pods, self.workloads, policies, self.services,
-            self.exposures, self.blocks_match_pods, self.profiler, known,
-        )  # fmt: skip
+    def _changed_reach(self, policies: list[Policy], differing: list[Policy]) -> Reach:
+        concerned = {EGRESS: 0, INGRESS: 0}
+        for policy in differing:
+            for direction in policy.rules:
+                concerned[direction] |= self.profiler.selected(policy)
+        spaces = {policy.namespace for policy in differing}
+        if "" not in spaces:  # policies of other namespaces cannot select these pods
+            policies = [policy for policy in policies if policy.namespace in {*spaces, ""}]
+        return self.reach.changed(self.profiler, policies, concerned)
+
+
+def _rank(policy: Policy) -> tuple[Any, ...]:
+    return policy.rank
 
 
 def one_family(source: Side, destination: Side) -> tuple[Side, Side]:

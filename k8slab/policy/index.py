@@ -218,7 +218,8 @@ class ClassIndex:
         return Labels(self.selectable, made)
 
     @cached_property
-    def _spaces(self) -> dict[str, int]:
+    def by_space(self) -> dict[str, int]:
+        """Return the selectable pods of each namespace."""
         found: dict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self.classes):
             if not each.sample.host_network:
@@ -227,14 +228,14 @@ class ClassIndex:
 
     def namespace(self, name: str) -> int:
         """Return the selectable pods of a namespace."""
-        return self._spaces.get(name, 0)
+        return self.by_space.get(name, 0)
 
     @cached_property
     def spaces(self) -> Labels:
         """Return the pods by the labels of their namespaces."""
         samples = {e.sample.namespace: e.sample.namespace_labels for e in self.classes}
         table: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for name, bits in self._spaces.items():
+        for name, bits in self.by_space.items():
             labels = {NAMESPACE_NAME: name, "projectcalico.org/name": name, **samples[name]}
             for key, value in labels.items():
                 table[key][value] |= bits
@@ -258,7 +259,7 @@ class ClassIndex:
             if not each.sample.host_network:
                 accounts[each.sample.account].append(number)
         own = {
-            NAMESPACE: self._spaces,
+            NAMESPACE: self.by_space,
             ACCOUNT: {name: bits_of(found, self.width) for name, found in accounts.items()},
             ORCHESTRATOR: {"k8s": self.selectable},
         }

@@ -42,17 +42,17 @@ class IntervalSet:
         """Return everything that is in any part."""
         bounds: Bounds = ()
         for part in parts:
-            bounds = _or(bounds, part.bounds)
+            bounds = unite(bounds, part.bounds)
         return cls(bounds)
 
     def __or__(self, other: Self) -> Self:
-        return type(self)(_or(self.bounds, other.bounds))
+        return type(self)(unite(self.bounds, other.bounds))
 
     def __and__(self, other: Self) -> Self:
-        return type(self)(_and(self.bounds, other.bounds))
+        return type(self)(meet(self.bounds, other.bounds))
 
     def __sub__(self, other: Self) -> Self:
-        return type(self)(_minus(self.bounds, other.bounds))
+        return type(self)(lessen(self.bounds, other.bounds))
 
     def __bool__(self) -> bool:
         return bool(self.bounds)
@@ -66,7 +66,7 @@ class IntervalSet:
 
     def covers(self, other: Self) -> bool:
         """Say whether all of `other` is in this set."""
-        return not _minus(other.bounds, self.bounds)
+        return not lessen(other.bounds, self.bounds)
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """Yield the ranges as first and last number, in order."""
@@ -94,15 +94,18 @@ def _walk(left: Bounds, right: Bounds, keep: Callable[[int, int], int]) -> Bound
 
 
 @lru_cache(REMEMBERED)
-def _or(left: Bounds, right: Bounds) -> Bounds:
+def unite(left: Bounds, right: Bounds) -> Bounds:
+    """Return the boundaries of what is in any of two sets."""
     return _walk(left, right, lambda a, b: a | b)
 
 
 @lru_cache(REMEMBERED)
-def _and(left: Bounds, right: Bounds) -> Bounds:
+def meet(left: Bounds, right: Bounds) -> Bounds:
+    """Return the boundaries of what is in both sets."""
     return _walk(left, right, lambda a, b: a & b)
 
 
 @lru_cache(REMEMBERED)
-def _minus(left: Bounds, right: Bounds) -> Bounds:
+def lessen(left: Bounds, right: Bounds) -> Bounds:
+    """Return the boundaries of what is in the left set alone."""
     return _walk(left, right, lambda a, b: a & ~b & 1)

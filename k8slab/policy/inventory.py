@@ -181,6 +181,7 @@ class _PodReader:
         self.namespaces = namespaces
         self.accounts = accounts
         self.owners = owners
+        self.chains: dict[tuple[str, str, str], tuple[Party, ...]] = {}
         self.between: list[tuple[Party, str]] = []
         """Workloads between a pod and its topmost owner, such as a Deployment's ReplicaSets."""
 
@@ -198,7 +199,13 @@ class _PodReader:
         )
 
     def _topmost(self, obj: Object, namespace: str, key: str) -> Party | None:
-        chain = list(self.owners.chain(obj, namespace))
+        owner = meta.controller_of(obj)
+        if owner is None:
+            return None
+        place = (namespace, owner["kind"], owner["name"])
+        if place not in self.chains:  # replicas have the same owners
+            self.chains[place] = tuple(self.owners.chain(obj, namespace))
+        chain = self.chains[place]
         self.between += [(party, key) for party in chain[:-1]]
         return chain[-1] if chain else None
 

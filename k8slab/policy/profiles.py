@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from k8slab.policy.index import numbers_of
+from k8slab.policy.intervals import Bounds, lessen, meet, unite
 from k8slab.policy.model import ACCEPT, DENY, EGRESS, INGRESS, LOG, NETWORK, TIERS, Mode
 from k8slab.policy.ports import ALL, NONE, PortSet
 
@@ -63,7 +64,9 @@ class Profiler:
 
     def __init__(self, index: ClassIndex) -> None:
         self.index = index
-        self._members: dict[tuple[Matcher, Mode], int] = {}
+        # By identity: comparing selectors costs more than asking them again. The matcher is
+        # kept beside the answer, so that its id stays taken.
+        self._members: dict[tuple[int, Mode], tuple[Matcher, int]] = {}
         self._by_name: dict[tuple[str, str], dict[int, int]] = {}
         self._subjects: dict[int, tuple[Policy, int]] = {}
 
@@ -89,8 +92,8 @@ class Profiler:
     def _bounds(self, policies: Sequence[Policy], direction: str, within: int) -> Iterator[_Bound]:
         """Divide the subjects by the policies that select them, a namespace at a time."""
         spaces: dict[str, list[_Bound]] = {}
-        for name in {each.sample.namespace for each in self.index.classes}:
-            if bits := self.index.namespace(name) & within:
+        for name, everybody in self.index.by_space.items():
+            if bits := everybody & within:
                 spaces[name] = [_Bound(bits, ())]
         for policy in policies:
             subjects = self.selected(policy) & within
@@ -128,11 +131,11 @@ class Profiler:
 
     def members(self, matcher: Matcher, mode: Mode) -> int:
         """Return everybody that a peer matches."""
-        key = (matcher, mode)
+        key = (id(matcher), mode)
         found = self._members.get(key)
         if found is None:
-            found = self._members[key] = matcher.members(self.index, mode)
-        return found
+            found = self._members[key] = (matcher, matcher.members(self.index, mode))
+        return found[1]
 
     def by_name(self, name: tuple[str, str]) -> dict[int, int]:
         """Return the selectable pods that have a port of this name, by its number."""
@@ -147,21 +150,21 @@ class Profiler:
 
     def _fold(self, bound: _Bound, direction: str) -> Parts:
         sample = next(numbers_of(bound.members))
-        states = {(NONE, ALL, NONE): self.index.everything}
+        states = {(NONE.bounds, ALL.bounds, NONE.bounds): self.index.everything}
         for tier in TIERS:
             asked = [policy for policy in bound.policies if policy.tier == tier]
             for policy in asked:
                 for rule in policy.rules[direction]:
                     if rule.action != LOG:
                         for peers, ports in self.matched(rule, sample):
-                            states = _move(states, rule.action, peers, ports)
+                            states = _move(states, rule.action, peers, ports.bounds)
             if asked:
                 states = _leave(states, isolating=tier == NETWORK)
-        found: dict[PortSet, int] = {}
+        found: dict[Bounds, int] = {}
         for (allowed, rest, _), peers in states.items():
-            if ports := allowed | rest:
-                found[ports] = found.get(ports, 0) | peers
-        return tuple((peers, ports) for ports, peers in found.items())
+            if together := unite(allowed, rest):
+                found[together] = found.get(together, 0) | peers
+        return tuple((peers, PortSet(ports)) for ports, peers in found.items())
 
     def matched(self, rule: Rule, subject: int) -> list[tuple[int, PortSet]]:
         """Return the peers that a rule matches for a subject, divided by ports."""
@@ -217,26 +220,29 @@ def _split(bounds: Iterable[_Bound], subjects: int, policy: Policy) -> list[_Bou
     return found
 
 
-State = tuple[PortSet, PortSet, PortSet]
-"""Allowed, undecided, passed on."""
+State = tuple[Bounds, Bounds, Bounds]
+"""Ports allowed, undecided, passed on: as bare boundaries, which are quick to look up."""
 
 
-def _move(states: Mapping[State, int], action: str, peers: int, ports: PortSet) -> dict[State, int]:
+def _move(states: Mapping[State, int], action: str, peers: int, ports: Bounds) -> dict[State, int]:
     found: dict[State, int] = {}
     for state, bits in states.items():
         allowed, rest, passed = state
-        moved = rest & ports
-        hit = bits & peers if moved else 0
-        if miss := bits & ~hit if hit else bits:
+        hit = bits & peers
+        moved = meet(rest, ports) if hit else ()
+        if not moved:
+            found[state] = found.get(state, 0) | bits
+            continue
+        if miss := bits & ~peers:
             found[state] = found.get(state, 0) | miss
-        if hit:
-            if action == ACCEPT:
-                now = (allowed | moved, rest - moved, passed)
-            elif action == DENY:
-                now = (allowed, rest - moved, passed)
-            else:
-                now = (allowed, rest - moved, passed | moved)
-            found[now] = found.get(now, 0) | hit
+        left = lessen(rest, moved)
+        if action == ACCEPT:
+            now = (unite(allowed, moved), left, passed)
+        elif action == DENY:
+            now = (allowed, left, passed)
+        else:
+            now = (allowed, left, unite(passed, moved))
+        found[now] = found.get(now, 0) | hit
     return found
 
 
@@ -244,6 +250,6 @@ def _leave(states: Mapping[State, int], *, isolating: bool) -> dict[State, int]:
     """Go on to the next tier: what was passed is undecided again, and the rest unless isolated."""
     found: dict[State, int] = {}
     for (allowed, rest, passed), bits in states.items():
-        state = (allowed, passed if isolating else passed | rest, NONE)
+        state = (allowed, passed if isolating else unite(passed, rest), NONE.bounds)
         found[state] = found.get(state, 0) | bits
     return found
