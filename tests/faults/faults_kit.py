@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import stat
 import subprocess
 import sys
 import time
@@ -39,8 +40,8 @@ class Family:
     The namespace is held open until `close`, so that its number is not given to another one.
     """
 
-    def __init__(self, name):
-        status = supervisor.status(ClusterPaths.of(name))
+    def __init__(self, where):
+        status = supervisor.status(where)
         self.pids = status
         self._namespace = os.open(f"/proc/{status.init_pid}/ns/user", os.O_RDONLY)
         self._identity = _identity(self._namespace)
@@ -93,16 +94,16 @@ class Family:
 
 def _is_zombie(directory):
     try:
-        stat = (directory / "stat").read_text(encoding="utf-8", errors="replace")
+        line = (directory / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True  # it went meanwhile
-    return stat.rpartition(")")[2].split()[0] == "Z"
+    return line.rpartition(")")[2].split()[0] == "Z"
 
 
 @contextmanager
-def family(name):
+def family(name="", *, paths=None):
     """Give the processes of a running cluster, for a body that ends it."""
-    found = Family(name)
+    found = Family(paths or ClusterPaths.of(name))
     try:
         yield found
     finally:
@@ -123,6 +124,62 @@ def until(condition, deadline=DEADLINE):
         assert time.monotonic() < ends, "it did not happen"
         select.select([], [], [], 0.002)  # nothing tells of it, and the machine has other work
     return value
+
+
+def belongings(processes):
+    """Return what a cluster's processes could share with others: namespaces, files, sockets.
+
+    Devices and files that are only read (programs, libraries) may be everybody's.
+    """
+    pids = processes.members()
+    found = {(kind, _link(f"/proc/{pid}/ns/{kind}")) for pid in pids for kind in _OWN}
+    for pid in (*pids, processes.pids.supervisor_pid):
+        for entry in _listed(f"/proc/{pid}/fd"):
+            found |= _open_file(pid, entry)
+        found |= _shared_memory(pid)
+    return {thing for thing in found if thing[1]}
+
+
+_OWN = ("user", "net", "mnt", "pid", "ipc", "uts")
+
+
+def _open_file(pid, number):
+    path = Path(f"/proc/{pid}/fd/{number}")
+    try:
+        there = path.stat()
+        flags = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").split()[3]
+    except OSError:
+        return set()  # closed meanwhile
+    mode, link = there.st_mode, _link(path)
+    read_only = int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+    if stat.S_ISCHR(mode) or link.startswith("anon_inode:"):
+        return set()
+    if read_only and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return set()
+    return {(there.st_dev, there.st_ino, link)}
+
+
+def _shared_memory(pid):
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    parts = [line.split(None, 5) for line in lines]
+    return {(p[3], p[4], p[-1]) for p in parts if p[1].startswith("rw") and p[1].endswith("s")}
+
+
+def _listed(directory):
+    try:
+        return [entry.name for entry in Path(directory).iterdir()]
+    except OSError:
+        return []
+
+
+def _link(path):
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
 
 
 def mentioning(*words):

@@ -1,4 +1,4 @@
-"""Several users, each with a cluster of the same name, side by side and apart."""
+"""Clusters side by side and apart: two of one user, and those of several users with one name."""
 
 import json
 import os
@@ -7,12 +7,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults_kit import ended, host_state, k8slab
+from faults_kit import belongings, ended, family, host_state, k8slab, pod, probe
 
 import k8slab as package
+from k8slab import clusters
+from k8slab.clusters.rest import Rest
+from k8slab.embedded.config import ClusterPaths
+from k8slab.errors import ClusterNotReadyError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "embedded"))
 from identities import ordinary_python, users
@@ -58,6 +65,42 @@ def learner(user, home):
     )
 
 
+@pytest.fixture
+def two(home):
+    """Give two clusters of one node, made at the same time, which `home` takes away."""
+    del home
+    one_node = clusters.Wanted(nodes=1)
+    with ThreadPoolExecutor(2) as both:
+        made = [*both.map(lambda name: clusters.up(name, wanted=one_node), ("first", "second"))]
+    yield made
+    for cluster in made:
+        cluster.rest.close()
+
+
+def test_two_clusters_do_not_meet(two):
+    first, second = two
+    for cluster in two:
+        cluster.apply([pod("web", image="k8slab/app")], namespace="default")
+        cluster.wait("pods", "web", "default")
+    first.apply([pod("only", image="k8slab/app")], namespace="default")
+    first.wait("pods", "only", "default")
+    (web,), (other,) = (c.list("pods", "default", selector="app=web") for c in two)
+    assert web["status"]["podIP"] == other["status"]["podIP"], "the same addresses, no conflict"
+    only = first.get("pods", "only", "default")["status"]["podIP"]
+    assert probe(first, "default", ("web", only, 8080)) == ["open"]
+    assert probe(second, "default", ("web", only, 8080)) != ["open"]
+    with family("first") as ours, family("second") as theirs:
+        assert belongings(ours)
+        assert belongings(ours) & belongings(theirs) == set()
+    wrong = replace(first.rest.credentials, server=second.rest.credentials.server)
+    with pytest.raises(ClusterNotReadyError, match="certificate verify failed"):
+        Rest(wrong).get("/api")
+    kept = ClusterPaths.of("second").config.read_bytes()
+    clusters.delete("first")
+    assert second.get("pods", "web", "default")["metadata"]["uid"] == other["metadata"]["uid"]
+    assert ClusterPaths.of("second").config.read_bytes() == kept
+
+
 @pytest.mark.skipif("ordinary" not in users(), reason="needs root to become other users")
 @pytest.mark.skipif(
     (ordinary_python() or [""])[-1] != "/usr/bin/python3" and sys.version_info[:2] != (3, 11),
@@ -80,6 +123,12 @@ def test_users_have_clusters_of_the_same_name_side_by_side(homes, home):
         assert state.stat().st_mode & 0o777 == 0o700
         waiting.append(os.pidfd_open(there["pid"]))
     assert len({there["port"] for there in found.values()}) == len(USERS)
+    places = [homes[user] / ".local" / "state" / "k8slab" / "clusters" / "lab" for user in USERS]
+    with ExitStack() as stack:
+        families = [stack.enter_context(family(paths=ClusterPaths(place))) for place in places]
+        held = [belongings(one) for one in families]
+        assert all(held)
+        assert set.intersection(*held) == set()
     assert json.loads(k8slab("list", "--json").stdout) == []
     for process in learners.values():
         _, errors = process.communicate("go on\n", timeout=60)

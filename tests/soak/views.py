@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from faults_kit import LAB, Family
 
-from k8slab.embedded.config import ClusterConfig
+from k8slab.embedded.config import ClusterConfig, ClusterPaths
 
 RESOURCES = {
     "pods": "pods",
@@ -87,7 +87,7 @@ class Processes:
     """Who runs in a cluster, by the pid namespaces they are in."""
 
     def __init__(self, name):
-        family = Family(name)
+        family = Family(ClusterPaths.of(name))
         try:
             self.pids = family.pids
             members = family.members()
