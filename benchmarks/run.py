@@ -9,6 +9,7 @@ import api  # noqa: F401  registers its benchmarks
 import cluster  # noqa: F401
 import coredns  # noqa: F401
 import pods  # noqa: F401
+import policy  # noqa: F401
 import rules  # noqa: F401
 from harness import run
 

@@ -191,13 +191,13 @@ def _renew(
     bits: int,
     direction: str,
 ) -> list[Profile]:
-    kept = [
-        Profile(profile.members & ~bits, profile.parts, profile.policies)
-        if profile.members & bits
-        else profile
-        for profile in old
-        if profile.members & ~bits
-    ]
+    kept = []
+    for profile in old:
+        hit = profile.members & bits
+        if not hit:
+            kept.append(profile)
+        elif rest := profile.members ^ hit:
+            kept.append(Profile(rest, profile.parts, profile.policies))
     made = profiler.profiles(direction, policies, bits)
     free = bits
     for profile in made:
