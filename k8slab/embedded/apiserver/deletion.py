@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 DEFAULT_GRACE = 30
+LONGEST_GRACE = 10**9
+"""Seconds, some thirty years: dates end in the year 9999."""
 
 
 def mark(kind: Kind, old: Object, *, grace: int | None, propagation: str) -> Object:

@@ -41,6 +41,7 @@ HEAD_LIMIT = 64 * 1024
 
 JSON = "application/json"
 
+_NO_CONTROL = dict.fromkeys([*range(32), 127], " ")
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -96,7 +97,8 @@ class Response:
             f"Content-Type: {self.content_type}",
             "Cache-Control: no-cache, private",
         ]
-        lines += [f"{name}: {value}" for name, value in self.headers]
+        # A line end in a value, which a client may have sent, would begin a header of its own.
+        lines += [f"{name}: {value.translate(_NO_CONTROL)}" for name, value in self.headers]
         if self.is_stream:
             lines.append("Transfer-Encoding: chunked")
         else:

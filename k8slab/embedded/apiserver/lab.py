@@ -30,6 +30,8 @@ GROUP, VERSION = "lab.k8slab.dev", "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
 MAX_FLOWS = 100_000
 MAX_DEADLINE = 600.0
+LONGEST_NUMBER = 19
+"""Digits of a number of 64 bits."""
 _RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("clusters", "cluster", "Cluster", ["get"]),
     ("denials", "denial", "Denial", ["get", "watch"]),
@@ -97,8 +99,8 @@ class LabGroup:
 
     def _denials(self, request: Request) -> Response:
         since = request.parameter("since") or "0"
-        if not since.isdecimal():
-            raise statuses.bad_request(f"since: {since!r} is not a number")
+        if not (since.isascii() and since.isdecimal() and len(since) < LONGEST_NUMBER):
+            raise statuses.bad_request(f"since: {since[:80]!r} is not a number")
         if request.flag("watch"):
             return Response(pieces=self._watch(int(since)))
         return _json(_head("DenialList") | {"items": self._backend.denials(int(since))})
@@ -141,6 +143,8 @@ def _check_flow(flow: Object, where: str) -> None:
     source = flow.get("from")
     if not isinstance(source, dict) or not ({"pod", "node", "world"} & source.keys()):
         raise statuses.bad_request(f"{where}.from must name a pod, a node or a part of the world")
+    if not all(isinstance(value, str) for value in source.values()):
+        raise statuses.bad_request(f"{where}.from must hold names")
     if not isinstance(flow.get("to"), str) or not flow["to"]:
         raise statuses.bad_request(f"{where}.to must be an address or a name")
     port = flow.get("port")

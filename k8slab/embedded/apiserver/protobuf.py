@@ -48,7 +48,7 @@ def decode(data: bytes) -> Object:
         raise statuses.bad_request("provided data does not appear to be a protobuf message")
     try:
         return _object(data[len(MAGIC) :])
-    except (MalformedError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except (ValueError, OverflowError, OSError, RecursionError) as error:
         raise statuses.bad_request(f"the protobuf body cannot be read: {error}") from error
 
 

@@ -236,10 +236,27 @@ class Decoder:
             right = word == "object" or kind in _PYTHON_TYPES[word]
         if not right:
             raise self._wrong(value, known, owner, path)
+        if word == "object" and owner.word == "JSONSchemaProps":
+            return self._subschema(value, known, owner, path)
         try:
             return _read(value, word, known.name)
         except scalars.ScalarError as error:
             raise WrongTypeError(str(error), path) from error
+
+    def _subschema(self, value: Any, known: Field, owner: Type, path: str) -> Any:
+        """Read what may be a schema, several of them, or a truth value."""
+        if known.name not in ("items", "additionalItems", "additionalProperties"):
+            return value  # an example, a default, an enum: anything
+        if isinstance(value, dict):
+            self.structure(value, owner, path)
+        elif known.name == "items" and isinstance(value, list):
+            for number, item in enumerate(value):
+                if not isinstance(item, dict):
+                    raise self._wrong(item, known, owner, path)
+                self.structure(item, owner, f"{path}[{number}]")
+        elif known.name == "items" or not isinstance(value, bool):
+            raise WrongTypeError("boolean or JSON schema expected", path)
+        return value
 
     def _wrong(self, value: Any, known: Field, owner: Type, path: str) -> WrongTypeError:
         plain = "".join(part.partition("[")[0] + "." for part in path.split(".")).rstrip(".")

@@ -6,6 +6,7 @@ import pytest
 
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.custom import jsonpath, structural, validating
+from k8slab.embedded.apiserver.schema import WrongTypeError, decode, type_of
 from k8slab.embedded.apiserver.store import Store
 from k8slab.embedded.config import ClusterConfig
 from k8slab.errors import ApiStatusError
@@ -504,3 +505,57 @@ def test_kubectl_explains_and_applies_a_custom_kind(server, url, kubectl, tmp_pa
     assert kubectl("scale", "cro/by-hand", "--replicas=5").returncode == 0
     shown = kubectl("get", "cro", "by-hand", "-o", "jsonpath={.spec.replicas}")
     assert shown.stdout == "5"
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"items": {"properties": {"a": {}}}}, "must not be empty for specified object fields"),
+        ({"type": "array", "items": [{}]}, "items must be a schema object and not an array"),
+        ({"pattern": "a{99999999999}"}, "must be a valid regular expression"),
+        ({"pattern": "("}, "must be a valid regular expression"),
+    ],
+)
+def test_an_odd_schema_is_refused_with_its_place(api, part, message):
+    wrong = definition("odds", version(spec={"type": "array", **part}))
+    error = refused(api.create, CRDS, wrong)
+    assert message in error.message
+    assert "properties[spec]" in error.message
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"selectableFields": [{}]}, "selectableFields[0].jsonPath"),
+        (
+            {"additionalPrinterColumns": [{"type": "string", "jsonPath": ".a"}]},
+            "additionalPrinterColumns[0].name",
+        ),
+    ],
+)
+def test_columns_and_selectable_fields_need_their_parts(api, more, field):
+    error = refused(api.create, CRDS, definition("odds", version(**more)))
+    assert f"spec.versions[0].{field}: Required value" in error.message
+
+
+def test_a_schema_inside_a_schema_is_decoded_too(api):
+    document = {"type": "array", "items": {"type": 5}}
+    wrong = definition("odds", version(spec=document))
+    with pytest.raises(WrongTypeError, match=r"cannot unmarshal number .* of type string"):
+        decode(wrong, type_of("io.k8s.api.apiextensions.v1.CustomResourceDefinition"))
+
+
+def test_a_definition_cannot_replace_what_is_built_in(api):
+    before = api.kinds.of("networkpolicies.networking.k8s.io")
+    taken = definition("networkpolicies", group="networking.k8s.io")
+    taken["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://example.com"}
+    api.create(CRDS, taken)
+    api.delete(CRDS, "networkpolicies.networking.k8s.io")
+    assert api.kinds.of("networkpolicies.networking.k8s.io") is before
+
+
+def test_a_pattern_that_would_search_for_years_is_given_up():
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    assert not validating.errors("a" * 40, schema, "spec.a")
+    (error,) = validating.errors("a" * 40 + "!", schema, "spec.a")
+    assert "the pattern needs more than" in error.text

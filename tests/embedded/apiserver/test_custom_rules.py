@@ -101,6 +101,33 @@ def test_a_rule_that_cannot_be_used_is_refused_with_the_definition(rule, problem
     assert bool(found) is bool(problem)
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("1 / (self.most - 5) > 0", "division by zero"),
+        ("self.most + 9223372036854775807 > 0", "overflow"),
+        ("self.names[7] == ''", "index out of bounds"),
+    ],
+)
+def test_a_rule_that_cannot_be_computed_refuses_the_object(rule, message):
+    schema = {"type": "object", "x-kubernetes-validations": [{"rule": rule}]}
+    (error,) = rules.errors({"most": 5, "names": ["a"]}, None, schema)
+    assert message in error.text
+
+
+def test_loops_within_loops_run_out_of_their_budget_before_they_are_run():
+    rule = "self.all(x, self.all(y, self.all(z, x + y + z >= 0)))"
+    schema = {"type": "array", "x-kubernetes-validations": [{"rule": rule}]}
+    assert not rules.errors(list(range(20)), None, schema)
+    (error,) = rules.errors(list(range(200)), None, schema)
+    assert error.text == rules.OVER_BUDGET
+
+
+def test_an_expression_that_would_end_the_parser_is_refused_by_its_length():
+    assert rules.problem("self" + ".a" * 20_000).startswith("Too long")
+    assert rules.problem("self" + ".a" * 2_000) == ""
+
+
 def test_without_the_package_a_rule_is_refused_and_says_what_to_install(monkeypatch):
     rules._language.cache_clear()
     rules._program.cache_clear()

@@ -8,6 +8,8 @@ import ssl
 
 import pytest
 
+from k8slab.embedded.apiserver.http import Response
+
 
 @pytest.fixture
 def raw(server):
@@ -147,3 +149,8 @@ def test_what_follows_something_that_is_not_http_does_no_harm(server, raw, caplo
     raw.close()
     assert server.request("GET", "/healthz").data == b"ok"
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_header_carries_no_line_ends():
+    head = Response(headers=[("Location", "/a\r\nX-Injected: 1")]).head(keep_alive=True)
+    assert b"Location: /a  X-Injected: 1\r\n" in head

@@ -93,8 +93,10 @@ def test_a_required_field_that_nobody_gave_has_its_zero_value_as_in_go():
         (
             "apps.v1.Deployment",
             {"spec": {"replicas": 2**31}},
-            "json: cannot unmarshal number 2147483648 into Go struct field "
-            "DeploymentSpec.spec.replicas of type int32",
+            (
+                "json: cannot unmarshal number 2147483648 into Go struct field "
+                "DeploymentSpec.spec.replicas of type int32"
+            ),
         ),
         (
             "core.v1.Pod",
@@ -115,8 +117,10 @@ def test_a_required_field_that_nobody_gave_has_its_zero_value_as_in_go():
         (
             "core.v1.Pod",
             {"spec": {"overhead": {"cpu": "much"}}},
-            "quantities must match the regular expression "
-            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+            (
+                "quantities must match the regular expression "
+                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            ),
         ),
     ],
 )

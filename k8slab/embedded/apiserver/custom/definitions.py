@@ -5,10 +5,9 @@ Source: apiextensions-apiserver ``pkg/apis/apiextensions/{v1/defaults.go,validat
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.apiserver.custom import jsonpath, rules
+from k8slab.embedded.apiserver.custom import jsonpath, patterns, rules
 from k8slab.embedded.apiserver.custom.structural import INT_OR_STRING, PRESERVE
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
@@ -152,6 +151,9 @@ def _structure_errors(document: Schema, path: str) -> list[FieldError]:
     if isinstance(items, dict):
         found += _typed(items, f"{path}.items", "array items")
         found += _structure_errors(items, f"{path}.items")
+    elif isinstance(items, list):
+        why = "items must be a schema object and not an array"
+        found.append(forbidden(f"{path}.items", why))
     elif document.get("type") == "array":
         found.append(required(f"{path}.items", "must be specified"))
     additional = document.get("additionalProperties")
@@ -181,12 +183,9 @@ def _keyword_errors(document: Schema, path: str) -> list[FieldError]:
     if document.get("uniqueItems"):
         why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         found.append(forbidden(f"{path}.uniqueItems", why))
-    if pattern := document.get("pattern"):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            why = f"must be a valid regular expression, but isn't: {error}"
-            found.append(invalid(f"{path}.pattern", pattern, why))
+    if (pattern := document.get("pattern")) and (wrong := patterns.problem(pattern)):
+        why = f"must be a valid regular expression, but isn't: {wrong}"
+        found.append(invalid(f"{path}.pattern", pattern, why))
     kind = document.get("x-kubernetes-list-type")
     keys = document.get("x-kubernetes-list-map-keys")
     if kind and kind not in ("atomic", "map", "set"):
@@ -197,9 +196,11 @@ def _keyword_errors(document: Schema, path: str) -> list[FieldError]:
         why = "must not be empty if x-kubernetes-list-type is map"
         found.append(required(f"{path}.x-kubernetes-list-map-keys", why))
     for number, rule in enumerate(document.get("x-kubernetes-validations") or ()):
-        where = f"{path}.x-kubernetes-validations[{number}].rule"
-        if why := rules.problem(rule.get("rule") or ""):
-            found.append(invalid(where, rule.get("rule"), why))
+        for key in ("rule", "messageExpression"):
+            text = rule.get(key) or ""
+            if (key == "rule" or text) and (why := rules.problem(text)):
+                where = f"{path}.x-kubernetes-validations[{number}].{key}"
+                found.append(invalid(where, text, why))
     return found
 
 
@@ -209,7 +210,12 @@ def _column_errors(version: Object, path: str) -> list[FieldError]:
         where = f"{path}.additionalPrinterColumns[{number}]"
         if column.get("type") not in _COLUMN_TYPES:
             found.append(not_supported(f"{where}.type", column.get("type"), _COLUMN_TYPES))
+        if not column.get("name"):
+            found.append(required(f"{where}.name"))
         found += _path_errors(column.get("jsonPath"), f"{where}.jsonPath")
+    for number, field in enumerate(version.get("selectableFields") or ()):
+        where = f"{path}.selectableFields[{number}].jsonPath"
+        found += _path_errors(field.get("jsonPath"), where)
     scale = (version.get("subresources") or {}).get("scale") or {}
     for key in ("specReplicasPath", "statusReplicasPath"):
         if scale or key in scale:

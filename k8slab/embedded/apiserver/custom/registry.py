@@ -88,7 +88,7 @@ class Registry:
         others = [
             kind
             for kind in self._api.kinds.rows.values()
-            if kind.group == spec["group"] and kind.resource != resource
+            if kind.group == spec["group"] and (kind.resource != resource or not kind.custom)
         ]
         plurals = {
             name for kind in others for name in (kind.plural, kind.singular_name, *kind.short)

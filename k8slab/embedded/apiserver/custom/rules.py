@@ -4,6 +4,9 @@ The language is the package ``common-expression-language`` (optional: without it
 with rules is refused, and says so). It is imported when the first rule is met. Of the functions
 that Kubernetes adds to the language, those of `_FUNCTIONS` are there; a rule that uses another
 one is refused with the definition, never skipped with the object.
+
+What a rule may cost is bounded, since nothing can interrupt one: the length of its text, and the
+steps that its loops over one object may take (`_steps`), which are counted before it is run.
 Source: apiextensions-apiserver ``pkg/apiserver/schema/cel`` and KEP-2876.
 """
 
@@ -15,6 +18,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.apiserver.custom import patterns
 from k8slab.embedded.apiserver.statuses import FieldError
 
 if TYPE_CHECKING:
@@ -28,6 +32,17 @@ ROOT = "<nil>"
 """How a real server writes the path of the object itself."""
 
 PACKAGE = "common-expression-language"
+LONGEST = 5000
+"""Characters of a rule; the library's parser recurses, and ends the process far beyond this."""
+
+BUDGET = 1_000_000
+"""Steps of all rules for one object: some two seconds."""
+
+OVER_BUDGET = (
+    "validation failed due to running out of cost budget, no further validation rules will be run"
+)
+_LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(|[()]")
+_FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 _OLD = re.compile(r"\boldSelf\b")
 _REASONS = frozenset(
     {"FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"}
@@ -47,7 +62,7 @@ _FUNCTIONS: dict[str, Any] = {
     "indexOf": lambda where, what: (
         where.find(what) if isinstance(where, str) else _index(where, what)
     ),
-    "find": lambda text, pattern: m[0] if (m := re.search(pattern, text)) else "",
+    "find": lambda text, pattern: m[0] if (m := patterns.search(pattern, text)) else "",
     "findAll": lambda text, pattern: [m[0] for m in re.finditer(pattern, text)],
     "substring": lambda text, start, end=None: text[start:end],
     "join": lambda items, separator="": separator.join(items),
@@ -83,6 +98,8 @@ def problem(rule: str) -> str:
     """Return why a rule cannot be used, or an empty text."""
     if not rule.strip():
         return "must not be empty"
+    if len(rule) > LONGEST:
+        return f"Too long: this cluster reads at most {LONGEST} characters of an expression"
     try:
         program = _program(rule)
     except ImportError:
@@ -115,11 +132,46 @@ def _called(program: Any) -> list[str]:
 
 def errors(new: Object, old: Object | None, schema: Schema) -> list[FieldError]:
     """Return the rules that an object breaks."""
-    return [
-        error
-        for path, value, before, rule, kind in _uses(new, old, schema, "")
-        if (error := _broken(path, value, before, rule, kind))
-    ]
+    found: list[FieldError] = []
+    left = BUDGET
+    for path, value, before, rule, kind in _uses(new, old, schema, ""):
+        left -= _steps(rule["rule"], value)
+        if left < 0:
+            return [*found, FieldError(path or ROOT, "FieldValueInvalid", OVER_BUDGET)]
+        if error := _broken(path, value, before, rule, kind):
+            found.append(error)
+    return found
+
+
+def _steps(rule: str, value: Any) -> int:
+    """Return the most steps that the loops of a rule can take over a value.
+
+    Each loop inside another one multiplies by what a loop can have at most: the items of the
+    largest list or map.
+    """
+    depth = _loops(rule)
+    return int(_largest(value) ** depth) if depth else 1
+
+
+@lru_cache(maxsize=512)
+def _loops(rule: str) -> int:
+    """Return how deep loops are nested in each other."""
+    most = 0
+    open_loops: list[bool] = []
+    for match in _LOOP.finditer(rule):
+        if match[0] == ")":
+            del open_loops[-1:]
+        else:
+            open_loops.append(match[0] != "(")
+            most = max(most, sum(open_loops))
+    return most
+
+
+def _largest(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 1
+    inside = value.values() if isinstance(value, dict) else value
+    return max(len(value), max((_largest(item) for item in inside), default=1), 1)
 
 
 def _uses(value: Any, old: Any, schema: Schema, path: str) -> Iterator[tuple]:
@@ -162,7 +214,7 @@ def _broken(path: str, value: Any, old: Any, rule: Object, kind: str) -> FieldEr
         if _program(text).execute(context):
             return None
         message = _message(rule, context)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except _FAILURES as error:
         message = f"rule evaluation error: {str(error) or 'no such key'}: {text}"
     reason = rule.get("reason") if rule.get("reason") in _REASONS else "FieldValueInvalid"
     words = _WORDS.get(str(reason), 'Invalid value: "{type}": {message}')
@@ -174,7 +226,7 @@ def _message(rule: Object, context: Any) -> str:
     if expression := rule.get("messageExpression"):
         try:
             said = _program(expression).execute(context)
-        except (KeyError, RuntimeError, TypeError, ValueError):
+        except _FAILURES:
             said = None
         if isinstance(said, str) and said.strip() and "\n" not in said:
             return said

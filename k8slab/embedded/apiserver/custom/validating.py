@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k8slab.embedded.apiserver.custom import patterns
 from k8slab.embedded.apiserver.custom.structural import INT_OR_STRING
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
@@ -132,13 +133,23 @@ def _text_errors(value: str, schema: Schema, path: str) -> list[FieldError]:
     if (least := schema.get("minLength")) is not None and len(value) < least:
         why = f"{path} in body should be at least {least} chars long"
         found.append(invalid(path, value, why))
-    if (pattern := schema.get("pattern")) and not re.search(pattern, value):
-        found.append(invalid(path, value, f"{path} in body should match '{pattern}'"))
+    if pattern := schema.get("pattern"):
+        found += _pattern_errors(value, pattern, path)
     check = _FORMATS.get(schema.get("format") or "")
     if check and not _passes(check, value):
         why = f'{path} in body must be of type {schema["format"]}: "{value}"'
         found.append(invalid(path, value, why))
     return found
+
+
+def _pattern_errors(value: str, pattern: str, path: str) -> list[FieldError]:
+    why = f"{path} in body should match '{pattern}'"
+    try:
+        if patterns.search(pattern, value):
+            return []
+    except patterns.PatternTimeError as error:
+        why += f": {error}"
+    return [invalid(path, value, why)]
 
 
 def _passes(check: Callable[[str], object], value: str) -> bool:

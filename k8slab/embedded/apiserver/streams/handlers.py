@@ -9,13 +9,14 @@ server (``registry/core/pod/strategy.go``) and the kubelet.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver import queries, scalars, statuses
 from k8slab.embedded.apiserver.backends import LogOptions
 from k8slab.embedded.apiserver.streams import portforward, websocket
 from k8slab.embedded.apiserver.streams.hangup import peer_closed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
     from k8slab.objects.meta import Object
 
+_PORT = re.compile(r"[0-9]{1,5}\Z")
 _OPENING_SECONDS = 30.0
 """How long a client may take to open its SPDY streams (kubelet ``streamCreationTimeout``)."""
 
@@ -215,7 +217,7 @@ def _ports(request: Request) -> list[int]:
     words = [word for text in request.query.get("ports") or [] for word in text.split(",")]
     if not words:
         raise statuses.bad_request('query parameter "ports" is required')
-    ports = [int(word) if word.isdecimal() else 0 for word in words]
+    ports = [int(word) if _PORT.match(word) else 0 for word in words]
     if not all(0 < port < 65536 for port in ports):
         raise statuses.bad_request(f'unable to parse "{",".join(words)}" as ports')
     return ports
@@ -265,10 +267,7 @@ def log_request(request: Request, pod: Object) -> tuple[str, LogOptions]:
     def number(name: str, least: int) -> int | None:
         if not text(name):
             return None
-        try:
-            value = int(text(name))
-        except ValueError as error:
-            raise statuses.bad_request(f'{name}: "{text(name)}" is not a number') from error
+        value = queries.integer(text(name))
         if value < least:
             errors.append(
                 statuses.invalid(name, value, f"must be greater than or equal to {least}")
@@ -288,7 +287,7 @@ def log_request(request: Request, pod: Object) -> tuple[str, LogOptions]:
     options = LogOptions(
         follow=request.flag("follow"),
         previous=request.flag("previous"),
-        since=time.time() - seconds if seconds is not None else since,
+        since=max(time.time() - seconds, 0.0) if seconds is not None else since,
         tail=tail,
         limit=limit,
         timestamps=request.flag("timestamps"),
@@ -300,6 +299,7 @@ def _since_time(text: str) -> float | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise statuses.bad_request(f'sinceTime: "{text}" is not an RFC 3339 time') from error
+        moment = scalars.time(text, "sinceTime")
+    except scalars.ScalarError as error:
+        raise statuses.bad_request(str(error)) from error
+    return datetime.fromisoformat(moment).timestamp() if moment else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 PROTOCOL = "portforward.k8s.io"
 TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 CHANNEL_PROTOCOL = "v4.channel.k8s.io"
+LAST_PORT = 65535
+_PORT = re.compile(r"[0-9]{1,5}\Z")
 _CHUNK = 1 << 16
 
 
@@ -63,7 +66,7 @@ async def serve_spdy(session: SpdySession, forwarder: Forwarder) -> None:
         while stream := await session.accept():
             kind = stream.headers.get("streamtype")
             port = stream.headers.get("port", "")
-            if kind not in ("error", "data") or not port.isdecimal():
+            if kind not in ("error", "data") or not _PORT.match(port) or int(port) > LAST_PORT:
                 await stream.reset()
                 continue
             request = stream.headers.get("requestid", port)

@@ -12,6 +12,7 @@ import asyncio
 import errno
 import os
 import random
+import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ DIAL_SECONDS = 30.0
 """How long a connection may take (``net.Dialer`` of the server's transport)."""
 
 _CHUNK = 1 << 16
+_NUMBER = re.compile(r"[0-9]{1,5}\Z")
 _SCHEMES = ("", "http", "https")
 
 _NOT_PASSED_ON = frozenset(
@@ -75,7 +77,7 @@ async def proxy(request: Request, target: Target, api: Api, pods: PodBackend) ->
     """Answer a request about a ``proxy`` subresource with what the pod answers."""
     prefix, _, rest = request.path.partition("/proxy")
     if not rest and request.method in ("GET", "HEAD"):
-        return Response(status=301, headers=[("Location", f"{prefix}/proxy/")])
+        return Response(status=301, headers=[("Location", quote(f"{prefix}/proxy/"))])
     locate = _of_pod if target.kind.resource == "pods" else _of_service
     location = locate(api, target)
     connection = await _connect(pods, location)
@@ -114,7 +116,7 @@ def _of_pod(api: Api, target: Target) -> Location:
         raise statuses.bad_request("address not allowed")
     if not port:
         port = "443" if scheme == "https" else "80"
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    if not _NUMBER.match(port) or not 0 < int(port) < 65536:
         raise statuses.bad_request(f'invalid pod request "{target.name}"')
     return Location(address, int(port), scheme == "https")
 
@@ -122,7 +124,7 @@ def _of_pod(api: Api, target: Target) -> Location:
 def _of_service(api: Api, target: Target) -> Location:
     scheme, name, port = _parts(target)
     service = api.require("services", name, target.namespace)
-    if port.isdecimal():
+    if _NUMBER.match(port):
         served = service["spec"].get("ports") or ()
         names = [p.get("name", "") for p in served if p["port"] == int(port)]
         if not names:
