@@ -201,3 +201,31 @@ def test_limits_are_shown_to_the_pod_and_requests_decide_where_it_runs(cluster, 
     until = "jsonpath={.status.conditions[0].reason}=Unschedulable"
     (waiting,) = cluster.wait("pods", "huge", namespace, until=until)
     assert "2 Insufficient memory" in waiting["status"]["conditions"][0]["message"]
+
+
+def test_the_files_of_a_volume_have_the_modes_that_it_says(cluster, namespace):
+    meta = {"apiVersion": "v1"}
+    items = [{"key": "a", "path": "deep/a", "mode": 0o755}, {"key": "b", "path": "b"}]
+    volumes = [
+        {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+        {"name": "some", "configMap": {"name": "some", "items": items, "defaultMode": 0o640}},
+    ]
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("keys", "some")]
+    cluster.apply(
+        [
+            {**meta, "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"k": "word"}},
+            {
+                **meta,
+                "kind": "ConfigMap",
+                "metadata": {"name": "some"},
+                "data": {"a": "1", "b": "2"},
+            },
+            pod("moded", container("busybox", "sleep 999", volumeMounts=mounts), volumes=volumes),
+        ],
+        namespace=namespace,
+    )
+    cluster.wait("pods", "moded", namespace)
+    run = sh(cluster, namespace, "moded")
+    modes = run("stat -L -c %a /keys/k /some/deep/a /some/b").split()
+    assert modes == ["400", "755", "640"]
+    assert run("cat /keys/k") == "word"

@@ -9,6 +9,24 @@ from dataclasses import dataclass, field
 
 from k8slab.errors import ClusterError
 
+FILE_MODE = 0o644
+"""The mode of a volume's files when nothing else is said (core/v1 ``defaultMode``)."""
+
+
+class FileData(bytes):
+    """What a file of a volume holds; it knows its mode where that is not `FILE_MODE`."""
+
+    mode: int = FILE_MODE
+
+    @classmethod
+    def of(cls, data: bytes, mode: int) -> bytes:
+        """Return the data with this mode."""
+        if mode == FILE_MODE:
+            return data
+        made = cls(data)
+        made.mode = mode
+        return made
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded import linux
 from k8slab.embedded.runtime.messages import Bind
 from k8slab.embedded.runtime.rootfs import CERTIFICATES, RUN
+from k8slab.embedded.runtime.spec import FileData
 
 if TYPE_CHECKING:
     from k8slab.embedded.runtime.spec import Mount
@@ -78,6 +79,8 @@ def write(volume: Path, files: dict[str, bytes]) -> None:
             os.makedirs(os.path.dirname(f"{place}/{new}/{name}"), exist_ok=True)
         with open(f"{place}/{new}/{name}", "wb", buffering=0) as file:
             file.write(content)
+            if isinstance(content, FileData):
+                os.fchmod(file.fileno(), content.mode)
     os.symlink(new, f"{place}/..data_tmp")
     os.rename(f"{place}/..data_tmp", f"{place}/..data")
     wanted = {name.split("/")[0] for name in files}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers.kubelet import resources
 from k8slab.embedded.controllers.kubelet.environment import ConfigError, data_of, field_of
-from k8slab.embedded.runtime.spec import Mount
+from k8slab.embedded.runtime.spec import FILE_MODE, FileData, Mount
 from k8slab.objects.meta import Object, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def contents(volume: Object, sources: Sources, credentials: Credentials) -> Cont
     }
     for kind, read in readers.items():
         if kind in volume:
-            return read(volume[kind] or {})
+            source = volume[kind] or {}
+            found = read(source)
+            return _with_modes(found, source) if isinstance(found, dict) else found
     kind = next((key for key in volume if key != "name"), "emptyDir")
     if kind == "emptyDir":
         return None
@@ -65,6 +67,21 @@ def _node_root(name: str, source: Object) -> NodeRoot:
             f'show its root ("/") only, not {source.get("path")!r}; use emptyDir'
         )
     return NODE_ROOT
+
+
+def _with_modes(files: Files, source: Object) -> Files:
+    """Return files that know their modes: each item's own, or the volume's ``defaultMode``."""
+    parts = [source]
+    for part in source.get("sources") or ():
+        parts += [inner for inner in part.values() if isinstance(inner, dict)]
+    own: dict[str, int] = {
+        item["path"]: item["mode"]
+        for part in parts
+        for item in part.get("items") or ()
+        if item.get("mode") is not None
+    }
+    default: int = source.get("defaultMode", FILE_MODE)
+    return {path: FileData.of(data, own.get(path, default)) for path, data in files.items()}
 
 
 def token_life(pod: Object) -> float | None:
