@@ -50,6 +50,8 @@ SERVER_OWNED = frozenset(
 )
 """Fields that nobody owns but the server."""
 
+_NESTED = (dict, list)
+
 ITEM = object()
 """The value of a list item itself, beside its fields."""
 
@@ -136,19 +138,18 @@ def _trie_of(value: Object, schema: Type | None) -> Object:
     made: Object = {}
     for name, item in value.items():
         # Most fields hold no structure: these need not be looked up.
-        if not isinstance(item, dict | list):
+        if not isinstance(item, _NESTED):
             made[f"f:{name}"] = {}
-        elif (field := fields.get(name)) is None:
-            made[f"f:{name}"] = _trie_of(item, None) if isinstance(item, dict) else {}
+        elif schema and (field := fields.get(name)):
+            made[f"f:{name}"] = _field_trie(item, field, schema)
         else:
-            atomic = schema is not None and f"{schema.word}.{name}" in ATOMIC_MAPS
-            made[f"f:{name}"] = {} if atomic else _field_trie(item, field)
+            made[f"f:{name}"] = _trie_of(item, None) if isinstance(item, dict) else {}
     return made
 
 
-def _field_trie(value: dict | list, field: Field) -> Object:
+def _field_trie(value: dict | list, field: Field, owner: Type) -> Object:
     if isinstance(value, dict):
-        if field.shape == "{":
+        if field.shape == "{" and f"{owner.word}.{field.name}" not in ATOMIC_MAPS:
             return {f"f:{key}": {} for key in value}
         if field.shape or not field.is_type:
             return {}
