@@ -18,7 +18,7 @@ import sys
 
 import click
 
-from k8slab.cli import labs, lifecycle, policy, report
+from k8slab.cli import graph, labs, lifecycle, policy, report
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -54,6 +54,7 @@ for _command in (
     labs.hint,
     labs.progress,
     policy.policy,
+    graph.graph,
     completion,
 ):
     k8slab.add_command(_command)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from k8slab.cli import audit, options, sources
+from k8slab.cli import audit, connections, options, sources
 from k8slab.cli.console import show, show_json, tell
+from k8slab.cli.flows import from_words, read_flows
+from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from k8slab.policy import Estate, Flow, Verdict
 
 PARTIES = (
@@ -32,8 +32,14 @@ def policy() -> None:
     """
 
 
-policy.add_command(audit.audit)
-policy.add_command(audit.lint)
+for _command in (
+    audit.audit,
+    audit.lint,
+    connections.connections,
+    connections.diff,
+    connections.suggest,
+):
+    policy.add_command(_command)
 
 
 @policy.command(epilog=PARTIES)
@@ -62,8 +68,8 @@ def decide(
     """
     if (flows is None) == (not flow):
         raise click.UsageError("give either SRC DST PORT or --flows FILE")
-    wanted = _flow(flow) if flow else None
-    estate = _estate(manifests, name)
+    wanted = from_words(flow) if flow else None
+    estate = sources.compile_estate(manifests, name)
     if wanted is None:
         return _decide_lines(estate, str(flows), as_json=as_json)
     verdict = estate.decide(wanted)
@@ -83,33 +89,13 @@ def decide(
 @options.as_json
 def explain(*, flow: tuple[str, ...], manifests: tuple[str, ...], name: str, as_json: bool) -> int:
     """Walk through the policies that a flow meets, rule by rule. Exit code 1 when it is denied."""
-    wanted = _flow(flow)
-    verdict = _estate(manifests, name).decide(wanted)
+    wanted = from_words(flow)
+    verdict = sources.compile_estate(manifests, name).decide(wanted)
     if as_json:
         show_json({**_json(verdict), "walk": verdict.explain().splitlines()})
     else:
         show(verdict.explain())
     return 0 if verdict.allowed else 1
-
-
-def _estate(manifests: tuple[str, ...], name: str) -> Estate:
-    from k8slab import policy as engine  # noqa: PLC0415
-
-    return engine.compile(sources.gather(manifests, name))
-
-
-def _flow(words: tuple[str, ...]) -> Flow:
-    from k8slab.policy import Flow  # noqa: PLC0415
-
-    if len(words) != 3:
-        raise click.UsageError("a flow is SRC DST PORT[/PROTOCOL]")
-    source, destination, port = words
-    number, _, protocol = port.partition("/")
-    return Flow.of(source, destination, _port(number), protocol or "TCP")
-
-
-def _port(text: str) -> int | str:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 9 else text
 
 
 def _json(verdict: Verdict) -> dict[str, Any]:
@@ -139,49 +125,23 @@ def _plain(value: Any) -> Any:
 
 
 def _decide_lines(estate: Estate, path: str, *, as_json: bool) -> int:
-    from k8slab.errors import UsageError  # noqa: PLC0415
-
     faults = 0
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            verdict = estate.decide(_read_flow(line))
-        except UsageError as error:
+    for number, flow in read_flows(path):
+        found = flow if isinstance(flow, UsageError) else _judge(estate, flow)
+        if isinstance(found, UsageError):
             faults += 1
-            tell(f"line {number}: {error.message}")
+            tell(f"line {number}: {found.message}")
             if as_json:
-                show(json.dumps({"line": number, "error": error.message}))
-            continue
-        if as_json:
-            show(json.dumps(_json(verdict)))
+                show(json.dumps({"line": number, "error": found.message}))
+        elif as_json:
+            show(json.dumps(_json(found)))
         else:
-            show(f"{verdict.action.value}: {verdict.flow}")
+            show(f"{found.action.value}: {found.flow}")
     return 2 if faults else 0
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    with click.open_file(path, encoding="utf-8", errors="replace") as file:
-        yield from enumerate(file, 1)
-
-
-def _read_flow(line: str) -> Flow:
-    from k8slab.errors import UsageError  # noqa: PLC0415
-    from k8slab.policy import Flow  # noqa: PLC0415
-
+def _judge(estate: Estate, flow: Flow) -> Verdict | UsageError:
     try:
-        asked = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"this is not JSON: {line.strip()[:60]}") from error
-    if not isinstance(asked, dict):
-        raise UsageError("a flow is a JSON object with from, to and port")
-    if missing := [key for key in ("from", "to", "port") if key not in asked]:
-        raise UsageError(f"the flow has no {' and no '.join(missing)}")
-    port, protocol = asked["port"], asked.get("protocol") or "TCP"
-    if isinstance(port, bool) or not isinstance(port, int | str):
-        raise UsageError(f"port {port!r} is neither a number nor a name")
-    texts = (asked["from"], asked["to"], protocol)
-    if not all(isinstance(text, str) for text in texts):
-        raise UsageError("from, to and protocol are texts")
-    port = _port(port) if isinstance(port, str) else port
-    return Flow.of(asked["from"], asked["to"], port, protocol)
+        return estate.decide(flow)
+    except UsageError as error:
+        return error

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from k8slab.clusters import Cluster
     from k8slab.objects.manifests import Manifest
     from k8slab.objects.meta import Object
+    from k8slab.policy import Estate
 
 ENDINGS = (".yaml", ".yml", ".json", "/")
 
@@ -89,6 +90,13 @@ def gather(paths: Sequence[str], name: str = "") -> list[Manifest] | list[Object
         cluster = attach(name)
         progress(f"listing the objects of {cluster.name}")
         return inventory(cluster)
+
+
+def compile_estate(paths: Sequence[str], name: str = "") -> Estate:
+    """Compile the policies of manifests or of a live cluster; see `gather`."""
+    from k8slab import policy  # noqa: PLC0415
+
+    return policy.compile(gather(paths, name))
 
 
 def attach(name: str = "") -> Cluster:

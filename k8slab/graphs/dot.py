@@ -8,14 +8,17 @@ why it is empty, and the table beside it has everything.
 
 from __future__ import annotations
 
+import tempfile
 from html import escape
+from pathlib import Path
 
 from k8slab import programs
-from k8slab.errors import EnvironmentLacksError
+from k8slab.errors import EnvironmentLacksError, UsageError
 from k8slab.graphs.svg import Picture, titled
 
 EDGES = 600
 SECONDS = 8.0
+FORMATS = ("svg", "png", "pdf", "dot")
 
 
 def quote(text: str) -> str:
@@ -33,6 +36,29 @@ def render(dot: str, alt: str, *, edges: int) -> Picture:
     except EnvironmentLacksError as error:  # not there, too slow, or it refused
         return _instead(alt, error.args[0].splitlines()[0], error.hint)
     return Picture(titled(done.stdout[done.stdout.index("<svg") :], alt), alt)
+
+
+def draw(dot: str, alt: str, *, edges: int, form: str) -> bytes:
+    """Return the picture as a file of this form: svg, png, pdf, or the DOT text itself.
+
+    Raises `UsageError` for a graph with too many edges, `EnvironmentLacksError` when `dot` is
+    missing or does not end in time.
+    """
+    if form == "dot":
+        return f"{dot}\n".encode()
+    if edges > EDGES:
+        raise UsageError(
+            f"{edges} edges are too many to draw (at most {EDGES})",
+            hint="take `k8slab graph matrix`, or less of the estate: --namespace, --focus",
+        )
+    with tempfile.TemporaryDirectory(prefix="k8slab-graph-") as directory:
+        file = Path(directory) / f"graph.{form}"
+        programs.run(["dot", f"-T{form}", "-o", str(file)], stdin=dot, deadline=SECONDS)
+        drawn = file.read_bytes()
+    if form != "svg":
+        return drawn
+    text = drawn.decode()
+    return (titled(text[text.index("<svg") :], alt) + "\n").encode()
 
 
 def _instead(alt: str, why: str, hint: str = "") -> Picture:

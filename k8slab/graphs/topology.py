@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from k8slab.graphs.dot import quote, render
+from k8slab.graphs.dot import draw, quote, render
 from k8slab.graphs.svg import Picture, html_table
 from k8slab.objects import meta, selectors
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 PENDING = "(no node yet)"
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+"""The label by which kubeadm marks the nodes of the control plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Topology:
             sorted((_box(pod, one_namespace=one) for pod in pods), key=lambda box: box.key)
         )
         found = tuple(_service(service, pods) for service in services)
-        names = [meta.name_of(node) for node in nodes]
+        names = [meta.name_of(node) for node in sorted(nodes, key=_node_order)]
         strays = {box.node for box in boxes} - set(names)
         return cls((*names, *sorted(strays)), boxes, tuple(sorted(found)))
 
@@ -111,9 +113,30 @@ class Topology:
             lines.append(f"Service {key} {address} -> {', '.join(behind) or 'no pod'}")
         return "\n".join(lines)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain values."""
+        return {
+            "nodes": list(self.nodes),
+            "pods": [asdict(box) for box in self.pods],
+            "services": [
+                {"service": key, "address": address, "pods": list(behind)}
+                for key, address, behind in self.services
+            ],
+        }
+
     def picture(self) -> Picture:
         """Draw it with graphviz, within the budget."""
         return render(self.dot(), self.alt(), edges=len(self._edges()) + len(self.pods))
+
+    def file(self, form: str) -> bytes:
+        """Draw it as svg, png, pdf or dot."""
+        edges = len(self._edges()) + len(self.pods)
+        return draw(self.dot(), self.alt(), edges=edges, form=form)
+
+
+def _node_order(node: Object) -> tuple[bool, str]:
+    """Sort the control plane first, then by name."""
+    return (CONTROL_PLANE not in meta.labels_of(node), meta.name_of(node))
 
 
 def _pod_line(box: Box) -> str:

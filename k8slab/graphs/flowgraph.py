@@ -1,0 +1,417 @@
+"""A graph of who may reach whom, small enough to be read.
+
+Three steps make it small without making it wrong:
+
+- **Equal nodes become one.** Workloads of one namespace that have the same connections are
+  one node with several names.
+- **Sets become one node.** A block "these sources may reach these destinations" is not drawn
+  as every pair: where one side is all of a namespace, or all workloads, one node stands for it.
+- **Namespaces instead of workloads**, when there are still too many edges; the picture says so.
+
+Nodes are told apart by shape and by words, edges by style, arrow and label: colour is never
+the only sign.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from k8slab.graphs.dot import draw, quote, render
+from k8slab.graphs.svg import html_table
+from k8slab.graphs.twins import twins
+from k8slab.policy.addresses import EVERYWHERE, AddressSet
+from k8slab.policy.listing import Block
+from k8slab.policy.ports import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from k8slab.graphs.svg import Picture
+    from k8slab.policy.listing import Connection, Connections, Group
+
+WORKLOAD, ALL_OF, EVERYONE, OUTSIDE, NAMESPACE = "workload", "all of", "all", "outside", "namespace"
+
+_SHAPES = {
+    WORKLOAD: 'shape=box, style="rounded,filled", fillcolor="#eef2ff"',
+    ALL_OF: 'shape=folder, style=filled, fillcolor="#e0e7ff"',
+    EVERYONE: 'shape=doubleoctagon, style=filled, fillcolor="#e0e7ff"',
+    OUTSIDE: 'shape=house, style="filled,dashed", fillcolor="#fef3c7"',
+    NAMESPACE: 'shape=tab, style=filled, fillcolor="#e0e7ff"',
+}
+
+MOST_NAMES = 6
+"""Names in one node; of more the first are shown, and how many more there are."""
+
+LONGEST_LABEL = 40
+"""Letters of ports on an edge."""
+
+READABLE_EDGES = 250
+"""More edges between workloads than this are drawn between namespaces."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Node:
+    """One node: a workload, equal ones together, or a set that stands for many."""
+
+    key: str
+    kind: str
+    label: str
+    namespace: str = ""
+    sample: str = ""
+    """A pod's key or an address that stands for all of it."""
+    alone: bool = False
+    """One pod: what it sends to itself no policy can stop, so there is no edge for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What one node may send to another; `mark` is +, - or ~ in the picture of a difference."""
+
+    source: Node
+    destination: Node
+    label: str
+    ports: PortSet = field(default_factory=PortSet)
+    mark: str = ""
+    why: str = ""
+
+
+_MARKS = {
+    "": 'color="#374151"',
+    "+": 'color="#15803d", style=bold, arrowhead=normal, fontcolor="#14532d"',
+    "-": 'color="#b91c1c", style=dashed, arrowhead=tee, fontcolor="#7f1d1d"',
+    "~": 'color="#b45309", style=dotted, arrowhead=diamond, fontcolor="#7c2d12"',
+}
+MEANINGS = {"+": "added", "-": "removed", "~": "changed"}
+
+
+@dataclass(frozen=True)
+class FlowGraph:
+    """The graph; `note` says what was put together to make it readable."""
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    note: str = ""
+
+    def dot(self) -> str:
+        """Return the graph as DOT text, a box around each namespace."""
+        names = {node.key: f"n{number}" for number, node in enumerate(self.nodes)}
+        title = f"{self.title}\n{self.note}" if self.note else self.title
+        lines = [
+            "digraph policy {",
+            (
+                f"  graph [rankdir=LR, label={quote(title)}, labelloc=t, fontname=Helvetica,"
+                " fontsize=13, nodesep=0.25, ranksep=0.9];"
+            ),
+            "  node [fontname=Helvetica, fontsize=11];",
+            "  edge [fontname=Helvetica, fontsize=10];",
+        ]
+        spaces: dict[str, list[Node]] = defaultdict(list)
+        for node in self.nodes:
+            spaces[node.namespace].append(node)
+        for number, (space, nodes) in enumerate(sorted(spaces.items())):
+            drawn = [_node(node, names[node.key]) for node in nodes]
+            if not space:
+                lines += [f"  {line}" for line in drawn]
+                continue
+            lines.append(f"  subgraph cluster_{number} {{")
+            lines.append(f'    label={quote(space)}; style=rounded; color="#9ca3af";')
+            lines += [f"    {line}" for line in drawn]
+            lines.append("  }")
+        for number, edge in enumerate(self.edges):
+            ends = f"{names[edge.source.key]} -> {names[edge.destination.key]}"
+            label = quote(f"{edge.mark} {edge.label}".strip())
+            lines.append(f"  {ends} [id=edge{number}, label={label}, {_MARKS[edge.mark]}];")
+        return "\n".join([*lines, "}"])
+
+    def alt(self) -> str:
+        """Say in words what the graph shows; of a large one the counts."""
+        told = [f"{self.title}. {self.note}".strip()]
+        if len(self.edges) <= 40:
+            told += [self._words(edge) for edge in self.edges]
+        else:
+            told.append(f"{len(self.nodes)} nodes and {len(self.edges)} edges; see the table.")
+        return " ".join(told)
+
+    def _words(self, edge: Edge) -> str:
+        mark = f"{MEANINGS[edge.mark]}: " if edge.mark else ""
+        ends = f"{_plain(edge.source)} to {_plain(edge.destination)}"
+        return f"{mark}{ends}: {edge.label}.".replace("\n", ", ")
+
+    def table(self) -> str:
+        """Return the edges as an HTML table."""
+        rows = [
+            [_plain(edge.source), _plain(edge.destination), edge.label, MEANINGS.get(edge.mark, "")]
+            for edge in self.edges
+        ]
+        return html_table(["from", "to", "ports", "change"], rows, self.title)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the edges as plain values."""
+        return {
+            "title": self.title,
+            "note": self.note,
+            "edges": [
+                {
+                    "from": _plain(edge.source),
+                    "to": _plain(edge.destination),
+                    "ports": str(edge.ports) if edge.ports else edge.label,
+                    **({"change": MEANINGS[edge.mark]} if edge.mark else {}),
+                }
+                for edge in self.edges
+            ],
+        }
+
+    def picture(self) -> Picture:
+        """Draw it as SVG, within the budget."""
+        return render(self.dot(), self.alt(), edges=len(self.edges))
+
+    def file(self, form: str) -> bytes:
+        """Draw it as svg, png, pdf or dot."""
+        return draw(self.dot(), self.alt(), edges=len(self.edges), form=form)
+
+
+def _plain(node: Node) -> str:
+    text = node.label.replace("\n", ", ")
+    return f"{node.namespace}: {text}" if node.namespace else text
+
+
+def _node(node: Node, name: str) -> str:
+    return f"{name} [{_SHAPES[node.kind]}, label={quote(node.label)}];"
+
+
+def of_connections(found: Connections, *, title: str, namespaces: Sequence[str] = ()) -> FlowGraph:
+    """Draw all connections, or those from and to some namespaces."""
+    parts = Parts.of(found, namespaces)
+    edges = parts.edges()
+    ends = {end for edge in edges for end in (edge.source, edge.destination)}
+    if len(edges) > READABLE_EDGES:
+        edges = _put_together(parts.edges(by_namespace=True))
+        note = f"by namespace: {len(parts.groups)} workloads have too many connections to be read"
+        nodes = {end for edge in edges for end in (edge.source, edge.destination)}
+    else:
+        counts = f"{len(parts.groups)} workloads in {len(parts.nodes)} nodes"
+        merged = len(parts.nodes) < len(parts.groups)
+        note = f"{counts}: those with the same connections are together" if merged else ""
+        nodes = {*parts.nodes, *ends}
+    return FlowGraph(title, tuple(sorted(nodes)), tuple(edges), note)
+
+
+def of_rows(rows: Iterable[Connection], *, title: str) -> FlowGraph:
+    """Draw some connections, such as those of one workload."""
+    blocks = [Block((row.source,), (row.destination,), row.ports) for row in rows]
+    groups = sorted({group for block in blocks for side in block[:2] for group in _groups(side)})
+    parts = Parts(groups, blocks)
+    edges = parts.edges()
+    ends = {end for edge in edges for end in (edge.source, edge.destination)}
+    return FlowGraph(title, tuple(sorted(ends)), tuple(edges))
+
+
+def side_node(side: Iterable[Group | AddressSet]) -> Node:
+    """Return one node for workloads of one namespace, or for addresses outside."""
+    every = [*side]
+    groups = _groups(every)
+    if groups:
+        return _workload_node(groups)
+    return _outside_node(AddressSet.union(each for each in every if isinstance(each, AddressSet)))
+
+
+def _put_together(edges: Sequence[Edge]) -> list[Edge]:
+    """Make one node of the namespaces that nobody can tell apart."""
+    labels = {(edge.source, edge.destination): edge.ports for edge in edges}
+    spaces = {end for pair in labels for end in pair if end.kind == NAMESPACE}
+    instead: dict[Node, Node] = {}
+    for members in twins(labels, sorted(spaces)):
+        made = members[0]
+        if len(members) > 1:
+            names = _some([each.key for each in members])
+            made = replace(made, label="\n".join([f"{len(members)} namespaces", *names]))
+        instead.update(dict.fromkeys(members, made))
+    found: dict[tuple[Node, Node], Edge] = {}
+    for edge in edges:
+        source = instead.get(edge.source, edge.source)
+        destination = instead.get(edge.destination, edge.destination)
+        label = edge.label
+        if source is destination and not _reach_each_other(labels, instead, source):
+            label = f"within each: {label}"
+        found[source, destination] = replace(
+            edge, source=source, destination=destination, label=label
+        )
+    return list(found.values())
+
+
+def _reach_each_other(
+    labels: Mapping[tuple[Node, Node], PortSet], instead: Mapping[Node, Node], node: Node
+) -> bool:
+    members = [each for each, made in instead.items() if made is node]
+    return len(members) == 1 or (members[0], members[1]) in labels
+
+
+def _within(blocks: list[Block], namespaces: Sequence[str]) -> list[Block]:
+    """Keep of each block what has an end in one of the namespaces."""
+    if not namespaces:
+        return blocks
+    found = []
+    for block in blocks:
+        here = [g for g in _groups(block.sources) if g.namespace in namespaces]
+        there = [g for g in _groups(block.destinations) if g.namespace in namespaces]
+        if here:
+            found.append(block._replace(sources=tuple(here)))
+        if there:
+            others = tuple(side for side in block.sources if side not in here)
+            if others:
+                found.append(block._replace(sources=others, destinations=tuple(there)))
+    return found
+
+
+def _groups(side: Iterable[Group | AddressSet]) -> list[Group]:
+    return [each for each in side if not isinstance(each, AddressSet)]
+
+
+class Parts:
+    """Blocks of connections, and the nodes that stand for their workloads."""
+
+    def __init__(self, groups: Sequence[Group], blocks: Sequence[Block]) -> None:
+        self.groups = groups
+        self.blocks = blocks
+        self._all = frozenset(groups)
+        self._spaces: dict[str, set[Group]] = defaultdict(set)
+        for group in groups:
+            self._spaces[group.namespace].add(group)
+        self._node_of = self._merge(groups, blocks)
+        self.nodes = frozenset(self._node_of.values())
+
+    @classmethod
+    def of(cls, found: Connections, namespaces: Sequence[str] = ()) -> Parts:
+        """Take all connections, or those that touch some namespaces."""
+        blocks = _within([*found.blocks()], namespaces)
+        shown = [g for g in found.groups if not namespaces or g.namespace in namespaces]
+        seen = {group for block in blocks for side in block[:2] for group in _groups(side)}
+        return cls(sorted(seen.union(shown)), blocks)
+
+    def _merge(self, groups: Sequence[Group], blocks: Sequence[Block]) -> dict[Group, Node]:
+        roles: dict[Group, list[tuple[int, int]]] = {group: [] for group in groups}
+        for number, block in enumerate(blocks):
+            for role, side in enumerate(block[:2]):
+                for group in _groups(side):
+                    roles[group].append((number, role))
+        alike: dict[tuple, list[Group]] = defaultdict(list)
+        for group, found in roles.items():
+            alike[group.namespace, tuple(found)].append(group)
+        return {group: _workload_node(members) for members in alike.values() for group in members}
+
+    def edges(self, *, by_namespace: bool = False) -> list[Edge]:
+        """Return the edges, those between the same nodes as one."""
+        side = _spaces if by_namespace else self.cover
+        ports: dict[tuple[Node, Node], PortSet] = defaultdict(PortSet)
+        for block in self.blocks:
+            destinations = side(block.destinations)
+            for source in side(block.sources):
+                for destination in destinations:
+                    ports[source, destination] |= block.ports
+        return _edges(ports)
+
+    def named(self, side: Iterable[Group | AddressSet], *, by_namespace: bool) -> list[Node]:
+        """Return a node for each workload (or namespace) of one side, and for the outside."""
+        if by_namespace:
+            return _spaces(side)
+        found = [_outside_node(each) for each in side if isinstance(each, AddressSet)]
+        return [*found, *{self._node_of[group] for group in _groups(side)}]
+
+    def cover(self, side: Iterable[Group | AddressSet]) -> list[Node]:
+        """Return the fewest nodes that stand for one side of a block."""
+        found = [_outside_node(each) for each in side if isinstance(each, AddressSet)]
+        groups = set(_groups(side))
+        if len(self._spaces) > 1 and groups == self._all:
+            return [*found, Node("everyone", EVERYONE, "all workloads", "", _sample(groups))]
+        rest = set()
+        for space in {group.namespace for group in groups}:
+            here = {group for group in groups if group.namespace == space}
+            nodes = {self._node_of[group] for group in here}
+            if here == self._spaces[space] and len(nodes) > 1:
+                key, label = f"all of {space}", f"all of {space}"
+                rest.add(Node(key, ALL_OF, label, space, _sample(here)))
+            else:
+                rest |= nodes
+        return [*found, *sorted(rest)]
+
+
+def _sample(groups: Iterable[Group]) -> str:
+    return min(groups).pods[0]
+
+
+def _edges(ports: dict[tuple[Node, Node], PortSet]) -> list[Edge]:
+    return [
+        Edge(source, destination, label_of(found), found)
+        for (source, destination), found in sorted(ports.items(), key=lambda item: item[0])
+        if source is not destination or not source.alone
+    ]
+
+
+def label_of(ports: PortSet) -> str:
+    """Return ports as a label of bounded length."""
+    text = str(ports)
+    if text == "all":
+        return "all ports"
+    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
+
+
+def short(group: Group) -> str:
+    """Return the name of a group without its namespace."""
+    return group.name.replace(f"{group.namespace}/", "", 1)
+
+
+def _workload_node(groups: Sequence[Group]) -> Node:
+    shown = _some(sorted(short(group) for group in groups))
+    first = min(groups)
+    alone = len(groups) == len(first.pods) == 1 and not _is_template(first)
+    return Node(first.name, WORKLOAD, "\n".join(shown), first.namespace, first.pods[0], alone)
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """Return the names, or the first of many and how many more there are."""
+    if len(names) <= MOST_NAMES + 1:
+        return [*names]
+    return [*names[:MOST_NAMES], f"and {len(names) - MOST_NAMES} more"]
+
+
+def _is_template(group: Group) -> bool:
+    """Say whether a workload has no pods yet: then its key stands in the place of theirs."""
+    return group.workload.kind != "pod" and group.pods[0] == str(group.workload)
+
+
+def _outside_node(addresses: AddressSet) -> Node:
+    return Node(
+        f"ip:{addresses}", OUTSIDE, outside_label(addresses), "", f"ip:{_one_of(addresses)}"
+    )
+
+
+def _one_of(addresses: AddressSet) -> str:
+    return next(addresses.ranges())[0]
+
+
+def outside_label(addresses: AddressSet) -> str:
+    """Return addresses as a label: everywhere, a few ranges, or how many there are."""
+    parts = []
+    for version, whole in EVERYWHERE.items():
+        here = addresses & whole
+        if not here:
+            continue
+        lines = str(here).split(", ")
+        if here == whole:
+            parts.append(f"any IPv{version} address")
+        elif len(lines) <= MOST_NAMES:
+            parts += lines
+        else:
+            parts += [*lines[:MOST_NAMES], f"and {len(lines) - MOST_NAMES} ranges more"]
+    return "\n".join(["outside the cluster", *parts])
+
+
+def _spaces(side: Iterable[Group | AddressSet]) -> list[Node]:
+    names = {group.namespace for group in _groups(side)}
+    found = [Node(name, NAMESPACE, f"namespace {name}") for name in sorted(names)]
+    if any(isinstance(each, AddressSet) for each in side):
+        found.append(Node("outside", OUTSIDE, "outside the cluster"))
+    return found
