@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers.loop import Loop
-from k8slab.objects.meta import key_of, name_of, namespace_of
+from k8slab.embedded.controllers.controller import Controller
+from k8slab.objects.meta import name_of, namespace_of
 
 if TYPE_CHECKING:
-    from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
     from k8slab.objects.meta import Object
 
@@ -54,23 +53,12 @@ def volumes_of_ordinal(owner: Object, ordinal: int) -> list[Object]:
     ]
 
 
-class Claims:
+class Claims(Controller):
     """The loop over claims."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop("claims", self._reconcile)
-        self._unsubscribe = context.api.subscribe(RESOURCE, self._changed)
-        for claim in context.api.list(RESOURCE):
-            self.loop.add(key_of(claim))
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._unsubscribe()
-        await self.loop.close()
-
-    def _changed(self, event: Event) -> None:
-        self.loop.add(key_of(event.object))
+        super().__init__(context, "claims")
+        self._look_at(RESOURCE)
 
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)

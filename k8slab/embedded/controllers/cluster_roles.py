@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import rbac
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.objects.meta import name_of
 
 if TYPE_CHECKING:
@@ -17,19 +17,13 @@ if TYPE_CHECKING:
 RESOURCE = f"clusterroles.{rbac.GROUP}"
 
 
-class ClusterRoles:
+class ClusterRoles(Controller):
     """The loop over aggregating ClusterRoles."""
 
     def __init__(self, context: Context) -> None:
-        self._api = context.api
-        self.loop = Loop("clusterroles", self._reconcile)
-        self._unsubscribe = self._api.subscribe(RESOURCE, self._changed)
+        super().__init__(context, "clusterroles")
+        self._follow(RESOURCE, self._changed)
         self._changed()
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._unsubscribe()
-        await self.loop.close()
 
     def _changed(self, _: object = None) -> None:
         for role in self._api.list(RESOURCE):

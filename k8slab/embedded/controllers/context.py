@@ -27,9 +27,6 @@ class Network(Protocol):
     async def add_node(self, name: str) -> list[str]:
         """Make a node's network namespace and return its addresses."""
 
-    async def remove_node(self, name: str) -> None:
-        """Remove a node's network namespace."""
-
     def node_netns(self, name: str) -> int:
         """Return the descriptor of a node's network namespace."""
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from k8slab.embedded import clock as clocks
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.children import Children
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.errors import ApiStatusError
 from k8slab.objects import schedules
 from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of, uid_of
@@ -32,19 +32,13 @@ MOST_MISSED = 100
 """Missed times that are gone through; what is older is not looked at (TooManyMissedTimes)."""
 
 
-class CronJobs:
+class CronJobs(Controller):
     """The loop over CronJobs."""
 
     def __init__(self, context: Context, clock: Callable[[], float] = clocks.now) -> None:
-        self._context = context
+        super().__init__(context, "cronjobs")
         self._clock = clock
-        self.loop = Loop("cronjobs", self._reconcile)
-        self._jobs = Children(context.api, RESOURCE, JOBS, self.loop)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._jobs.close()
-        await self.loop.close()
+        self._jobs = self._own(Children(context.api, RESOURCE, JOBS, self.loop))
 
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)

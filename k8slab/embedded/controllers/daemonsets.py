@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.controllers import pods, scheduler
 from k8slab.embedded.controllers.affinity import REQUIRED, matches_node, required_node_terms
 from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.deployments import template_hash
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions
 from k8slab.embedded.controllers.rollout import amount
 from k8slab.objects import selectors
 from k8slab.objects.meta import Object, is_deleting, key_of, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from k8slab.embedded.controllers.context import Context
 
@@ -35,22 +35,14 @@ TOLERATED = (
 )
 
 
-class DaemonSets:
+class DaemonSets(Controller):
     """The loop over DaemonSets."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop("daemonsets", self._reconcile)
-        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
-        self._revisions = Revisions(context.api)
-        self._unsubscribe: Callable[[], None] = context.api.subscribe("nodes", self._node_event)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._unsubscribe()
-        self._pods.close()
-        self._revisions.close()
-        await self.loop.close()
+        super().__init__(context, "daemonsets")
+        self._pods = self._own(Children(context.api, RESOURCE, "pods", self.loop))
+        self._revisions = self._own(Revisions(context.api))
+        self._follow("nodes", self._node_event)
 
     def _node_event(self, _: object) -> None:
         for owner in self._context.api.list(RESOURCE):

@@ -15,8 +15,8 @@ import orjson
 from k8slab.embedded.controllers import pods, rollout, times
 from k8slab.embedded.controllers import replicasets as sets
 from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.deployment_status import deployment_status
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import (
     Object,
     annotations_of,
@@ -70,18 +70,12 @@ def revision_of(replica_set: Object) -> int:
     return int(text) if text.isdigit() else 0
 
 
-class Deployments:
+class Deployments(Controller):
     """The loop over Deployments."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop("deployments", self._reconcile)
-        self._sets = Children(context.api, RESOURCE, sets.RESOURCE, self.loop)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._sets.close()
-        await self.loop.close()
+        super().__init__(context, "deployments")
+        self._sets = self._own(Children(context.api, RESOURCE, sets.RESOURCE, self.loop))
 
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)

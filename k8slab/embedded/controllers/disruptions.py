@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, pods, times
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.rollout import amount
 from k8slab.objects import selectors
 from k8slab.objects.meta import (
@@ -26,7 +26,7 @@ from k8slab.objects.meta import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
@@ -44,26 +44,15 @@ _SCALED = {
 }
 
 
-class Disruptions:
+class Disruptions(Controller):
     """The loop over PodDisruptionBudgets."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._api = api = context.api
-        self.loop = Loop("disruptions", self._reconcile)
-        self._unsubscribe: list[Callable[[], None]] = [
-            api.subscribe(RESOURCE, lambda event: self.loop.add(key_of(event.object))),
-            api.subscribe("pods", self._pod_event),
-            *(api.subscribe(resource, self._owner_event) for resource in _SCALED.values()),
-        ]
-        for budget in api.list(RESOURCE):
-            self.loop.add(key_of(budget))
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
+        super().__init__(context, "disruptions")
+        self._look_at(RESOURCE)
+        self._follow("pods", self._pod_event)
+        for resource in _SCALED.values():
+            self._follow(resource, self._owner_event)
 
     def _pod_event(self, event: Event) -> None:
         for budget in self._api.list(RESOURCE, namespace_of(event.object)):

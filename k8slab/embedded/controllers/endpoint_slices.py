@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import pods, slice_values
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.store import Event
@@ -30,37 +30,19 @@ def of_service(slice_object: Object) -> list[str]:
     return [f"{namespace_of(slice_object)}/{service}"] if service else []
 
 
-class EndpointSlices:
+class EndpointSlices(Controller):
     """The loop over Services that selects their pods."""
 
     def __init__(self, context: Context) -> None:
-        self._api = context.api
-        self.loop = Loop("endpointslices", self._reconcile)
-        self._slices = Index(self._api, RESOURCE, of_service)
-        self._unsubscribe: list[Callable[[], None]] = [
-            self._slices.close,
-            self._api.subscribe("services", lambda event: self.loop.add(key_of(event.object))),
-            self._api.subscribe("pods", self._pod_event),
-            self._api.subscribe(RESOURCE, self._slice_event),
-        ]
-        for service in self._api.list("services"):
-            self.loop.add(key_of(service))
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
+        super().__init__(context, "endpointslices")
+        self._slices = self._own(Index(self._api, RESOURCE, of_service))
+        self._look_at("services")
+        self._follow("pods", self._pod_event)
+        self._follow(RESOURCE, self._slice_event)
 
     def _pod_event(self, event: Event) -> None:
-        pod, old = event.object, event.old
-        if old is not None and event.type == "MODIFIED" and face(old) == face(pod):
-            return
-        forms = [labels_of(form) for form in (pod, old) if form is not None]
-        for service in self._api.list("services", namespace_of(pod)):
-            selector = service["spec"].get("selector")
-            if selector and any(selector.items() <= form.items() for form in forms):
-                self.loop.add(key_of(service))
+        for key in services_concerned(self._api, event):
+            self.loop.add(key)
 
     def _slice_event(self, event: Event) -> None:
         if event.type != "ADDED" and _is_ours(event.object):
@@ -97,6 +79,20 @@ class EndpointSlices:
             for chunk in slice_values.chunks(endpoints) or [[]]
         ]
         reconcile_slices(self._api, made, present)
+
+
+def services_concerned(api: Api, event: Event) -> list[str]:
+    """Return the keys of the Services whose endpoints may differ after this change of a pod."""
+    pod, old = event.object, event.old
+    if old is not None and event.type == "MODIFIED" and face(old) == face(pod):
+        return []
+    forms = [labels_of(form) for form in (pod, old) if form is not None]
+    found = []
+    for service in api.list("services", namespace_of(pod)):
+        selector = service["spec"].get("selector")
+        if selector and any(selector.items() <= form.items() for form in forms):
+            found.append(key_of(service))
+    return found
 
 
 def reconcile_slices(api: Api, wanted: Sequence[Object], present: Sequence[Object]) -> None:

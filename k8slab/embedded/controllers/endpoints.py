@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import endpoints_values, slice_values
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
-from k8slab.embedded.controllers.endpoint_slices import face, of_service, reconcile_slices
+from k8slab.embedded.controllers.endpoint_slices import (
+    of_service,
+    reconcile_slices,
+    services_concerned,
+)
 from k8slab.embedded.controllers.index import Index
-from k8slab.embedded.controllers.loop import Loop
-from k8slab.objects.meta import Object, key_of, labels_of, namespace_of
+from k8slab.objects.meta import Object, key_of, labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
     from k8slab.embedded.controllers.proxy import Proxy
@@ -26,38 +28,23 @@ BATCH_SECONDS = 0.1
 """Changes of pods within this time are one write (``--endpoint-updates-batch-period``)."""
 
 
-class Endpoints:
+class Endpoints(Controller):
     """The loop over Services that writes their Endpoints."""
 
     def __init__(self, context: Context) -> None:
-        self._api = context.api
-        self.loop = Loop("endpoints", self._reconcile)
-        self._unsubscribe: list[Callable[[], None]] = [
-            self._api.subscribe("services", lambda event: self._later(event.object)),
-            self._api.subscribe("pods", self._pod_event),
-            self._api.subscribe("endpoints", lambda event: self._later(event.object)),
-        ]
+        super().__init__(context, "endpoints")
+        for resource in ("services", "endpoints"):
+            self._follow(resource, lambda event: self._later(key_of(event.object)))
+        self._follow("pods", self._pod_event)
         for service in self._api.list("services"):
-            self._later(service)
+            self._later(key_of(service))
 
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
-
-    def _later(self, obj: Object) -> None:
-        self.loop.add_after(key_of(obj), BATCH_SECONDS)
+    def _later(self, key: str) -> None:
+        self.loop.add_after(key, BATCH_SECONDS)
 
     def _pod_event(self, event: Event) -> None:
-        pod, old = event.object, event.old
-        if old is not None and event.type == "MODIFIED" and face(old) == face(pod):
-            return
-        forms = [labels_of(form) for form in (pod, old) if form is not None]
-        for service in self._api.list("services", namespace_of(pod)):
-            selector = service["spec"].get("selector")
-            if selector and any(selector.items() <= form.items() for form in forms):
-                self._later(service)
+        for key in services_concerned(self._api, event):
+            self._later(key)
 
     def _reconcile(self, key: str) -> None:
         namespace, name = key.split("/", 1)
@@ -90,29 +77,17 @@ class Endpoints:
             self._api.update("endpoints", changed)
 
 
-class Mirroring:
+class Mirroring(Controller):
     """The loop over Endpoints made by hand, for Services without a selector."""
 
     def __init__(self, context: Context, proxy: Proxy) -> None:
-        self._api = context.api
+        super().__init__(context, "endpointslicemirroring")
         self._proxy = proxy
-        self.loop = Loop("endpointslicemirroring", self._reconcile)
-        self._slices = Index(self._api, SLICES, of_service)
-        self._unsubscribe: list[Callable[[], None]] = [
-            self._slices.close,
-            self._api.subscribe("endpoints", lambda event: self.loop.add(key_of(event.object))),
-            self._api.subscribe("services", lambda event: self.loop.add(key_of(event.object))),
-            self._api.subscribe(SLICES, self._slice_event),
-        ]
+        self._slices = self._own(Index(self._api, SLICES, of_service))
+        self._follow(SLICES, self._slice_event)
+        self._look_at("services")
+        self._look_at("endpoints")
         self._api.before_answer("endpoints", self._answer)
-        for endpoints in self._api.list("endpoints"):
-            self.loop.add(key_of(endpoints))
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
 
     async def _answer(self, endpoints: Object) -> None:
         await self.loop.settle(key_of(endpoints))

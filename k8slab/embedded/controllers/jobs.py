@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded import clock
 from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.children import Children
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.objects.meta import Object, annotations_of, is_deleting, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -27,18 +27,12 @@ DEFAULT_LIMIT = 6
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
-class Jobs:
+class Jobs(Controller):
     """The loop over Jobs."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop("jobs", self._reconcile)
-        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._pods.close()
-        await self.loop.close()
+        super().__init__(context, "jobs")
+        self._pods = self._own(Children(context.api, RESOURCE, "pods", self.loop))
 
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)

@@ -11,45 +11,34 @@ import zlib
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import Object, is_deleting, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
 COMPONENT = "service-controller"
 
 
-class LoadBalancers:
+class LoadBalancers(Controller):
     """The loop over Services that gives out and announces addresses."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        api = context.api
+        super().__init__(context, "load balancers")
         self._announced: dict[str, dict[str, str]] = {}
         """By Service: which node answers for which of its addresses."""
-        self._slices = Index(api, SLICES, of_service)
-        self.loop = Loop("load balancers", self._reconcile)
-        self._unsubscribe: list[Callable[[], None]] = [
-            self._slices.close,
-            api.subscribe("services", lambda event: self.loop.add(key_of(event.object))),
-            api.subscribe(SLICES, lambda event: self._add(of_service(event.object))),
-        ]
-        self._add([key_of(service) for service in api.list("services")])
+        self._slices = self._own(Index(self._api, SLICES, of_service))
+        self._follow(SLICES, self._slice_event)
+        self._look_at("services")
 
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
-
-    def _add(self, keys: list[str]) -> None:
-        for key in keys:
+    def _slice_event(self, event: Event) -> None:
+        for key in of_service(event.object):
             self.loop.add(key)
 
     async def _reconcile(self, key: str) -> None:

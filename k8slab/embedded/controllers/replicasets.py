@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import pods
 from k8slab.embedded.controllers.children import Children
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.objects.meta import Object, is_deleting, labels_of, name_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ BURST = 500
 """Pods made or deleted in one go (upstream's ``BurstReplicas``)."""
 
 
-class ReplicaSets:
+class ReplicaSets(Controller):
     """The loop over ReplicaSets."""
 
     resource = RESOURCE
@@ -34,14 +34,8 @@ class ReplicaSets:
     """Fields of the status that are written even when they are 0."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop(self.resource, self._reconcile)
-        self._pods = Children(context.api, self.resource, "pods", self.loop)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._pods.close()
-        await self.loop.close()
+        super().__init__(context, self.resource)
+        self._pods = self._own(Children(context.api, self.resource, "pods", self.loop))
 
     def _reconcile(self, key: str) -> float | None:
         api = self._context.api

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import claims, pods
 from k8slab.embedded.controllers.children import Children
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions, revision_name
 from k8slab.objects.meta import Object, is_deleting, labels_of, name_of, namespace_of
 
@@ -26,20 +26,13 @@ NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
 
 
-class StatefulSets:
+class StatefulSets(Controller):
     """The loop over StatefulSets."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.loop = Loop("statefulsets", self._reconcile)
-        self._pods = Children(context.api, RESOURCE, "pods", self.loop)
-        self._revisions = Revisions(context.api)
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        self._pods.close()
-        self._revisions.close()
-        await self.loop.close()
+        super().__init__(context, "statefulsets")
+        self._pods = self._own(Children(context.api, RESOURCE, "pods", self.loop))
+        self._revisions = self._own(Revisions(context.api))
 
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import (
     Object,
     annotations_of,
@@ -21,8 +21,6 @@ from k8slab.objects.meta import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
@@ -31,29 +29,18 @@ ACCOUNT = "kubernetes.io/service-account.name"
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
 
 
-class TokenSecrets:
+class TokenSecrets(Controller):
     """The loop over these Secrets."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        api = self._api = context.api
-        self.loop = Loop("tokensecrets", self._reconcile)
-        self._of_account = Index(api, "secrets", _account)
-        self._unsubscribe: list[Callable[[], None]] = [
-            self._of_account.close,
-            api.subscribe("secrets", self._secret_event),
-            api.subscribe("serviceaccounts", self._account_event),
-        ]
-        api.before_answer("secrets", self._answer)
-        for secret in api.list("secrets"):
+        super().__init__(context, "tokensecrets")
+        self._of_account = self._own(Index(self._api, "secrets", _account))
+        self._follow("secrets", self._secret_event)
+        self._follow("serviceaccounts", self._account_event)
+        self._api.before_answer("secrets", self._answer)
+        for secret in self._api.list("secrets"):
             if _account(secret):
                 self.loop.add(key_of(secret))
-
-    async def close(self) -> None:
-        """Stop the loop."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
 
     async def _answer(self, secret: Object) -> None:
         if _account(secret):

@@ -7,6 +7,7 @@ import itertools
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from k8slab.embedded.runtime.spec import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 
 async def eventually(check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
@@ -53,9 +53,6 @@ class FakeNetwork:
 
     async def add_node(self, name: str) -> list[str]:
         return [f"172.18.0.{next(self.numbers)}"]
-
-    async def remove_node(self, name: str) -> None:
-        raise NotImplementedError
 
     def node_netns(self, name: str) -> int:
         return 0
@@ -113,6 +110,7 @@ class FakeRuntime:
         self.volumes: dict[tuple[str, str], dict[str, bytes]] = {}
         self.numbers = itertools.count()
         self.unknown_images = {"nowhere"}
+        self.exec_codes: dict[tuple[str, ...], int] = {}
         self.ends_at_once: dict[str, int] = {}
         self.ignores_term = False
 
@@ -134,6 +132,7 @@ class FakeRuntime:
             )
         container = FakeContainer(f"c{next(self.numbers)}", spec, sandbox_uid)
         self.containers[container.id] = container
+        Path(spec.log_path).parent.mkdir(parents=True, exist_ok=True)
         self.history.append(f"start {spec.name}")
         if spec.image in self.ends_at_once:
             self.exit(container.id, self.ends_at_once[spec.image])
@@ -152,7 +151,15 @@ class FakeRuntime:
         self.volumes[sandbox_uid, volume] = files
 
     async def exec(self, container_id: str, spec: ExecSpec) -> Any:
-        raise NotImplementedError
+        """Run a command that says nothing and ends with what `exec_codes` has for it, else 0."""
+        code = self.exec_codes.get(spec.argv, 0)
+        self.history.append(f"exec {' '.join(spec.argv)}")
+
+        async def wait() -> int:
+            await asyncio.sleep(0)
+            return code
+
+        return SimpleNamespace(stdin=None, stdout=None, stderr=None, wait=wait, kill=lambda: None)
 
     def exit(self, container_id: str, code: int) -> None:
         container = self.containers.pop(container_id)

@@ -168,7 +168,8 @@ def test_a_paused_deployment_follows_its_size_but_not_its_template(in_world):
 
 def test_scaling_down_takes_the_pods_that_are_not_ready_first(in_world):
     async def play(world):
-        probe = {"tcpSocket": {"port": 80}, "failureThreshold": 1, "periodSeconds": 1}
+        # Nobody is probed a second time here.
+        probe = {"tcpSocket": {"port": 80}, "failureThreshold": 1, "periodSeconds": 600}
         made = deployment("web", 2)
         made["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probe
         world.api.create("deployments.apps", made)
@@ -177,7 +178,6 @@ def test_scaling_down_takes_the_pods_that_are_not_ready_first(in_world):
         world.prober.answers["main"] = Attempt(passed=False)
         world.api.patch("deployments.apps", "web", "default", {"spec": {"replicas": 4}})
         await world.until(lambda: len(world.pods(app="web")) == 4)
-        world.prober.answers["main"] = Attempt(passed=True)
         world.api.patch("deployments.apps", "web", "default", {"spec": {"replicas": 2}})
         await world.until(lambda: len(world.pods(app="web")) == 2)
         assert {p["metadata"]["name"] for p in world.pods(app="web")} == kept
