@@ -25,7 +25,7 @@ import socket
 import struct
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.network.attributes import attribute, be16, be32, be64, nested, text
@@ -193,6 +193,21 @@ def _immediate(register: int, data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=256)
+def _in_prefix(prefix: str, offset: int, operator: int) -> bytes:
+    """Compare the whole bytes of a prefix, or mask the address where it ends within one."""
+    network = ip_network(prefix)
+    length, odd = divmod(network.prefixlen, 8)
+    data = network.network_address.packed
+    if length and not odd:
+        return _payload(_NETWORK_HEADER, offset, length) + _compare(data[:length], operator)
+    size = len(data)
+    mask, nothing = nested(4, value(network.netmask.packed)), nested(5, value(bytes(size)))
+    registers = be32(1, _REGISTER) + be32(2, _REGISTER)
+    masked = _expression("bitwise", registers, be32(3, size), mask, nothing)
+    return _payload(_NETWORK_HEADER, offset, size) + masked + _compare(data, operator)
+
+
+@lru_cache(maxsize=256)
 def _decision(word: str, chain: str) -> bytes:
     return _immediate(_VERDICT_REGISTER, verdict(word, chain))
 
@@ -264,24 +279,9 @@ class _Writer:
         elif operand[0] == "@":
             self.add(whole, _lookup(operand[1:]))
         elif "/" in operand:
-            self.prefix(ip_network(operand), offset, unequal=unequal)
+            self.add(_in_prefix(operand, offset, int(unequal)))
         else:
             self.add(whole, _compare(packed(self.family, operand), int(unequal)))
-
-    def prefix(self, network: IPv4Network | IPv6Network, offset: int, *, unequal: bool) -> None:
-        """Compare the whole bytes of a prefix, or mask the address where it ends within one."""
-        length, odd = divmod(network.prefixlen, 8)
-        data = network.network_address.packed
-        if odd or not length:
-            size = len(data)
-            self.add(_payload(_NETWORK_HEADER, offset, size))
-            mask, nothing = nested(4, value(network.netmask.packed)), nested(5, value(bytes(size)))
-            registers = be32(1, _REGISTER) + be32(2, _REGISTER)
-            self.add(_expression("bitwise", registers, be32(3, size), mask, nothing))
-        else:
-            self.add(_payload(_NETWORK_HEADER, offset, length))
-            data = data[:length]
-        self.add(_compare(data, int(unequal)))
 
     def one_of_addresses(self, *, unequal: bool) -> None:
         items = self.braces()

@@ -37,7 +37,7 @@ class Policies:
         """Make `nodes` enforce exactly `wanted`; return when the kernel does."""
         new = {_key(policy): policy for policy in wanted}
         old = self._wanted
-        changed = [key for key, policy in new.items() if old.get(key) != policy]
+        changed = [key for key, policy in new.items() if _differ(old.get(key), policy)]
         changed += [key for key in old if key not in new]
         subjects = {subject for key in changed for subject in _moved(old.get(key), new.get(key))}
         self._take_over(new, changed)
@@ -130,6 +130,11 @@ class Policies:
 
 def _key(policy: PolicyDirection) -> Key:
     return ("policy", policy.tier, policy.policy, policy.direction)
+
+
+def _differ(old: PolicyDirection | None, new: PolicyDirection) -> bool:
+    # Nearly all are the same object as the last time: not to be compared field by field.
+    return old is not new and old != new
 
 
 def _moved(old: PolicyDirection | None, new: PolicyDirection | None) -> list[Subject]:

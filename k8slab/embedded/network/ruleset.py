@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ def _winner(claims: Mapping[Key, str]) -> str | None:
     return claims[min(claims)] if claims else None
 
 
+@lru_cache(maxsize=4096)
 def hashed_name(prefix: str, text: str, *more: object) -> str:
     """Return ``prefix-HASH-text``, made from what nft allows in a name and not too long.
 
@@ -229,8 +230,7 @@ def comment(text: str) -> str:
 
 def of_family(family: Family, addresses: Iterable[str]) -> list[str]:
     """Return the addresses and prefixes that belong to `family`, in order."""
-    version = 4 if family == "ip" else 6
-    return [text for text in addresses if ip_network(text, strict=False).version == version]
+    return [text for text in addresses if (":" in text) is (family == "ip6")]
 
 
 def braces(items: Iterable[str]) -> str:
