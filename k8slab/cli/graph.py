@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 FORMATS = ("svg", "png", "pdf", "dot")
 
 
-@click.group()
-def graph() -> None:
-    """Draw who may reach whom, and what is where, of a live cluster or manifests (-f).
-
-    SVG and DOT are text and go to standard output; PNG and PDF need --out. The form follows
-    the ending of --out.
-    """
-
-
 def _picture_options(command: Callable) -> Callable:
     for option in (
         click.option(
@@ -45,7 +36,7 @@ namespaces = click.option(
 )
 
 
-@graph.command()
+@click.command()
 @sources.manifests
 @namespaces
 @_picture_options
@@ -63,7 +54,7 @@ def policy(
     _write(lambda form: allowed.policies_file(found, form, title=title, namespaces=namespaces), how)
 
 
-@graph.command()
+@click.command()
 @sources.manifests
 @namespaces
 @_picture_options
@@ -77,7 +68,7 @@ def matrix(
     _give(Allowed.of(estate.connections(), namespaces=namespaces), **how)
 
 
-@graph.command()
+@click.command()
 @sources.manifests
 @namespaces
 @_picture_options
@@ -101,7 +92,7 @@ def _wanted(space: str, namespaces: tuple[str, ...]) -> bool:
     return not namespaces or space in namespaces
 
 
-@graph.command()
+@click.command()
 @click.argument("old", type=click.Path(exists=True, allow_dash=True))
 @click.argument("new", type=click.Path(exists=True, allow_dash=True), required=False)
 @options.name
@@ -119,6 +110,10 @@ def diff(*, old: str, new: str | None, name: str, **how: Any) -> None:
     before = sources.compile_estate((old,), "")
     after = sources.compile_estate((new,) if new else (), name)
     _give(of_changes(engine.diff(before, after)), **how)
+
+
+COMMANDS = (policy, matrix, topology, diff)
+"""What `groups.graph` offers."""
 
 
 def _give(found: Any, **how: Any) -> None:

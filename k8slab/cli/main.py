@@ -18,7 +18,7 @@ import sys
 
 import click
 
-from k8slab.cli import graph, labs, lifecycle, policy, report
+from k8slab.cli import groups, labs, lifecycle, report
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -53,8 +53,8 @@ for _command in (
     labs.check,
     labs.hint,
     labs.progress,
-    policy.policy,
-    graph.graph,
+    groups.policy,
+    groups.graph,
     completion,
 ):
     k8slab.add_command(_command)

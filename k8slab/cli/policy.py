@@ -24,25 +24,7 @@ PARTIES = (
 )
 
 
-@click.group()
-def policy() -> None:
-    """Predict, explain and check what NetworkPolicies mean.
-
-    Nothing is sent: the objects of a live cluster, or manifests (-f), are read and judged.
-    """
-
-
-for _command in (
-    audit.audit,
-    audit.lint,
-    connections.connections,
-    connections.diff,
-    connections.suggest,
-):
-    policy.add_command(_command)
-
-
-@policy.command(epilog=PARTIES)
+@click.command(epilog=PARTIES)
 @click.argument("flow", nargs=-1, metavar="[SRC DST PORT[/PROTOCOL]]")
 @click.option(
     "--flows",
@@ -82,7 +64,7 @@ def decide(
     return 0 if verdict.allowed else 1
 
 
-@policy.command(epilog=PARTIES)
+@click.command(epilog=PARTIES)
 @click.argument("flow", nargs=3, metavar="SRC DST PORT[/PROTOCOL]")
 @sources.manifests
 @options.name
@@ -145,3 +127,15 @@ def _judge(estate: Estate, flow: Flow) -> Verdict | UsageError:
         return estate.decide(flow)
     except UsageError as error:
         return error
+
+
+COMMANDS = (
+    decide,
+    explain,
+    audit.audit,
+    audit.lint,
+    connections.connections,
+    connections.diff,
+    connections.suggest,
+)
+"""What `groups.policy` offers."""

@@ -1,0 +1,51 @@
+"""Groups of commands whose modules are imported when somebody asks for one of them.
+
+``k8slab --help`` names the groups and must answer at once; what is in them it need not know.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+
+class Later(click.Group):
+    """A group that finds its commands in the list ``COMMANDS`` of a module."""
+
+    def __init__(self, name: str, module: str, **settings: Any) -> None:
+        self._module = module
+        super().__init__(name, **settings)
+
+    @property
+    def commands(self) -> MutableMapping[str, click.Command]:
+        """The commands by name."""
+        return {command.name: command for command in import_module(self._module).COMMANDS}
+
+    @commands.setter
+    def commands(self, _given: MutableMapping[str, click.Command]) -> None:
+        """Pass over what click itself begins with: none."""
+
+
+policy = Later(
+    "policy",
+    "k8slab.cli.policy",
+    help="""Predict, explain and check what NetworkPolicies mean.
+
+    Nothing is sent: the objects of a live cluster, or manifests (-f), are read and judged.
+    """,
+)
+
+graph = Later(
+    "graph",
+    "k8slab.cli.graph",
+    help="""Draw who may reach whom, and what is where.
+
+    From a live cluster or manifests (-f). SVG and DOT are text and go to standard output; the
+    form follows the ending of --out.
+    """,
+)
