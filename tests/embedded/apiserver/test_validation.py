@@ -7,6 +7,7 @@ import pytest
 from k8slab.embedded.apiserver.validation import names
 from k8slab.errors import ApiStatusError
 
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 CONTAINER = {"name": "main", "image": "nginx"}
 
 
@@ -310,3 +311,60 @@ def test_several_errors_are_told_together(api):
     message = said(api, "pods", {"spec": {"containers": [{}], "dnsPolicy": "Mine"}})
     assert message.startswith("[spec.containers[0].name: Required value, ")
     assert 'spec.dnsPolicy: Unsupported value: "Mine"' in message
+
+
+@pytest.mark.parametrize(
+    ("affinity", "message"),
+    [
+        (
+            {"nodeAffinity": {REQUIRED: {}}},
+            "nodeSelectorTerms: Required value: must have at least one node selector term",
+        ),
+        (
+            {
+                "nodeAffinity": {
+                    REQUIRED: {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "a", "operator": "Gt", "values": []}]}
+                        ]
+                    }
+                }
+            },
+            "Required value: must be specified single value when `operator` is 'Lt' or 'Gt'",
+        ),
+        (
+            {"podAffinity": {REQUIRED: [{"labelSelector": {"matchExpressions": [{}]}}]}},
+            'operator: Invalid value: "": not a valid selector operator',
+        ),
+        (
+            {"podAntiAffinity": {REQUIRED: [{"labelSelector": {}}]}},
+            "topologyKey: Required value: can not be empty",
+        ),
+    ],
+)
+def test_an_affinity_that_no_scheduler_understands_is_refused(api, affinity, message):
+    containers = [{"name": "a", "image": "nginx"}]
+    assert message in said(api, "pods", {"spec": {"affinity": affinity, "containers": containers}})
+
+
+@pytest.mark.parametrize(
+    ("rolling", "message"),
+    [
+        ({"maxSurge": "10.0.0.1"}, "a valid percent string must be a numeric string"),
+        ({"maxSurge": 1}, "may not be set when maxUnavailable is non-zero"),
+        ({"maxUnavailable": 0}, "cannot be 0 when maxSurge is not set"),
+    ],
+)
+def test_a_daemon_set_rolls_one_way(api, make_deployment, rolling, message):
+    spec = make_deployment()["spec"]
+    spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
+    assert message in said(api, "daemonsets.apps", {"spec": spec})
+
+
+def test_an_aggregation_rule_needs_selectors_that_can_be_read(api):
+    roles = "clusterroles.rbac.authorization.k8s.io"
+    empty = {"metadata": {"name": "x"}, "aggregationRule": {}}
+    assert "at least one clusterRoleSelector required" in said(api, roles, empty)
+    odd = {"clusterRoleSelectors": [{"matchExpressions": [{"key": "a"}]}]}
+    obj = {"metadata": {"name": "x"}, "aggregationRule": odd}
+    assert "not a valid selector operator" in said(api, roles, obj)

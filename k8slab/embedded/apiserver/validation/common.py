@@ -9,6 +9,7 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.apiserver.scalars import QUANTITY, QUANTITY_MESSAGE
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     forbidden,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 IMMUTABLE = "field is immutable"
-_QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?\Z")
 _PERCENT = re.compile(r"\d+%\Z")
 
 
@@ -82,15 +82,11 @@ def _no_cidr(value: str, path: str) -> FieldError:
 
 def quantity_errors(value: Any, path: str) -> list[FieldError]:
     """Check a resource quantity."""
-    if isinstance(value, str) and _QUANTITY.match(value):
-        if value.startswith("-"):
-            return [invalid(path, value, "must be greater than or equal to 0")]
-        return []
-    why = (
-        "quantities must match the regular expression "
-        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )
-    return [invalid(path, value, why)]
+    if not isinstance(value, str) or not QUANTITY.match(value):
+        return [invalid(path, value, QUANTITY_MESSAGE)]
+    if value.startswith("-"):
+        return [invalid(path, value, "must be greater than or equal to 0")]
+    return []
 
 
 def count_or_percent_errors(value: Any, path: str) -> list[FieldError]:
@@ -130,7 +126,8 @@ def _expression_errors(expression: Object, path: str) -> list[FieldError]:
             why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             errors.append(forbidden(f"{path}.values", why))
     else:
-        errors.append(invalid(f"{path}.operator", operator, "not a valid selector operator"))
+        why = "not a valid selector operator"
+        errors.append(invalid(f"{path}.operator", operator or "", why))
     key = expression.get("key") or ""
     errors += [invalid(f"{path}.key", key, why) for why in names.qualified_name(key)]
     for number, value in enumerate(values):

@@ -24,6 +24,7 @@ from k8slab.embedded.apiserver.validation.common import (
     one_of,
     port_number_errors,
     quantity_errors,
+    selector_errors,
 )
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def role_errors(new: Object, _old: Object | None) -> list[FieldError]:
     """Return what is wrong with a Role or ClusterRole."""
     errors: list[FieldError] = []
     namespaced = bool(new["metadata"].get("namespace"))
+    errors += _aggregation_errors(new.get("aggregationRule"))
     for number, rule in enumerate(new.get("rules") or ()):
         path = f"rules[{number}]"
         urls = rule.get("nonResourceURLs") or []
@@ -202,6 +204,21 @@ def role_errors(new: Object, _old: Object | None) -> list[FieldError]:
                 why = f"resource rules must supply at least one {one}"
                 errors.append(required(f"{path}.{field}", why))
     return errors
+
+
+def _aggregation_errors(rule: Object | None) -> list[FieldError]:
+    if rule is None:
+        return []
+    path = "aggregationRule.clusterRoleSelectors"
+    chosen = rule.get("clusterRoleSelectors") or []
+    if not chosen:
+        why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+        return [required(path, why)]
+    return [
+        error
+        for number, selector in enumerate(chosen)
+        for error in selector_errors(selector, f"{path}[{number}]")
+    ]
 
 
 def binding_errors(new: Object, old: Object | None) -> list[FieldError]:

@@ -15,6 +15,7 @@ from k8slab.embedded.apiserver.statuses import (
     required,
 )
 from k8slab.embedded.apiserver.validation import names
+from k8slab.embedded.apiserver.validation.affinity import affinity_errors
 from k8slab.embedded.apiserver.validation.common import (
     PROTOCOLS,
     address_errors,
@@ -98,7 +99,7 @@ def _small_errors(spec: Object, path: str) -> list[FieldError]:
         errors += address_errors(alias.get("ip") or "", f"{path}.hostAliases[{number}].ip")
     for number, toleration in enumerate(spec.get("tolerations") or ()):
         errors += _toleration_errors(toleration, f"{path}.tolerations[{number}]")
-    return errors
+    return errors + affinity_errors(spec, path)
 
 
 def _toleration_errors(toleration: Object, path: str) -> list[FieldError]:

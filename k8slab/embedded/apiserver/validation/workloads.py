@@ -114,7 +114,24 @@ def daemon_set_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors = _common(new, old, "daemonset")
     strategy = new["spec"].get("updateStrategy") or {}
     types = ("OnDelete", "RollingUpdate")
-    return [*errors, *one_of(strategy.get("type"), types, "spec.updateStrategy.type")]
+    errors += one_of(strategy.get("type"), types, "spec.updateStrategy.type")
+    if strategy.get("type") == "RollingUpdate":
+        path = "spec.updateStrategy.rollingUpdate"
+        errors += _daemon_rolling_errors(strategy.get("rollingUpdate") or {}, path)
+    return errors
+
+
+def _daemon_rolling_errors(rolling: Object, path: str) -> list[FieldError]:
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    errors = count_or_percent_errors(unavailable, f"{path}.maxUnavailable")
+    errors += count_or_percent_errors(surge, f"{path}.maxSurge")
+    some, more = (value not in (0, "0%", None) for value in (unavailable, surge))
+    if some and more:
+        why = "may not be set when maxUnavailable is non-zero"
+        errors.append(invalid(f"{path}.maxSurge", surge, why))
+    elif not some and not more:
+        errors.append(required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is not set"))
+    return errors
 
 
 def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
@@ -125,6 +142,10 @@ def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors += one_of(
         (spec.get("updateStrategy") or {}).get("type"), types, "spec.updateStrategy.type"
     )
+    rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    path = "spec.updateStrategy.rollingUpdate"
+    errors += at_least_zero(rolling.get("partition"), f"{path}.partition")
+    errors += count_or_percent_errors(rolling.get("maxUnavailable"), f"{path}.maxUnavailable")
     policies = ("OrderedReady", "Parallel")
     errors += one_of(spec.get("podManagementPolicy"), policies, "spec.podManagementPolicy")
     if old is None:
