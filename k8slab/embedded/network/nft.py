@@ -4,15 +4,22 @@ libnftables is what the ``nft`` program itself is made of, so the text is exactl
 nft(8) reads; one call is one transaction, all or nothing. A context is made in the
 network namespace for which it speaks, and each run enters that namespace again, since
 the library may open another socket.
+
+The library waits for answers with select(2), which knows no descriptor above 1,023 and ends
+the whole process for one: so a context is refused rather than made with such a socket.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 from functools import cache
 
 from k8slab.embedded.linux import in_netns
 from k8slab.errors import EnvironmentLacksError, KernelError
+
+_FD_SETSIZE = 1024
 
 _SHOWN = 400
 """How much of a refused transaction an error shows."""
@@ -38,6 +45,16 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def _check_descriptors(some: int) -> None:
+    number = os.dup(some)  # the lowest that is free: what the library will get
+    os.close(number)
+    if number >= _FD_SETSIZE:
+        raise KernelError(
+            f"libnftables cannot work in a process with more than {_FD_SETSIZE} open files",
+            errno=errno.EMFILE,
+        )
+
+
 class Nft:
     """nft(8) in one network namespace; not for several threads at once."""
 
@@ -45,6 +62,7 @@ class Nft:
         self._netns = netns
         self._library = _library()
         with in_netns(netns):
+            _check_descriptors(netns)
             self._context = self._library.nft_ctx_new(0)
         if not self._context:
             raise KernelError("libnftables gave no context")

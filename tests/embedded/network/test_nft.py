@@ -1,5 +1,7 @@
 """libnftables: text in, error text out, in the namespace asked for."""
 
+import os
+import resource
 from contextlib import closing
 
 import pytest
@@ -35,3 +37,14 @@ def test_a_long_transaction_is_shown_shortened():
         with pytest.raises(KernelError) as caught:
             nft.run("delete table ip nothing\n" + "add table ip t\n" * 1000)
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.kernel
+def test_with_too_many_open_files_a_context_is_refused_since_the_library_would_end_the_process():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1100, 1100))
+    with closing(Nft(linux.open_netns())) as early:
+        held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1050)]
+        assert held[-1] > 1023
+        with pytest.raises(KernelError, match="more than 1024 open files"):
+            Nft(early._netns)
+        assert early.run("list tables") == ""  # one that was there before works on
