@@ -11,7 +11,6 @@ rules) goes with PID 1, which ends when this process does.
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import json
 import logging
@@ -35,6 +34,7 @@ from k8slab.embedded.apiserver.streaming import HANDLERS
 from k8slab.embedded.config import CLUSTER_DOMAIN, INSIDE
 from k8slab.embedded.controllers import bootstrap
 from k8slab.embedded.controllers.start import Controllers, start
+from k8slab.embedded.daemon import collecting
 from k8slab.embedded.daemon.lab import Lab
 from k8slab.embedded.daemon.names import Lookup, ResolvConf
 from k8slab.embedded.daemon.pods import RuntimePods
@@ -202,9 +202,8 @@ class Daemon:
         await signing
         self.progress.ready(nodes=self.config.node_names, dns=answered)
         await asyncio.to_thread(importlib.import_module, HANDLERS)
-        gc.collect()
-        gc.freeze()  # what is here now stays: later collections need not look at it
-        gc.enable()
+        collecting.begin()
+        self._collecting = asyncio.create_task(collecting.collect_when_idle())
 
     def _ensure_keys(self, directory: Path) -> None:
         """Wait for who makes the keys of a new cluster, and make good what is damaged."""
