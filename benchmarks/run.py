@@ -10,6 +10,7 @@ import cluster  # noqa: F401
 import coredns  # noqa: F401
 import pods  # noqa: F401
 import policy  # noqa: F401
+import reading  # noqa: F401
 import rules  # noqa: F401
 from harness import run
 
