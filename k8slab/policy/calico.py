@@ -67,7 +67,7 @@ _WITH_PORTS = ("TCP", "UDP", "SCTP", "UDPLite")
 _RANGE = re.compile(r"(\d{1,5}):(\d{1,5})")
 
 
-def read(obj: Object, place: str = "") -> Policy:
+def read(obj: Object, manifest: Any = None) -> Policy:
     """Compile a policy of either kind; raises `UsageError` that names the field."""
     kind = f"{obj['kind']}.projectcalico.org"
     name = meta.name_of(obj)
@@ -91,7 +91,7 @@ def read(obj: Object, place: str = "") -> Policy:
         for direction in _directions(spec)
     }
     return Policy(
-        kind, namespace, name, subject, rules, NETWORK, _order(spec), place=place,
+        kind, namespace, name, subject, rules, NETWORK, _order(spec), manifest=manifest,
         keys=_keys(subject, rules), spec=spec,
     )  # fmt: skip
 

@@ -42,7 +42,7 @@ _PROTOCOLS = {protocol.lower(): protocol for protocol in WITH_PORTS}
 _PORT = frozenset({*_PROTOCOLS, "destinationNamedPort"})
 
 
-def read(obj: Object, place: str = "") -> Policy:
+def read(obj: Object, manifest: Any = None) -> Policy:
     """Compile a ClusterNetworkPolicy; raises `UsageError` that names the field."""
     name, spec = meta.name_of(obj), fields.mapping(obj.get("spec"), "spec", _SPEC)
     keys: list[str] = []
@@ -59,10 +59,7 @@ def read(obj: Object, place: str = "") -> Policy:
         raise UsageError(f"spec.priority: {priority!r:.60} is not between 0 and 1000")
     tier = fields.one_of(spec.get("tier"), "spec.tier", (ADMIN, BASELINE))
     subject = _pods(spec.get("subject"), "spec.subject", keys)
-    return Policy(
-        KIND, "", name, subject, rules, tier, priority, place=place, keys=frozenset(keys),
-        spec=spec,
-    )  # fmt: skip
+    return Policy(KIND, "", name, subject, rules, tier, priority, manifest, frozenset(keys), spec)
 
 
 def _rule(entry: Any, at: Rule, keys: list[str]) -> Rule:

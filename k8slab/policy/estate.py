@@ -138,18 +138,18 @@ class Estate:
         return tuple(reasons)
 
     def _reasons(self, leg: Leg, protocol: str) -> list[Reason]:
-        target = leg.destination
-        if free := self.parties.beyond_policy(leg.seen, target):
-            return [Reason(INGRESS, target.side.name, Action.ALLOW, free)]
-        found = []
-        for direction, source, destination in (
-            (EGRESS, leg.source, leg.towards),
-            (INGRESS, leg.seen, target),
-        ):
-            one, other = one_family(source.side, destination.side)
-            subject, peer = (one, other) if direction == EGRESS else (other, one)
-            question = walk.Question(direction, subject, peer, leg.port, protocol)
-            found.append(walk.decide(question, self._asked(subject)))
+        free = self.parties.beyond_policy(leg.seen, leg.destination)
+        if free and leg.seen is leg.source:
+            return [Reason(INGRESS, leg.destination.side.name, Action.ALLOW, free)]
+        source, destination = one_family(leg.source.side, leg.towards.side)
+        out = walk.Question(EGRESS, source, destination, leg.asked, protocol)
+        source, destination = one_family(leg.seen.side, leg.destination.side)
+        into = walk.Question(INGRESS, destination, source, leg.port, protocol)
+        found = [walk.decide(out, self._asked(out.subject))]
+        if free:
+            found.append(Reason(INGRESS, leg.destination.side.name, Action.ALLOW, free))
+        else:
+            found.append(walk.decide(into, self._asked(into.subject)))
         return found
 
     def _asked(self, subject: Side) -> tuple[Policy, ...]:
@@ -318,16 +318,16 @@ def read_policies(kinds: Kinds, *, blocks_match_pods: bool = True) -> Sequence[P
     """Compile the policies of all dialects."""
     found: list[Policy] = []
     for obj in (*kinds["NetworkPolicy"], *kinds["GlobalNetworkPolicy"]):
-        place = kinds.place(obj)
+        manifest = kinds.manifest(obj)
         if str(obj.get("apiVersion", "")).partition("/")[0] in calico.GROUPS:
-            reader = partial(calico.read, place=place)
+            reader = partial(calico.read, manifest=manifest)
         else:
             reader = partial(
-                network_policies.read, place=place, blocks_match_pods=blocks_match_pods
+                network_policies.read, manifest=manifest, blocks_match_pods=blocks_match_pods
             )
         found.append(kinds.read(obj, reader))
     found += (
-        kinds.read(obj, partial(cluster_policies.read, place=kinds.place(obj)))
+        kinds.read(obj, partial(cluster_policies.read, manifest=kinds.manifest(obj)))
         for obj in kinds["ClusterNetworkPolicy"]
     )
     return found

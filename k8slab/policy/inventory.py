@@ -47,8 +47,8 @@ class Kinds:
     """All objects by kind, each with its place."""
 
     objects: dict[str, list[Object]] = field(default_factory=lambda: defaultdict(list))
-    places: dict[int, str] = field(default_factory=dict)
-    """By ``id`` of the object, which this value keeps alive."""
+    manifests: dict[int, Any] = field(default_factory=dict)
+    """Of objects that came with a place: by ``id`` of the object, which is kept alive here."""
 
     @classmethod
     def sort(cls, objects: Iterable[Any]) -> Kinds:
@@ -57,16 +57,16 @@ class Kinds:
         for item in objects:
             obj = item if isinstance(item, dict) else item.object
             if obj is not item:
-                found.places[id(obj)] = item.place
+                found.manifests[id(obj)] = item
             found.objects[str(obj.get("kind", ""))].append(obj)
         return found
 
     def __getitem__(self, kind: str) -> list[Object]:
         return self.objects.get(kind, [])
 
-    def place(self, obj: Object) -> str:
-        """Return ``file:line`` of an object, or an empty string."""
-        return self.places.get(id(obj), "")
+    def manifest(self, obj: Object) -> Any:
+        """Return what the object came in, which knows its place; ``None`` for a plain value."""
+        return self.manifests.get(id(obj))
 
     def read(self, obj: Object, reader: Callable[[Object], Any]) -> Any:
         """Read an object; what is wrong with it is told with its place, kind and name."""
@@ -81,8 +81,13 @@ class Kinds:
     def _where(self, obj: Object) -> str:
         metadata = obj.get("metadata")
         name = meta.key_of(obj) if isinstance(metadata, dict) else "without a name"
-        place = self.place(obj)
+        place = place_of(self.manifest(obj))
         return f"{place}: {obj.get('kind')} {name}" if place else f"{obj.get('kind')} {name}"
+
+
+def place_of(manifest: Any) -> str:
+    """Return ``file:line`` of a manifest, which may have to look for it; empty for ``None``."""
+    return "" if manifest is None else str(manifest.place)
 
 
 @dataclass(frozen=True, slots=True)

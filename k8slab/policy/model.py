@@ -331,11 +331,17 @@ class Policy:
     tier: str = NETWORK
     order: float = 1000.0
     """Within the tier, lower first; 1000 is what Calico gives a NetworkPolicy."""
-    place: str = ""
+    manifest: Any = None
+    """What it was read from, where that is known; has ``place``."""
     keys: frozenset[str] = frozenset()
     """The keys of all pod labels that its selectors look at."""
     spec: Any = None
     """As it was written; two policies with equal specs and keys mean the same."""
+
+    @property
+    def place(self) -> str:
+        """Return ``file:line``, or an empty string."""
+        return "" if self.manifest is None else str(self.manifest.place)
 
     @cached_property
     def label(self) -> str:

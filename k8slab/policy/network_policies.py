@@ -34,7 +34,7 @@ _BLOCK = frozenset({"cidr", "except"})
 _PORT = frozenset({"protocol", "port", "endPort"})
 
 
-def read(obj: Object, place: str = "", *, blocks_match_pods: bool = True) -> Policy:
+def read(obj: Object, manifest: Any = None, *, blocks_match_pods: bool = True) -> Policy:
     """Compile a NetworkPolicy; raises `UsageError` that names the field."""
     namespace = meta.namespace_of(obj) or "default"
     spec = fields.mapping(obj.get("spec"), "spec", _SPEC)
@@ -50,7 +50,7 @@ def read(obj: Object, place: str = "", *, blocks_match_pods: bool = True) -> Pol
         meta.name_of(obj),
         PodPeer(namespace, None, subject),
         rules,
-        place=place,
+        manifest=manifest,
         keys=frozenset((*subject.keys(), *reader.keys)),
         spec=obj.get("spec"),
     )

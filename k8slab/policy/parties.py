@@ -58,6 +58,8 @@ class Leg:
     port: int
     towards: Place
     """What the source's policies see as destination."""
+    asked: int
+    """The port that the source's policies see."""
     seen: Place
     """What the destination's policies see as source."""
 
@@ -69,7 +71,7 @@ class Leg:
 
 def leg(source: Place, destination: Place, port: int) -> Leg:
     """Return the ordinary leg."""
-    return Leg(source, destination, port, destination, source)
+    return Leg(source, destination, port, destination, port, source)
 
 
 class Parties:
@@ -175,7 +177,7 @@ class Parties:
                 yield leg(source, destination, port)
                 continue
             for node in self._nodes():
-                yield Leg(source, destination, port, destination, node)
+                yield Leg(source, destination, port, destination, port, node)
 
     def _backends(
         self, service: Service, port: int | str, protocol: str
@@ -220,12 +222,13 @@ class Parties:
         name = flow.destination.name
         node = Place(Side(f"node:{name}", self.estate.nodes[name]))
         here = source.pod is not None and source.pod.node == name
+        assert isinstance(flow.port, int)
         for destination, number in self._backends(service, port, flow.protocol):
-            if service.local_only:
-                if destination.pod is not None and destination.pod.node == name:
-                    yield Leg(source, destination, number, destination if here else node, source)
-            else:
-                yield Leg(source, destination, number, destination if here else node, node)
+            towards, asked = (destination, number) if here else (node, flow.port)
+            if not service.local_only:
+                yield Leg(source, destination, number, towards, asked, node)
+            elif destination.pod is not None and destination.pod.node == name:
+                yield Leg(source, destination, number, towards, asked, source)
 
 
 def _port(flow: Flow, place: Place) -> int:

@@ -7,16 +7,15 @@ HTTPRoute.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8slab.objects import meta
 from k8slab.policy.inventory import space_and_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
 
     from k8slab.objects.meta import Object
     from k8slab.policy.inventory import Kinds
@@ -33,7 +32,8 @@ class Exposure:
     path: str
     service: str
     port: int | str
-    place: str = ""
+    manifest: Any = field(default=None, repr=False, compare=False)
+    """What it was read from, where that is known; has ``place``."""
 
 
 def read_exposures(kinds: Kinds) -> tuple[Exposure, ...]:
@@ -43,7 +43,7 @@ def read_exposures(kinds: Kinds) -> tuple[Exposure, ...]:
         for obj in kinds[kind]:
             for host, path, service, port in kinds.read(obj, partial(_all, reader)):
                 via = f"{kind} {space_and_name(obj)}"
-                found.append(Exposure(via, host, path, service, port, kinds.place(obj)))
+                found.append(Exposure(via, host, path, service, port, kinds.manifest(obj)))
     return tuple(found)
 
 

@@ -99,11 +99,11 @@ class _Wanted:
         found = cls(defaultdict(dict), defaultdict(dict))
         for flow in flows:
             for leg in estate.parties.legs(flow):
-                ports = PortSet.of(flow.protocol, leg.port)
-                for mine, place, table in (
-                    (leg.source, leg.towards, found.out),
-                    (leg.destination, leg.seen, found.into),
+                for mine, place, port, table in (
+                    (leg.source, leg.towards, leg.asked, found.out),
+                    (leg.destination, leg.seen, leg.port, found.into),
                 ):
+                    ports = PortSet.of(flow.protocol, port)
                     if mine.side.pod is not None:
                         assert mine.side.pod.workload is not None
                         peers = table[mine.side.pod.workload]
