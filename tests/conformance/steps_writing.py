@@ -190,6 +190,11 @@ CREATE = (
         1,
     ),
     S(
+        "kubectl create quota q --hard=pods=3",
+        r"the server could not find the requested resource \(namespaces have no limits here\)",
+        1,
+    ),
+    S(
         "kubectl autoscale deploy d --max=3 --cpu-percent=80 || "  # until 1.33, and since 1.34
         "kubectl autoscale deploy d --max=3 --cpu=80%",
         r"the server could not find the requested resource \(no load is measured here",

@@ -97,6 +97,10 @@ _RULES: dict[str, dict[str, ListRule]] = {
     "DaemonSetStatus": _WITH_CONDITIONS,
     "StatefulSetStatus": _WITH_CONDITIONS,
     "JobStatus": {"conditions": ListRule(merge_key="type")},
+    "ReplicationControllerStatus": _WITH_CONDITIONS,
+    "PodDisruptionBudgetSpec": {"selector": ListRule(strategy="replace")},
+    "PodDisruptionBudgetStatus": _WITH_CONDITIONS,
+    "PersistentVolumeClaimStatus": _WITH_CONDITIONS,
 }
 
 ATOMIC_TYPES = frozenset(
@@ -122,7 +126,9 @@ ATOMIC_TYPES = frozenset(
 )
 """Structures that server-side apply owns as a whole."""
 
-ATOMIC_MAPS = frozenset({"PodSpec.nodeSelector", "ServiceSpec.selector"})
+ATOMIC_MAPS = frozenset(
+    {"PodSpec.nodeSelector", "ReplicationControllerSpec.selector", "ServiceSpec.selector"}
+)
 """Maps that server-side apply owns as a whole."""
 
 

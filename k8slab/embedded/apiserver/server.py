@@ -116,16 +116,16 @@ class Application:
 
 
 UNSERVED = {
-    "/apis/autoscaling/": "no load is measured here, so there is no HorizontalPodAutoscaler; "
-    "use kubectl scale",
-    "/apis/metrics.k8s.io/": "no load is measured here",
+    "horizontalpodautoscalers": "no load is measured here to scale by; use kubectl scale",
+    "limitranges": "namespaces have no limits here",
+    "resourcequotas": "namespaces have no limits here",
 }
-"""Why a learner does not find what many clusters have."""
+"""By resource: why a learner does not find what every real cluster has."""
 
 
 def unserved(path: str) -> ApiStatusError:
     """Return 404 for a path behind which there is nothing."""
-    why = next((f" ({text})" for start, text in UNSERVED.items() if path.startswith(start)), "")
+    why = next((f" ({UNSERVED[part]})" for part in path.split("/") if part in UNSERVED), "")
     message = f"the server could not find the requested resource{why}"
     return ApiStatusError(message, code=404, reason="NotFound")
 

@@ -70,6 +70,8 @@ def _listed(patch: dict, directive: str) -> list:
 
 def _value(old: Any, new: Any, field: Field | None, order: list) -> Any:
     if isinstance(new, dict):
+        if field and field.rule and field.rule.strategy == "replace":
+            return new
         inner = type_of(field.word) if field and field.is_type and not field.shape else None
         return strategic_merge(old, new, inner)
     if not isinstance(new, list):

@@ -106,6 +106,13 @@ def test_retain_keys_drops_the_other_volume_source():
     assert strategic_merge(target, patch, POD_SPEC) == {"volumes": [{"name": "v", "secret": {}}]}
 
 
+def test_the_selector_of_a_disruption_budget_is_replaced():
+    spec = type_of("io.k8s.api.policy.v1.PodDisruptionBudgetSpec")
+    old = {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}
+    new = {"selector": {"matchLabels": {"tier": "b"}}}
+    assert strategic_merge(old, new, spec) == {"minAvailable": 1, **new}
+
+
 def test_tolerations_are_atomic_and_finalizers_a_set():
     target = {"tolerations": [{"key": "a"}]}
     assert strategic_merge(target, {"tolerations": [{"key": "b"}]}, POD_SPEC) == {
