@@ -17,6 +17,8 @@ counts references). So what runs here is plain: no classes of others, no text fi
 
 from __future__ import annotations
 
+# The modules `signal` and `socket` wrap these in Python: 0.14 MB more of each pod's own.
+import _socket
 import array
 import errno
 import fcntl
@@ -24,14 +26,11 @@ import importlib
 import os
 import random
 import resource
-import socket
 import stat
 import struct
 import sys
 import termios
 import traceback
-
-# The module `signal` wraps these in enums, which would cost each pod 0.14 MB.
 from _signal import (  # type: ignore[import-not-found]
     SIG_DFL,
     SIGCHLD,
@@ -54,6 +53,7 @@ from k8slab.embedded.runtime.messages import (
     StartContainer,
     read_request,
     receive_request,
+    send_descriptors,
 )
 from k8slab.errors import K8slabError
 
@@ -72,7 +72,7 @@ _SANDBOX_KINDS = {
     "uts": linux.CLONE_NEWUTS,
 }
 _PROC_NAMES = {"user": "user", "network": "net", "ipc": "ipc", "uts": "uts"}
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
+_SIOCSIFFLAGS, _LO_UP = 0x8914, struct.pack("16sh14x", b"lo", 1)  # IFF_UP; netdevice(7)
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in termios before 3.13
 
 
@@ -84,7 +84,7 @@ def serve(descriptors: dict[str, int]) -> NoReturn:
     """Serve one request in this forked child, and end."""
     set_wakeup_fd(-1)
     signal(SIGCHLD, SIG_DFL)
-    status = socket.socket(fileno=descriptors.pop("status"))
+    status = _socket.socket(fileno=descriptors.pop("status"))
     code = FAILED
     try:
         _write("/proc/self/oom_score_adj", FIRST_TO_GO)
@@ -105,7 +105,7 @@ def serve(descriptors: dict[str, int]) -> NoReturn:
         os._exit(code)
 
 
-def _say(status: socket.socket, tag: str, text: str) -> None:
+def _say(status: _socket.socket, tag: str, text: str) -> None:
     status.send(f"{tag} {text}".encode()[:60_000])
 
 
@@ -126,7 +126,7 @@ def _fork(processes: int) -> int:
 # -- the pod's namespaces ------------------------------------------------------------------
 
 
-def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.socket) -> None:
+def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: _socket.socket) -> None:
     on_node = "network" in given
     if on_node:
         linux.setns(given["network"], linux.CLONE_NEWNET)
@@ -139,15 +139,15 @@ def _make_sandbox(request: MakeSandbox, given: dict[str, int], status: socket.so
         status.recv(16)  # the daemon has written the maps: it has the rights, this child has not
         linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
         _prepare_network(request.sysctls)
-    socket.sethostname(request.hostname)
+    _socket.sethostname(request.hostname)
     names = [_PROC_NAMES[name] for name in SANDBOX_NAMESPACES[1 if on_node else 0 :]]
     numbers = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in names]
-    socket.send_fds(status, [b"namespaces"], numbers)
+    send_descriptors(status, b"namespaces", numbers)
     for number in numbers:
         os.close(number)
 
 
-def _start_first(status: socket.socket) -> int:
+def _start_first(status: _socket.socket) -> int:
     """Wait in the namespaces that this child made for the pod's first container."""
     given = receive_request(status)
     if given is None:  # the pod has gone before that
@@ -158,11 +158,9 @@ def _start_first(status: socket.socket) -> int:
 
 
 def _prepare_network(sysctls: tuple[tuple[str, str], ...]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
-        request = struct.pack("16sh14x", b"lo", flags | _IFF_UP)
-        fcntl.ioctl(control, _SIOCSIFFLAGS, request)
+    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    fcntl.ioctl(control.fileno(), _SIOCSIFFLAGS, _LO_UP)
+    control.close()
     # containerd's defaults (enable_unprivileged_ports, enable_unprivileged_icmp).
     _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
     _write("/proc/sys/net/ipv4/ping_group_range", f"0 {linux.ids() - 1}")
@@ -182,8 +180,8 @@ def _enter(given: dict[str, int]) -> None:
         linux.unshare(linux.CLONE_NEWUTS)
 
 
-def _start(request: StartContainer, given: dict[str, int], status: socket.socket) -> int:
-    socket.sethostname(request.hostname)
+def _start(request: StartContainer, given: dict[str, int], status: _socket.socket) -> int:
+    _socket.sethostname(request.hostname)
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     if "target" in given:
@@ -206,13 +204,13 @@ def _start(request: StartContainer, given: dict[str, int], status: socket.socket
     return _become(request.program, request.processes, given, status)
 
 
-def _hand_over(pid: int, status: socket.socket) -> int:
+def _hand_over(pid: int, status: _socket.socket) -> int:
     """Tell the daemon who the program is; its pid cannot be reused before this child ends."""
-    socket.send_fds(status, [f"pid {pid}".encode()], [os.pidfd_open(pid)])
+    send_descriptors(status, b"pid %d" % pid, [os.pidfd_open(pid)])
     return 0
 
 
-def _join(request: JoinContainer, given: dict[str, int], status: socket.socket) -> int:
+def _join(request: JoinContainer, given: dict[str, int], status: _socket.socket) -> int:
     kinds = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS
     kinds |= linux.CLONE_NEWNET | linux.CLONE_NEWIPC
     if request.nested:
@@ -223,7 +221,7 @@ def _join(request: JoinContainer, given: dict[str, int], status: socket.socket) 
     return _become(request.program, request.processes, given, status)
 
 
-def _become(program: Program, processes: int, given: dict[str, int], status: socket.socket) -> int:
+def _become(program: Program, processes: int, given: dict[str, int], status: _socket.socket) -> int:
     """Turn this process into `program`; returns an app's exit code."""
     os.setsid()
     _change_directory(program.working_directory)
@@ -255,7 +253,7 @@ def _change_directory(directory: str) -> None:
     os.chdir(directory or "/")
 
 
-def _open_terminal(status: socket.socket) -> None:
+def _open_terminal(status: _socket.socket) -> None:
     """Make a terminal of this container's own /dev/pts and hand its master to the daemon."""
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, _TIOCSPTLCK, array.array("i", [0]))  # unlock (ioctl_tty(2))
@@ -265,7 +263,7 @@ def _open_terminal(status: socket.socket) -> None:
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     for standard in range(3):
         os.dup2(slave, standard)
-    socket.send_fds(status, [b"terminal"], [master])
+    send_descriptors(status, b"terminal", [master])
     os.close(master)
 
 
@@ -295,7 +293,7 @@ def _rename_id(user: int) -> None:
         _write(f"/proc/self/{name}", text)
 
 
-def _run_app(program: Program, environment: dict[str, str], status: socket.socket) -> int:
+def _run_app(program: Program, environment: dict[str, str], status: _socket.socket) -> int:
     module, _, function = program.app.partition(":")
     try:
         main = getattr(sys.modules.get(module) or importlib.import_module(module), function)

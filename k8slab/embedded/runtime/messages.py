@@ -19,9 +19,16 @@ import marshal  # both ends are one program, forked from one parent
 import os
 import socket
 import struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-MAXIMUM_DESCRIPTORS = 32
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Sequence
+
+_MOST_DESCRIPTORS = 32
+_LONGEST = 65_536
+_SPACE = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 EXIT = struct.Struct("=ii")
 """The zygote's report: a pid and its wait status (wait(2))."""
 
@@ -115,26 +122,31 @@ def send_request(channel: socket.socket, request: Request, descriptors: dict[str
     try:
         os.write(memory, marshal.dumps((_KINDS.index(type(request)), _plain(request)), _VERSION))
         names = ",".join(["request", *descriptors])
-        socket.send_fds(channel, [names.encode()], [memory, *descriptors.values()])
+        send_descriptors(channel, names.encode(), [memory, *descriptors.values()])
     finally:
         os.close(memory)
 
 
-def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+def send_descriptors(channel: _socket.socket, tag: bytes, numbers: Sequence[int]) -> None:
+    """Send a datagram with descriptors; the caller closes its own copies."""
+    rights = array.array("i", numbers)
+    channel.sendmsg([tag], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def receive(channel: _socket.socket) -> tuple[bytes, list[int]]:
     """Return the next datagram and the descriptors with it, which exec will close.
 
     (`socket.recv_fds` does not pass its flags on.)
     """
     numbers = array.array("i")
-    space = socket.CMSG_SPACE(MAXIMUM_DESCRIPTORS * numbers.itemsize)
-    data, ancillary, _, _ = channel.recvmsg(65_536, space, socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, _, _ = channel.recvmsg(_LONGEST, _SPACE, _CLOEXEC)
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
     return data, numbers.tolist()
 
 
-def receive_request(channel: socket.socket) -> dict[str, int] | None:
+def receive_request(channel: _socket.socket) -> dict[str, int] | None:
     """Return the descriptors of the next request by name, or ``None`` at the end of file."""
     names, numbers = receive(channel)
     return dict(zip(names.decode().split(","), numbers, strict=True)) if names else None

@@ -36,6 +36,7 @@ PYTHON = "/opt/k8slab/python"
 
 _ETC_BINDS = ("alternatives", "iproute2", "ld.so.cache", "terminfo")
 _ETC_COPIES = ("protocols", "services", "ethertypes", "inputrc", "ld.so.conf", "ssl/openssl.cnf")
+"""For programs; the apps read none of them."""
 _ETC = {
     "passwd": b"root:x:0:0:root:/root:/bin/sh\n"
     b"tcpdump:x:100:100:tcpdump drops to this user:/:/usr/sbin/nologin\n"
@@ -155,11 +156,13 @@ def install_shim() -> None:
 
 
 def _etc(plan: RootPlan, hostname: str) -> None:
-    for name, content in host_settings().items():
+    for name, content in _ETC.items():
         _write(f"/etc/{name}", content)
     _write("/etc/hostname", f"{hostname}\n".encode())
     os.symlink("/proc/mounts", "/etc/mtab")
     if plan.tools:
+        for name, content in host_settings().items():
+            _write(f"/etc/{name}", content)
         for name in _ETC_BINDS:
             if os.path.exists(f"{_OLD}/etc/{name}"):
                 _bind(f"/etc/{name}", f"/etc/{name}")
@@ -172,13 +175,12 @@ def _etc(plan: RootPlan, hostname: str) -> None:
 
 @cache
 def host_settings() -> dict[str, bytes]:
-    """Return, read once, the files of /etc that every container gets a copy of."""
-    copies = {
+    """Return, read once, the files of /etc that containers with programs get a copy of."""
+    return {
         name: Path("/etc", name).read_bytes()
         for name in _ETC_COPIES
         if Path("/etc", name).is_file()
     }
-    return {**copies, **_ETC}
 
 
 def _devices() -> None:
