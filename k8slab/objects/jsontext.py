@@ -12,13 +12,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ManifestError
-from k8slab.objects.yamltext import MAX_DEPTH, Document, Span
+from k8slab.objects.yamltext import MAX_DEPTH, Document, Span, json_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF_OF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+_LARGE_NUMBER = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
+"""What a number that does not fit into 64 bits has in it."""
 
 
 def read(text: str, source: str) -> list[Document] | None:
@@ -44,7 +46,8 @@ def read(text: str, source: str) -> list[Document] | None:
     except ValueError:
         return None
     broken = "\\u" in text and _HALF_OF_A_PAIR.search(text) is not None
-    return [Document(_mended(value) if broken else value, span) for value, span in found]
+    broken = broken or _LARGE_NUMBER.search(text) is not None
+    return [Document(_mended(value, source) if broken else value, span) for value, span in found]
 
 
 def _skip(text: str, position: int) -> int:
@@ -64,14 +67,17 @@ def _no_json(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-def _mended(value: Any) -> Any:
+def _mended(value: Any, source: str) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_mended(item) for item in value]
+        return [_mended(item, source) for item in value]
     if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    return value
+        return {_mended(key, source): _mended(item, source) for key, item in value.items()}
+    try:
+        return json_number(value)
+    except OverflowError as error:
+        raise ManifestError(f"a number that is too large {error}", place=source) from error
 
 
 def item_spans(text: str, document: Span) -> Iterator[Span]:

@@ -35,6 +35,9 @@ __all__ = [
     "load_values",
 ]
 
+MAX_BYTES = 1 << 30
+"""Bytes in a file: what a dump of 100,000 pods takes, and a device without end does not."""
+
 SUFFIXES = (".yaml", ".yml", ".json")
 KUSTOMIZE_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """What ``kubectl kustomize`` reads: instructions, not objects."""
@@ -167,9 +170,13 @@ def _files(path: Path, *, recursive: bool) -> Iterator[Path]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"cannot read it: {error.strerror}", place=str(path)) from error
+    if len(content) > MAX_BYTES:
+        raise ManifestError(f"larger than {MAX_BYTES >> 20} MiB", place=str(path))
+    return content
 
 
 def _documents(text: str, source: str) -> Iterable[Document]:
@@ -227,6 +234,14 @@ def _check_type(manifest: Manifest) -> None:
             f"metadata must be a mapping, not {_words(metadata)}",
             place=manifest.place_of("metadata"),
         )
+    for name in ("name", "namespace"):
+        given = (metadata or {}).get(name)
+        if given is not None and not isinstance(given, str):
+            raise ManifestError(
+                f"metadata.{name} must be text, not {_words(given)}",
+                place=manifest.place_of("metadata", name),
+                hint=f'write it in quotes: {name}: "{given}"' if isinstance(given, int) else "",
+            )
 
 
 def _words(value: Any) -> str:

@@ -4,9 +4,10 @@ Values are built while the text is parsed: no tree of nodes comes between, which
 the time, and everything that a hostile text could do is stopped at the event where it happens:
 
 - depth is counted, so that nothing recurses deeper than `MAX_DEPTH`;
-- an alias costs as many values as its anchor stands for. Ten lines can stand for a billion
-  values ("billion laughs"); a document to which aliases add more than `MAX_ALIASED` values is
-  refused, and until then the values behind one anchor are one value in memory;
+- an alias costs as many values as its anchor stands for, and a long text counts as several.
+  Ten lines can stand for a billion values ("billion laughs"); a document to which aliases add
+  more than `MAX_ALIASED` values is refused, and until then the values behind one anchor are one
+  value in memory;
 - an anchor that is still open cannot be meant: it would contain itself.
 
 Two traps of YAML 1.1 that kubectl's parser does not have are off: ``22:22`` stays text (no
@@ -16,6 +17,7 @@ twice in one mapping is refused: the last one would win silently.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 
 MAX_ALIASED = 100_000
 """How many values aliases may add to one document; go-yaml's own limit is of this order."""
+
+LONG_TEXT = 100
+"""So many characters of an aliased text count as one value."""
+
+MAX_TEXT = 64 << 20
+"""Characters in a text; reading one of this length takes a minute or two."""
 
 MAX_DEPTH = 200
 """How deep values may nest; no Kubernetes type comes near, and recursion stays bounded."""
@@ -67,6 +75,12 @@ class Document:
 
 def read(text: str, source: str) -> Iterator[Document]:
     """Yield the documents of a text, empty ones too; `ManifestError` names ``source:line``."""
+    if len(text) > MAX_TEXT:
+        raise ManifestError(
+            f"this is not JSON, and YAML of {len(text) >> 20} MiB is not read",
+            place=f"{source}:1",
+            hint=f"split it into files of at most {MAX_TEXT >> 20} MiB, or write it as JSON",
+        )
     try:
         yield from _Reader(text, source).documents()
     except yaml.MarkedYAMLError as error:
@@ -138,7 +152,7 @@ class _Reader:
         if kind is ScalarEvent:
             value = self._scalar(event)
             if event.anchor is not None:
-                self._anchors[event.anchor] = (value, 1)
+                self._anchors[event.anchor] = (value, 1 + len(event.value) // LONG_TEXT)
             return value
         if kind is AliasEvent:
             return self._alias(event)
@@ -197,7 +211,7 @@ class _Reader:
         if type(event) is ScalarEvent:
             key = event.value
             if event.anchor is not None:
-                self._anchors[event.anchor] = (key, 1)
+                self._anchors[event.anchor] = (key, 1 + len(key) // LONG_TEXT)
         elif type(event) is AliasEvent:
             key = self._alias(event)
         if not isinstance(key, str):
@@ -242,13 +256,26 @@ class _Reader:
         if tag not in _CONVERTERS:
             return text
         try:
-            return _CONVERTERS[tag](yaml.ScalarNode(tag, text))
-        except (ValueError, KeyError, IndexError) as error:
-            raise self._error(f"{text[:60]!r} is not of type {tag}", event) from error
+            return json_number(_CONVERTERS[tag](yaml.ScalarNode(tag, text)))
+        except (ValueError, KeyError, IndexError, OverflowError) as error:
+            why = str(error) if isinstance(error, OverflowError) else f"is not of type {tag}"
+            raise self._error(f"{text[:60]!r} {why}", event) from error
 
     def _error(self, message: str, event: Any, *, hint: str = "") -> ManifestError:
         place = f"{self._source}:{event.start_mark.line + 1}"
         return ManifestError(message, place=place, hint=hint)
+
+
+def json_number(value: Any) -> Any:
+    """Return a number as kubectl sends it: what 64 bits do not hold becomes a fraction.
+
+    Raises `OverflowError` for what JSON has not: infinity, and what is no number.
+    """
+    if type(value) is int and not -(1 << 63) <= value < 1 << 64:
+        value = float(value) if value.bit_length() < 1024 else math.inf
+    if type(value) is float and not math.isfinite(value):
+        raise OverflowError("cannot be written as JSON")
+    return value
 
 
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$")

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from k8slab.errors import ManifestError
-from k8slab.objects import manifests
+from k8slab.objects import manifests, yamltext
 
 
 def one(text):
@@ -215,3 +215,54 @@ def test_json_lines_cost_no_more_than_their_length():
         return time.process_time() - before
 
     assert min(seconds(8_000) for _ in range(2)) < 100 * max(seconds(400), 0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: .nan", "f:1: '.nan' cannot be written as JSON"),
+        ("a:\n- .inf", "f:2: '.inf' cannot be written as JSON"),
+        (f"a: {'9' * 400}", "cannot be written as JSON"),
+        ('{"a": 1e999}', "f: a number that is too large cannot be written as JSON"),
+    ],
+)
+def test_a_number_that_json_has_not_is_refused(text, message):
+    with pytest.raises(ManifestError) as error:
+        manifests.load_values(text, "f")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a: 99999999999999999999", '{"a": 99999999999999999999}'])
+def test_a_number_beyond_64_bits_becomes_a_fraction_as_in_go(text):
+    assert manifests.load_values(text) == [{"a": 1e20}]
+
+
+def test_aliases_of_a_long_text_are_counted_by_its_length():
+    text = f"a: &a {'x' * 100_000}\nb: [{','.join(['*a'] * 200)}]\n"
+    with pytest.raises(ManifestError, match="expand to more than 100000 values"):
+        manifests.load_values(text, "f")
+
+
+def test_a_text_that_would_take_minutes_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(yamltext, "MAX_TEXT", 1 << 20)
+    with pytest.raises(ManifestError, match="f:1: this is not JSON, and YAML of 2 MiB is not read"):
+        manifests.load_text("a: " + "x" * (2 << 20), "f")
+
+
+def test_a_file_without_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(manifests, "MAX_BYTES", 1 << 20)
+    with pytest.raises(ManifestError, match="/dev/zero: larger than 1 MiB"):
+        manifests.load_paths(["/dev/zero"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("name: 5", "f:3: metadata.name must be text, not a number or a truth value"),
+        ("namespace: [a]", "f:3: metadata.namespace must be text, not a list"),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused_with_its_line(metadata, message):
+    with pytest.raises(ManifestError) as error:
+        manifests.load_text(f"apiVersion: v1\nkind: Pod\nmetadata: {{{metadata}}}\n", "f")
+    assert message in str(error.value)
