@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ManifestError, UsageError
 from k8slab.objects import meta
-from k8slab.policy import addresses
+from k8slab.policy import addresses, fields
 from k8slab.policy.flow import Party
 from k8slab.policy.model import Pod
+from k8slab.policy.ports import WITH_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,6 +60,11 @@ class Kinds:
             if obj is not item:
                 found.manifests[id(obj)] = item
             found.objects[str(obj.get("kind", ""))].append(obj)
+            if not _has_names(obj):
+                raise ManifestError(
+                    "metadata must be a mapping whose name and namespace are text",
+                    place=found.where(obj),
+                )
         return found
 
     def __getitem__(self, kind: str) -> list[Object]:
@@ -73,16 +79,26 @@ class Kinds:
         try:
             return reader(obj)
         except UsageError as error:
-            raise ManifestError(error.message, place=self._where(obj), hint=error.hint) from error
+            raise ManifestError(error.message, place=self.where(obj), hint=error.hint) from error
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             why = f"a field has a value of the wrong type ({error})"
-            raise ManifestError(why, place=self._where(obj)) from error
+            raise ManifestError(why, place=self.where(obj)) from error
 
-    def _where(self, obj: Object) -> str:
-        metadata = obj.get("metadata")
-        name = meta.key_of(obj) if isinstance(metadata, dict) else "without a name"
+    def where(self, obj: Object) -> str:
+        """Return place, kind and name of an object, for messages."""
+        name = meta.key_of(obj) if _has_names(obj) else "without a name"
         place = place_of(self.manifest(obj))
         return f"{place}: {obj.get('kind')} {name}" if place else f"{obj.get('kind')} {name}"
+
+
+def _has_names(obj: Object) -> bool:
+    metadata = obj.get("metadata")
+    if metadata is None:
+        return "metadata" not in obj
+    return isinstance(metadata, dict) and all(
+        metadata.get(field) is None or isinstance(metadata[field], str)
+        for field in ("name", "namespace")
+    )
 
 
 def place_of(manifest: Any) -> str:
@@ -109,7 +125,7 @@ def take(kinds: Kinds) -> Inventory:
     nodes = {meta.name_of(obj): kinds.read(obj, _node_addresses) for obj in kinds["Node"]}
     accounts = {space_and_name(obj): kinds.read(obj, _labels) for obj in kinds["ServiceAccount"]}
     reader = _PodReader(namespaces, accounts, _Owners(kinds))
-    live = [obj for obj in kinds["Pod"] if (obj.get("status") or {}).get("phase") not in FINISHED]
+    live = [obj for obj in kinds["Pod"] if not kinds.read(obj, _is_over)]
     pods = {pod.key: pod for pod in (kinds.read(obj, reader.pod) for obj in live)}
     reader.templates(kinds, pods)
     workloads: dict[Party, list[str]] = defaultdict(list)
@@ -125,6 +141,10 @@ def take(kinds: Kinds) -> Inventory:
 def space_and_name(obj: Object) -> str:
     """Return ``namespace/name``, with ``default`` where no namespace is written."""
     return f"{meta.namespace_of(obj) or 'default'}/{meta.name_of(obj)}"
+
+
+def _is_over(obj: Object) -> bool:
+    return (obj.get("status") or {}).get("phase") in FINISHED
 
 
 def _labels(obj: Object) -> dict[str, str]:
@@ -147,7 +167,7 @@ class _Owners:
     def __init__(self, kinds: Kinds) -> None:
         self.known = {(k, space_and_name(obj)) for k in TEMPLATES for obj in kinds[k]}
         self.above: dict[tuple[str, str], Object | None] = {
-            (kind, space_and_name(obj)): meta.controller_of(obj)
+            (kind, space_and_name(obj)): kinds.read(obj, meta.controller_of)
             for kind in ("ReplicaSet", "Job")
             for obj in kinds[kind]
         }
@@ -221,14 +241,15 @@ class _PodReader:
             for obj in kinds[kind]:
                 namespace = meta.namespace_of(obj) or "default"
                 party = Party(kind.lower(), meta.name_of(obj), namespace)
-                if party in owned or _has_finished(kind, obj):
-                    continue
-                if self.owners.has_known_owner(obj, namespace):
-                    continue
-                made = kinds.read(obj, partial(self._template, party=party, path=path))
-                pods[made.key] = made
+                if party not in owned:
+                    made = kinds.read(obj, partial(self._template, party=party, path=path))
+                    if made is not None:
+                        pods[made.key] = made
 
-    def _template(self, obj: Object, party: Party, path: tuple[str, ...]) -> Pod:
+    def _template(self, obj: Object, party: Party, path: tuple[str, ...]) -> Pod | None:
+        """Return the pod of a template; ``None`` where it is done, or left to its owner."""
+        if _has_finished(obj) or self.owners.has_known_owner(obj, party.namespace):
+            return None
         found: Any = obj
         for step in path:
             found = found.get(step) or {}
@@ -239,12 +260,15 @@ class _PodReader:
     def _pod(self, obj: Object, *, namespace: str, **known: Any) -> Pod:
         spec = obj.get("spec") or {}
         account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        node = spec.get("nodeName") or ""
+        if not isinstance(account, str) or not isinstance(node, str):
+            raise UsageError("spec: serviceAccountName and nodeName must be text")
         ports, listens = _ports(spec)
         return Pod(
             namespace=namespace,
             labels=_labels(obj),
             namespace_labels=self.namespaces.get(namespace) or {NAMESPACE_NAME: namespace},
-            node=spec.get("nodeName") or "",
+            node=node,
             host_network=bool(spec.get("hostNetwork")),
             ports=ports,
             listens=listens,
@@ -268,9 +292,12 @@ def _ports(spec: Object) -> tuple[dict[tuple[str, str], int], tuple[tuple[str, i
     sidecars = [c for c in inits if c.get("restartPolicy") == "Always"] if inits else []
     for container in (*(spec.get("containers") or ()), *sidecars):
         for port in container.get("ports") or ():
-            protocol, number = port.get("protocol") or "TCP", port["containerPort"]
+            protocol, name = port.get("protocol") or "TCP", port.get("name")
+            if protocol not in WITH_PORTS or not isinstance(name, str | None):
+                raise UsageError(f"spec.containers: cannot read the port {port!r:.60}")
+            number = fields.port_number(port.get("containerPort"), "spec.containers.ports")
             listens.append((protocol, number))
-            if name := port.get("name"):
+            if name:
                 names[protocol, name] = number
     return names, tuple(listens)
 
@@ -285,9 +312,10 @@ def _is_ready(obj: Object, status: Object) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
-def _has_finished(kind: str, obj: Object) -> bool:
+def _has_finished(obj: Object) -> bool:
+    """Say whether a Job is done."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     ended = ("Complete", "Failed")
-    return kind == "Job" and any(
+    return obj["kind"] == "Job" and any(
         c.get("type") in ended and c.get("status") == "True" for c in conditions
     )

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
-from k8slab.objects import meta, selectors
-from k8slab.policy import addresses
+from k8slab.objects import meta
+from k8slab.policy import addresses, fields
 from k8slab.policy.inventory import space_and_name
+from k8slab.policy.ports import WITH_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -123,7 +124,7 @@ def _service(obj: Object, endpoints: list[tuple[int, Mapping[str, int]]]) -> Ser
         space_and_name(obj),
         meta.namespace_of(obj) or "default",
         kind,
-        selectors.from_labels(spec["selector"]) if spec.get("selector") else None,
+        _selector(spec.get("selector")),
         tuple(_port(port) for port in spec.get("ports") or ()),
         headless="None" in ips and kind == "ClusterIP",
         not_ready_too=bool(spec.get("publishNotReadyAddresses")),
@@ -133,31 +134,45 @@ def _service(obj: Object, endpoints: list[tuple[int, Mapping[str, int]]]) -> Ser
     )
 
 
+def _selector(labels: Any) -> Selector | None:
+    if not labels:
+        return None
+    return fields.label_selector({"matchLabels": labels}, "spec.selector")
+
+
 _NO_ADDRESS = (None, "", "None")
 
 
 def _port(port: Mapping[str, Any]) -> ServicePort:
-    target = port.get("targetPort")
-    number = port["port"]
-    if not isinstance(number, int):
-        raise UsageError(f"spec.ports: port must be a number, not {number!r:.60}")
-    if isinstance(target, str) and target.isdigit():
+    number = fields.port_number(port.get("port"), "spec.ports.port")
+    target, node_port = port.get("targetPort") or number, port.get("nodePort") or 0
+    if isinstance(target, str) and target.isdecimal():
         target = int(target)
-    return ServicePort(
-        port.get("name") or "",
-        port.get("protocol") or "TCP",
-        number,
-        target or number,
-        port.get("nodePort") or 0,
-    )
+    if not isinstance(target, str):
+        target = fields.port_number(target, "spec.ports.targetPort")
+    if node_port:
+        fields.port_number(node_port, "spec.ports.nodePort")
+    protocol, name = port.get("protocol") or "TCP", port.get("name") or ""
+    if protocol not in WITH_PORTS or not isinstance(name, str):
+        raise UsageError(f"spec.ports: cannot read the port {port!r:.60}")
+    return ServicePort(name, protocol, number, target, node_port)
 
 
 Found = tuple[str, list[tuple[int, "Mapping[str, int]"]]]
 
 
+def _numbers(ports: Any, path: str) -> dict[str, int]:
+    """Return the numbers of an endpoint's ports by name; one without a number is any port."""
+    return {
+        str(port.get("name") or ""): fields.port_number(port["port"], f"{path}.port")
+        for port in ports or ()
+        if port.get("port") is not None
+    }
+
+
 def _slice(obj: Object) -> Found:
     service = meta.labels_of(obj).get(SERVICE_NAME, "")
-    ports = {p.get("name") or "": p["port"] for p in obj.get("ports") or () if p.get("port")}
+    ports = _numbers(obj.get("ports"), "ports")
     found: list[tuple[int, Mapping[str, int]]] = [
         (addresses.point(address), ports)
         for endpoint in obj.get("endpoints") or ()
@@ -171,6 +186,6 @@ def _slice(obj: Object) -> Found:
 def _endpoints(obj: Object) -> Found:
     found: list[tuple[int, Mapping[str, int]]] = []
     for subset in obj.get("subsets") or ():
-        ports = {p.get("name") or "": p["port"] for p in subset.get("ports") or ()}
+        ports = _numbers(subset.get("ports"), "subsets.ports")
         found += [(addresses.point(e["ip"]), ports) for e in subset.get("addresses") or ()]
     return space_and_name(obj), found
