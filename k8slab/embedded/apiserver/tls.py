@@ -28,6 +28,9 @@ BUFFER_BYTES = 256 * 1024
 RECORD_BYTES = 16 * 1024
 """The largest record of TLS (RFC 8446, section 5.1): one read gives one record."""
 
+SLICE_BYTES = 64 * 1024
+"""How much is encrypted at once: a BIO keeps the size that it once had, for each connection."""
+
 HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 """How long a closed connection waits for its peer, and for a peer that takes nothing more."""
@@ -157,8 +160,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send; nothing is sent after `close`."""
         if data and not self._closing:
-            self._tls.write(data)
-            self._raw.write(self._outgoing.read())
+            view = memoryview(data)
+            for start in range(0, len(view), SLICE_BYTES):
+                self._tls.write(view[start : start + SLICE_BYTES])
+                self._raw.write(self._outgoing.read())
 
     def close(self) -> None:
         """Say that this is the end, and linger until the peer has said so too."""
