@@ -191,11 +191,11 @@ class Decoder:
     def _field(self, value: Any, known: Field, owner: Type, path: str) -> Any:
         if known.shape == "[":
             if type(value) is not list:
-                raise self._wrong(value, known, owner, path)
+                raise self._wrong(value, known, owner, path, shape="[")
             return self._list(value, known, owner, path)
         if known.shape == "{":
             if type(value) is not dict:
-                raise self._wrong(value, known, owner, path)
+                raise self._wrong(value, known, owner, path, shape="{")
             return self._map(value, known, owner, path)
         return self._one(value, known, owner, path)
 
@@ -258,14 +258,17 @@ class Decoder:
             raise WrongTypeError("boolean or JSON schema expected", path)
         return value
 
-    def _wrong(self, value: Any, known: Field, owner: Type, path: str) -> WrongTypeError:
+    def _wrong(
+        self, value: Any, known: Field, owner: Type, path: str, *, shape: str = ""
+    ) -> WrongTypeError:
+        """Return the error; `shape` when a list or map is missing, not one of its items wrong."""
         plain = "".join(part.partition("[")[0] + "." for part in path.split(".")).rstrip(".")
         said = _json_word(value)
         if said == "number" and known.word in ("integer", "intstr"):
             said = f"number {value}"  # it is the right type, and does not fit
         return WrongTypeError(
             f"json: cannot unmarshal {said} into Go struct field "
-            f"{owner.word}.{plain} of type {_go_type(known)}",
+            f"{owner.word}.{plain} of type {_go_type(known, shape)}",
             path,
         )
 
@@ -309,7 +312,7 @@ def _json_word(value: Any) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def _go_type(known: Field) -> str:
+def _go_type(known: Field, shape: str) -> str:
     if known.is_type:
         word = "v1." + known.word.rpartition(".")[2]
     elif known.word == "integer" and known.is_wide:
@@ -318,7 +321,7 @@ def _go_type(known: Field) -> str:
         word = {"quantity": "resource.Quantity", "time": "v1.Time", "bytes": "[]uint8"}.get(
             known.word, _GO_TYPES.get(known.word, known.word)
         )
-    return {"[": f"[]{word}", "{": f"map[string]{word}"}.get(known.shape, word)
+    return {"[": f"[]{word}", "{": f"map[string]{word}"}.get(shape, word)
 
 
 def decode(obj: Object, schema: Type, *, complete: bool = True) -> list[str]:
