@@ -37,6 +37,7 @@ GET = (
     ),
     S("kubectl events --for pod/box", r"Normal +Scheduled +Pod/box ", not_old=since("1.23")),
     S("kubectl get events --field-selector involvedObject.name=box", r"Normal +Started +pod/box"),
+    S("kubectl get priorityclasses", r"^system-node-critical +2000001000 +false "),
     S("kubectl get ep web", r"^Warning: v1 Endpoints is deprecated in v1.33\+"),
     S("kubectl get pod box --subresource=status -o name", r"^pod/box$", not_old=since("1.24")),
     S("kubectl get --raw /version", r'"gitVersion": ?"v1\.\d+\.\d+"'),

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import default_roles, rbac
+from k8slab.embedded.apiserver.admission import SYSTEM_PRIORITIES
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoints_values import SKIP_MIRROR
 from k8slab.embedded.controllers.slice_values import SERVICE_NAME
@@ -45,6 +46,9 @@ def furnish(api: Api, config: ClusterConfig) -> None:
     """Create what is missing; what is there, changed or not, stays as it is."""
     for name in NAMESPACES:
         _ensure(api, "namespaces", {"metadata": {"name": name}})
+    for name, value in SYSTEM_PRIORITIES.items():
+        made = {"metadata": {"name": name}, "value": value}
+        _ensure(api, "priorityclasses.scheduling.k8s.io", made)
     _ensure(api, "services", _kubernetes_service(config))
     for resource, obj in _dns(config):
         _ensure(api, resource, obj)
