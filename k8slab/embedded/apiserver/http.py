@@ -39,6 +39,9 @@ DISCARD_LIMIT = 64 * 1024 * 1024
 HEAD_LIMIT = 64 * 1024
 """Bytes in a request's line and headers; Go's servers allow a megabyte, no client needs it."""
 
+TOGETHER = 64 * 1024
+"""A longer body is sent apart from its head: to copy it takes longer than one more send."""
+
 JSON = "application/json"
 
 _NO_CONTROL = dict.fromkeys([*range(32), 127], " ")
@@ -393,7 +396,12 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.ensure_future(self._write_pieces(response.pieces, keep_alive))
         else:
             # The head tells the length of a body that HEAD asks not to send (RFC 9110, 9.3.2).
-            self._transport.write(head if self._head_only else head + response.body)
+            body = b"" if self._head_only else response.body
+            if len(body) > TOGETHER:
+                self._transport.write(head)
+                self._transport.write(body)
+            else:
+                self._transport.write(head + body)
             self._done(keep_alive=keep_alive)
 
     async def _write_pieces(self, pieces: AsyncIterator[bytes], keep_alive: bool) -> None:  # noqa: FBT001

@@ -55,8 +55,15 @@ class View:
             "apiVersion": META if self.form else self.kind.api_version,
             "metadata": metadata,
         }
-        items = b",".join(self.one(entry) for entry in entries)
-        return orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}"
+        start, end = orjson.dumps(head)[:-1] + b',"items":[', b"]}"
+        plain = self.is_plain
+        items = [entry.raw if plain else self.one(entry) for entry in entries]
+        if not items:
+            return start + end
+        # One join makes the whole answer: a list of megabytes is copied once.
+        items[0] = start + items[0]
+        items[-1] += end
+        return b",".join(items)
 
     def event(self, kind: str, obj: Object, raw: bytes) -> bytes:
         """Return one line of a watch."""
