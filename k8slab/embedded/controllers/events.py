@@ -93,7 +93,7 @@ class Recorder:
         old = self._api.get("events", name, namespace)
         try:
             if old is None:
-                self._api.create("events", event)
+                self._api.create("events", event, owned=True)
             else:
                 count = (old.get("count") or 1) + event["count"]
                 changed = {**old, "count": count, "lastTimestamp": event["lastTimestamp"]}
