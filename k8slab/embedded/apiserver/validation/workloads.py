@@ -21,7 +21,7 @@ from k8slab.embedded.apiserver.validation.common import (
 )
 from k8slab.embedded.apiserver.validation.pods import template_errors
 from k8slab.errors import UsageError
-from k8slab.objects import schedules, selectors
+from k8slab.objects import selectors
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
@@ -200,6 +200,8 @@ def cron_job_errors(new: Object, _old: Object | None) -> list[FieldError]:
 
 
 def _schedule_errors(spec: Object) -> list[FieldError]:
+    from k8slab.objects import schedules  # noqa: PLC0415  nothing but a CronJob needs it
+
     schedule, zone = spec.get("schedule") or "", spec.get("timeZone")
     if not schedule:
         return [required("spec.schedule")]
