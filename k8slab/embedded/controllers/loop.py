@@ -207,3 +207,18 @@ class Loop:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.add_after(key, min(FIRST_DELAY * 2**failures, LONGEST_DELAY))
+
+
+async def take_turns(pending: set[str], work: Callable[[str], None]) -> None:
+    """Call ``work(key)`` until no key is pending; let others run every `SLICE` seconds.
+
+    A key goes when its work is done, so one that fails stays; more may come meanwhile.
+    """
+    begun = time.perf_counter()
+    while pending:
+        key = next(iter(pending))
+        work(key)
+        pending.discard(key)
+        if time.perf_counter() - begun > SLICE:
+            await asyncio.sleep(0)
+            begun = time.perf_counter()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers.cluster_policy_values import RESOURCE as CLUSTER_RESOURCE
 from k8slab.embedded.controllers.cluster_policy_values import read_cluster_policy
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.loop import Loop, take_turns
 from k8slab.embedded.controllers.policy_values import (
     Estate,
     PodFacts,
@@ -165,13 +165,14 @@ class Policies:
         self.loop.add(ALL)
 
     async def _sync(self, _: str) -> None:
-        goal = self._wanted
-        if self._enforced == goal:
+        if self._enforced == self._wanted:
             return
-        for key in self._dirty:
-            self._compiled[key] = compile_policy(self._policies[key], self._estate)
-        self._dirty.clear()
+        await take_turns(self._dirty, self._compile)
+        goal = self._wanted
         await self._network.sync_policies(
             [direction for compiled in self._compiled.values() for direction in compiled]
         )
         self._enforced = goal
+
+    def _compile(self, key: str) -> None:
+        self._compiled[key] = compile_policy(self._policies[key], self._estate)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
-from k8slab.embedded.controllers.loop import Loop
+from k8slab.embedded.controllers.loop import Loop, take_turns
 from k8slab.embedded.controllers.service_values import service_ports
 from k8slab.objects.meta import Object, key_of
 
@@ -75,26 +75,26 @@ class Proxy:
         self.loop.add(ALL)
 
     async def _sync(self, _: str) -> None:
-        goal = self._wanted
-        if self._applied == goal:
+        if self._applied == self._wanted:
             return
-        changed = False
-        for key in self._dirty:
-            changed = self._compute(key) or changed
-        self._dirty.clear()
-        if changed or not self._applied:
-            self._applied = 0  # until the kernel has it, a failure must not look like success
+        await take_turns(self._dirty, self._compute)
+        goal = self._wanted
+        if not self._applied:
             await self._context.network.sync_services(self._ports)
         self._applied = goal
 
-    def _compute(self, key: str) -> bool:
-        """Compute the ports of one Service again; say whether they changed."""
+    def _compute(self, key: str) -> None:
+        """Compute the ports of one Service again; if they changed, nothing is applied any more.
+
+        It stays so until the kernel has them: a failure must not look like success.
+        """
         namespace, name = key.split("/", 1)
         service = self._context.api.get("services", name, namespace)
         before = self._by_service.get(key, ())
         now = tuple(service_ports(service, self._slices.get(key))) if service else ()
         if now == before:
-            return False
+            return
+        self._applied = 0
         for port in before:
             self._ports.pop(port.key, None)
         for port in now:
@@ -103,4 +103,3 @@ class Proxy:
             self._by_service[key] = now
         else:
             self._by_service.pop(key, None)
-        return True

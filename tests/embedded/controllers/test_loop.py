@@ -7,7 +7,7 @@ import time
 import pytest
 from controller_world import eventually
 
-from k8slab.embedded.controllers.loop import LONG, RESTS, SLICE, Loop
+from k8slab.embedded.controllers.loop import LONG, RESTS, SLICE, Loop, take_turns
 from k8slab.errors import ApiStatusError
 
 
@@ -256,5 +256,44 @@ def test_who_waits_for_a_resting_key_does_not_wait_for_its_rest():
             loop.add("a")
         assert time.perf_counter() - began < 10 * seconds * (1 + RESTS)
         await loop.close()
+
+    asyncio.run(main())
+
+
+def test_many_keys_are_worked_on_in_turns_with_others():
+    async def main():
+        pending, turns = {str(number) for number in range(5)}, []
+
+        async def other():
+            while pending:
+                turns.append(len(pending))
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other())
+        await take_turns(pending, lambda _: time.sleep(SLICE * 1.1))
+        await others
+        assert turns == [4, 3, 2, 1]
+
+    asyncio.run(main())
+
+
+def test_a_key_whose_work_fails_stays_and_one_that_comes_meanwhile_is_worked_on():
+    async def main():
+        pending, done = {"a"}, []
+
+        def work(key):
+            if key == "a":
+                pending.add("b")
+            if key == "b" and "b" not in done:
+                done.append(key)
+                raise ValueError(key)
+            done.append(key)
+
+        with pytest.raises(ValueError, match="b"):
+            await take_turns(pending, work)
+        assert pending == {"b"}
+        await take_turns(pending, work)
+        assert pending == set()
+        assert done == ["a", "b", "b"]
 
     asyncio.run(main())
