@@ -295,7 +295,7 @@ def headers(draw: Draw, served: Served, kept: dict[str, Object]) -> tuple[Case, 
     return Case("PATCH", f"{kind.path}/{name}", body, typed), ""
 
 
-STREAMS = ("exec", "attach", "portforward", "log", "proxy", "eviction", "binding", "token")
+STREAMS = ("exec", "attach", "portforward", "log", "eviction", "binding", "token")
 
 
 @st.composite

@@ -6,7 +6,7 @@ server answers outside of this is listed here, with its place:
 - An answer to what is not HTTP (400, 431) is plain text: net/http writes it, not the API.
 - 500 for exec into a container that does not run (kubelet), and for scale of a custom object
   without replicas (apiextensions).
-- 503 for the proxy of a Service without endpoints.
+- 503 for the proxy of a Service without endpoints, or of a pod that does not answer.
 - 504 with the cause ``ResourceVersionTooLarge`` for a version of the future (KEP-2340).
 - 505 for a watch or a log over HTTP/1.0 is ours: see ``book/differences.md``.
 """
@@ -34,6 +34,7 @@ REASONS = {
     422: {"Invalid"},
 }
 
+_EXPECTED_503 = ("no endpoints available for service", "error trying to reach service")
 _EXPECTED_500 = (
     "container not found",
     "cannot exec in a stopped container",
@@ -74,7 +75,7 @@ def _status_of(answer: Answer) -> dict[str, Any] | None:
 
 def _server_error(code: int, status: dict[str, Any]) -> str:
     message = str(status.get("message"))
-    if code == 503 and message.startswith("no endpoints available for service"):
+    if code == 503 and message.startswith(_EXPECTED_503):
         return ""
     if code == 500 and any(words in message for words in _EXPECTED_500):
         return ""

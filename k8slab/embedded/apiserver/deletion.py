@@ -41,7 +41,7 @@ def mark(kind: Kind, old: Object, *, grace: int | None, propagation: str) -> Obj
             return old
         seconds = min(seconds, left)
     marked = {**old, "metadata": metadata}
-    metadata["deletionTimestamp"] = objectmeta.time_text(clock.now() + seconds)
+    metadata["deletionTimestamp"] = objectmeta.time_text(clock.now() + min(seconds, LONGEST_GRACE))
     metadata["deletionGracePeriodSeconds"] = seconds
     if "generation" in metadata and not is_deleting(old):
         metadata["generation"] += 1
