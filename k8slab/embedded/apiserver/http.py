@@ -135,7 +135,7 @@ class Channel:
     def __init__(self, transport: asyncio.Transport, done: Callable[[], None]) -> None:
         self._transport = transport
         self._done = done
-        self._first: Iterator[bytes] = iter(())
+        self._first: Iterator[bytes] | None = None
         self._queue: deque[bytes] = deque()
         self._behind = 0
         self._paused = False
@@ -151,9 +151,11 @@ class Channel:
         """Send bytes that `chunk` has framed; cut the client off that is too far behind."""
         if not self.open:
             return
+        if not (self._paused or self._queue or self._first):
+            self._transport.write(framed)
+            return
         self._queue.append(framed)
         self._behind += len(framed)
-        self._pump()
         if self._behind > self.LIMIT:
             self.drop()
             self._transport.abort()
@@ -168,13 +170,14 @@ class Channel:
         self._pump()
 
     def _pump(self) -> None:
-        while self.open and not self._paused:
-            piece = next(self._first, b"")
-            if not piece:
-                if not self._queue:
-                    return
-                piece = self._queue.popleft()
-                self._behind -= len(piece)
+        while self._first and not self._paused:
+            if piece := next(self._first, b""):
+                self._transport.write(piece)
+            else:
+                self._first = None
+        while self._queue and not self._paused:
+            piece = self._queue.popleft()
+            self._behind -= len(piece)
             self._transport.write(piece)
 
     def finish(self) -> None:
@@ -188,7 +191,7 @@ class Channel:
         """Forget the client: it has gone."""
         if self.open:
             self.open = False
-            self._first = iter(())
+            self._first = None
             self._queue.clear()
             if self.on_close:
                 self.on_close()

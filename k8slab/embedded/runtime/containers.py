@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from k8slab.embedded import clock
 from k8slab.embedded.runtime import streams
 from k8slab.embedded.runtime.logs import LogFile, Throttle
 from k8slab.embedded.runtime.streams import Pump
@@ -150,7 +150,7 @@ class Container:
     capabilities: int
     stdin: int = -1
     """The descriptor that writes to its standard input until somebody attached takes it."""
-    started_at: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=clock.now)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the exit was reported and the output is complete."""
     stopping: bool = False
