@@ -199,7 +199,8 @@ def without(value: Any, path: Path) -> Any:
     return value
 
 
-def _held_paths(value: Any, path: Path = ()) -> list[Path]:
+def held_paths(value: Any, path: Path = ()) -> list[Path]:
+    """Return the path of everything in a value."""
     pairs = (
         value.items()
         if isinstance(value, dict)
@@ -208,7 +209,7 @@ def _held_paths(value: Any, path: Path = ()) -> list[Path]:
         else ()
     )
     return [
-        found for key, item in pairs for found in ((*path, key), *_held_paths(item, (*path, key)))
+        found for key, item in pairs for found in ((*path, key), *held_paths(item, (*path, key)))
     ]
 
 
@@ -217,7 +218,7 @@ def broken(draw: Draw, served: Served, kind: Kind, obj: Object) -> Object:
     """Return an object with one to three places broken."""
     for _ in range(draw(st.integers(1, 3))):
         way = draw(st.sampled_from(["fit", "fit", "garbage", "remove", "held", "unknown"]))
-        held = _held_paths(obj)
+        held = held_paths(obj)
         if way == "fit":
             path, schema = draw(places(served, kind))
             obj = graft(obj, path, draw(fitting(served, schema, kind.schema["x-place"])))

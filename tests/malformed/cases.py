@@ -59,10 +59,19 @@ def as_yaml(value: Any) -> bytes:
 
 
 @st.composite
-def creations(draw: Draw, served: Served) -> tuple[Case, str]:
-    """Return a POST of a broken object, and the path of what it may have made."""
+def creations(
+    draw: Draw, served: Served, kept: dict[str, Object], *groups: str
+) -> tuple[Case, str]:
+    """Return a POST of a broken object, and the path of what it may have made.
+
+    With `groups` only of kinds of these groups.
+    """
+    del kept
     kinds = [kind for kind in served.kinds if "create" in kind.verbs]
+    kinds = [kind for kind in kinds if not groups or kind.group in groups]
     kind, name, obj = draw(breaking.objects(served, kinds))
+    if kind.kind == "CustomResourceDefinition":
+        name = str(kind.example(name)["metadata"]["name"])
     media = draw(st.sampled_from([JSON, JSON, JSON, YAML, ""]))
     obj = tamed(obj)
     body = as_yaml(obj) if media == YAML else encoded(obj)
@@ -138,7 +147,7 @@ def directives(draw: Draw, served: Served, kind: Kind) -> Any:
 @st.composite
 def json_patches(draw: Draw, obj: Object) -> Any:
     """Return a JSON patch with at least one wrong operation."""
-    held = ["/" + "/".join(str(step) for step in path) for path in breaking._held_paths(obj)]
+    held = ["/" + "/".join(str(step) for step in path) for path in breaking.held_paths(obj)]
     pointers = st.one_of(
         st.sampled_from(held),
         st.sampled_from(
@@ -239,6 +248,32 @@ MEDIA = st.sampled_from(
         "é",
     ]
 )
+
+
+def definitions(served: Served, kept: dict[str, Object]) -> st.SearchStrategy:
+    """Return broken CustomResourceDefinitions, and broken objects of one."""
+    return creations(served, kept, "apiextensions.k8s.io", "odd.example.com")
+
+
+LAB_PATHS = st.sampled_from(
+    ["probes", "nodes/no-such-node/commands", "nodes/malformed-worker/commands", "nodes/x/agent"]
+)
+
+
+@st.composite
+def lab(draw: Draw, served: Served, kept: dict[str, Object]) -> tuple[Case, str]:
+    """Return a broken request to what only this provider has."""
+    del served, kept
+    flow = {"from": {"namespace": "malformed", "pod": "running"}, "to": "10.96.0.1", "port": 443}
+    body: Any = {"flows": [flow], "argv": ["true"], "deadlineSeconds": 0.1}
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(breaking.held_paths(body)))
+        body = breaking.graft(body, path, draw(GARBAGE))
+        if not isinstance(body, dict) or not body:
+            break
+    data = draw(st.one_of(st.just(encoded(body)), BYTES))
+    path = f"/apis/lab.k8slab.dev/v1/{draw(LAB_PATHS)}"
+    return Case("POST", path, data, _typed(JSON)), ""
 
 
 @st.composite

@@ -33,9 +33,11 @@ GROWTH = 150 << 20
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 
 WAYS = {  # name: strategy, sample, long run
-    "creations": (lambda served, _kept: cases.creations(served), 110, 3000),
-    "updates": (cases.updates, 120, 3000),
-    "bodies": (cases.bodies, 70, 1500),
+    "creations": (cases.creations, 100, 2500),
+    "definitions": (cases.definitions, 40, 800),
+    "updates": (cases.updates, 110, 2800),
+    "bodies": (cases.bodies, 60, 1200),
+    "lab": (cases.lab, 20, 200),
     "queries": (asking.queries, 50, 1000),
     "paths": (asking.paths, 30, 400),
     "headers": (asking.headers, 30, 500),
