@@ -9,6 +9,7 @@ Each generator gives the text of one file. The labs have a generator of their ow
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +53,18 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Comman
             yield from _commands(command, f"{path} {name}")
 
 
-def schemas() -> str:
-    """Return the schemas of the served kinds, from the models of the official client."""
-    return schema_build.text(schema_build.build()).decode()
+@cache
+def _schemas() -> tuple[str, str]:
+    """Return the schemas of the served kinds and their texts, from the client's models."""
+    table, texts = schema_build.build()
+    return schema_build.text(table).decode(), schema_build.text(texts).decode()
 
 
 GENERATED: dict[str, Callable[[], str]] = {
     "book/command-line.md": command_line,
     "book/drawings/rooms.dot": rooms,
-    "k8slab/embedded/apiserver/schema_table.json": schemas,
+    "k8slab/embedded/apiserver/schema_table.json": lambda: _schemas()[0],
+    "k8slab/embedded/apiserver/text_table.json": lambda: _schemas()[1],
 }
 
 

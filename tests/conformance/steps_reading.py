@@ -118,7 +118,7 @@ ABOUT = (
     ),
     S(
         "kubectl explain pod.spec.containers.imagePullPolicy",
-        r"^ENUM:$\n^    Always$\n^    IfNotPresent$\n^    Never$",
+        r"^ENUM:$\n^    Always$\n^    IfNotPresent$\n^    Never$\n(.*\n)*.*Defaults to Always if",
         old=r"^FIELD: +imagePullPolicy <string>$",
     ),
     S("kubectl explain pod.nosuch", r'^error: field "nosuch" does not exist$', 1),

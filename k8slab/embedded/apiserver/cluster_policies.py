@@ -118,7 +118,7 @@ def _name(word: str) -> str:
 
 
 def types() -> dict[str, Any]:
-    """Return the rows of these types for ``schema_table.json`` (see `schema_build`)."""
+    """Return these types as rows with their texts (see `schema_build`)."""
     table: dict[str, Any] = {}
     for word, (description, fields, required) in _TYPES.items():
         spelled = {name: [_spell(kind), text] for name, (kind, text) in sorted(fields.items())}

@@ -221,7 +221,7 @@ class Schemas:
             self._made[name] = _SCALARS[name]
             return
         row = schema.type_of(name)
-        made: dict[str, Any] = {"description": row.description, "type": "object"}
+        made: dict[str, Any] = {"description": _texts()[name][0], "type": "object"}
         self._made[name] = made
         if row.required:
             made["required"] = list(row.required)
@@ -230,9 +230,10 @@ class Schemas:
             made["x-kubernetes-map-type"] = "atomic"
 
     def _property(self, field: Field, owner: Type) -> dict[str, Any]:
-        described = field.description
+        texts = _texts()
+        described = texts[owner.name][1].get(field.name, "")
         if not described and field.is_type:
-            described = schema.type_of(field.word).description
+            described = texts[field.word][0]
         one = self._one(field, described="" if field.shape else described)
         if values := _enums().get(owner.name, {}).get(field.name):
             one = {**one, "enum": values}
@@ -269,6 +270,13 @@ def _enums() -> dict[str, dict[str, list[str]]]:
     """Return the values of those fields that have a closed set of them (see `wire_build`)."""
     path = Path(__file__).with_name("enum_table.json")
     table: dict[str, dict[str, list[str]]] = orjson.loads(path.read_bytes())
+    return table
+
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[str, Any]:
+    """Return by type its description and those of its fields (see `schema_build`)."""
+    table: dict[str, Any] = orjson.loads(Path(__file__).with_name("text_table.json").read_bytes())
     return table
 
 

@@ -81,7 +81,6 @@ class Field:
     word: str
     """``string`` and so on, or the name of a type."""
     rule: ListRule | None
-    description: str
     is_type: bool
     """`word` names a type."""
 
@@ -98,7 +97,6 @@ class Type:
     name: str
     word: str
     """The name without its package."""
-    description: str
     fields: dict[str, Field]
     required: tuple[str, ...]
     zeros: tuple[tuple[str, Any], ...] = ()
@@ -119,14 +117,14 @@ def type_of(name: str) -> Type:
         return _added[name]
     row = raw_table()[name]
     fields = {}
-    for key, (spelled, description) in row["f"].items():
+    for key, spelled in row["f"].items():
         shape = spelled[0] if spelled[0] in "[{" else ""
         word = spelled[len(shape) :]
-        fields[key] = Field(key, shape, word, rule_of(name, key), description, "." in word)
+        fields[key] = Field(key, shape, word, rule_of(name, key), "." in word)
     required = tuple(row.get("r", ()))
     plain = () if name.startswith(_CUSTOM) else required
-    zeros = tuple((key, _ZEROS[row["f"][key][0]]) for key in plain if row["f"][key][0] in _ZEROS)
-    return Type(name, name.rpartition(".")[2], row["d"], fields, required, zeros)
+    zeros = tuple((key, _ZEROS[row["f"][key]]) for key in plain if row["f"][key] in _ZEROS)
+    return Type(name, name.rpartition(".")[2], fields, required, zeros)
 
 
 _added: dict[str, Type] = {}

@@ -1,12 +1,14 @@
 """Compile the schemas of the served kinds from the models of the `kubernetes` package.
 
-Run as ``python -m k8slab.embedded.apiserver.schema_build``: it writes ``schema_table.json``, one
-line for each type. The daemon reads only that table; the models would cost it 87 MB.
+Run as ``python -m k8slab.embedded.apiserver.schema_build``: it writes ``schema_table.json`` and
+``text_table.json``, one line for each type. The daemon reads only those tables, and the texts only
+for OpenAPI; the models would cost it 87 MB. The texts are the API's own documentation (Kubernetes,
+Apache-2.0), which ``kubectl explain`` shows.
 
-A type is ``{"d": description, "f": {field: [type, description]}, "r": [required fields]}``. A
-field's type is a word (``string``, ``integer``, ``number``, ``boolean``, ``object`` for anything,
-``time``, ``bytes``, ``quantity``, ``intstr``) or the name of a type, with ``[`` before it for a
-list and ``{`` for a map.
+A type is ``{"f": {field: type}, "r": [required fields]}``, its texts are ``[description, {field:
+description}]``. A field's type is a word (``string``, ``integer``, ``number``, ``boolean``,
+``object`` for anything, ``time``, ``bytes``, ``quantity``, ``intstr``) or the name of a type, with
+``[`` before it for a list and ``{`` for a map.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from k8slab.embedded.apiserver import cluster_policies
 from k8slab.embedded.apiserver.kinds import KindTable
 
 TABLE = Path(__file__).with_name("schema_table.json")
+TEXTS = Path(__file__).with_name("text_table.json")
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 META_TYPES = frozenset(
@@ -104,11 +107,28 @@ INT_OR_STRING = frozenset(
 BYTES = frozenset({"Secret.data", "ConfigMap.binaryData"})
 """Maps of base64 text."""
 
-DESCRIPTION_LIMIT = 240
+
+def build() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the table for all served kinds and what their fields refer to, and its texts."""
+    return split(_rows())
 
 
-def build() -> dict[str, Any]:
-    """Return the table for all served kinds and what their fields refer to."""
+def split(rows: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part rows into what the daemon always needs and their texts."""
+    table: dict[str, Any] = {}
+    for name, row in rows.items():
+        table[name] = {"f": {field: spelled for field, (spelled, _) in row["f"].items()}}
+        if "r" in row:
+            table[name]["r"] = row["r"]
+    texts = {
+        name: [row["d"], {field: said for field, (_, said) in row["f"].items() if said}]
+        for name, row in rows.items()
+    }
+    return table, texts
+
+
+def _rows() -> dict[str, Any]:
+    """Return each type with its texts: ``{"d", "f": {field: [type, text]}, "r"}``."""
     from kubernetes.client import models  # noqa: PLC0415  a second, and only here
 
     roots = [(kind.group, kind.version, kind.kind) for kind in KindTable.built_in().rows.values()]
@@ -166,10 +186,10 @@ def _type(
         elif path in BYTES:
             spelled = "{bytes"
         info = details[field]
-        fields[field] = [spelled, _short(info.description or "")]
+        fields[field] = [spelled, (info.description or "").strip()]
         if info.is_required():
             required.append(field)
-    made: dict[str, Any] = {"d": _short(_described(model)), "f": fields}
+    made: dict[str, Any] = {"d": _described(model), "f": fields}
     if required:
         made["r"] = sorted(required)
     return made
@@ -193,16 +213,8 @@ def _spell(
 
 
 def _described(model: Any) -> str:
-    return (model.__doc__ or "").partition("Attributes:")[0].strip()
-
-
-def _short(text: str) -> str:
-    """Return the first sentence, on one line."""
-    text = " ".join(text.split())
-    first = re.split(r"(?<=[a-z0-9)\"'`])\. (?=[A-Z])", text, maxsplit=1)[0]
-    if len(first) > DESCRIPTION_LIMIT:
-        first = first[:DESCRIPTION_LIMIT].rsplit(" ", 1)[0] + " ..."
-    return first
+    text = (model.__doc__ or "").partition("Attributes:")[0]
+    return " ".join(text.split())
 
 
 def text(table: dict[str, Any]) -> bytes:
@@ -212,4 +224,5 @@ def text(table: dict[str, Any]) -> bytes:
 
 
 if __name__ == "__main__":
-    TABLE.write_bytes(text(build()))
+    for path, table in zip((TABLE, TEXTS), build(), strict=True):
+        path.write_bytes(text(table))

@@ -158,11 +158,11 @@ def type_of_schema(name: str, document: Schema) -> Type:
     """Make and register the `schema.Type` of an object with this structural schema."""
     root = _structure(name, document)
     meta = {
-        "apiVersion": Field("apiVersion", "", "string", None, "", is_type=False),
-        "kind": Field("kind", "", "string", None, "", is_type=False),
-        "metadata": Field("metadata", "", _META_TYPE, None, "", is_type=True),
+        "apiVersion": Field("apiVersion", "", "string", None, is_type=False),
+        "kind": Field("kind", "", "string", None, is_type=False),
+        "metadata": Field("metadata", "", _META_TYPE, None, is_type=True),
     }
-    made = Type(root.name, root.word, root.description, {**root.fields, **meta}, root.required)
+    made = Type(root.name, root.word, {**root.fields, **meta}, root.required)
     schema.add_type(made)
     return made
 
@@ -176,7 +176,6 @@ def _structure(name: str, document: Schema) -> Type:
     made = Type(
         name,
         name.rpartition(".")[2],
-        document.get("description", ""),
         fields,
         tuple(document.get("required") or ()),
     )
@@ -188,18 +187,18 @@ def _field(key: str, name: str, inner: Schema) -> Field | None:
     """Return one field; ``None`` where nothing is known, so that it is owned leaf by leaf."""
     kind = inner.get("type")
     if inner.get("x-kubernetes-map-type") == "atomic":
-        return Field(key, "", "object", None, "", is_type=False)
+        return Field(key, "", "object", None, is_type=False)
     if kind == "array":
         items = inner.get("items") or {}
         rule = _rule(inner)
         if items.get("type") == "object" and items.get("properties"):
-            return Field(key, "[", _structure(name, items).name, rule, "", is_type=True)
-        return Field(key, "[", _WORDS.get(items.get("type", ""), "object"), rule, "", is_type=False)
+            return Field(key, "[", _structure(name, items).name, rule, is_type=True)
+        return Field(key, "[", _WORDS.get(items.get("type", ""), "object"), rule, is_type=False)
     if kind == "object":
         if inner.get("properties"):
-            return Field(key, "", _structure(name, inner).name, None, "", is_type=True)
+            return Field(key, "", _structure(name, inner).name, None, is_type=True)
         return None
-    return Field(key, "", _WORDS.get(kind or "", "object"), None, "", is_type=False)
+    return Field(key, "", _WORDS.get(kind or "", "object"), None, is_type=False)
 
 
 def _rule(inner: Schema) -> ListRule | None:
