@@ -17,7 +17,7 @@ microseconds; why, from a walk through the rules (`walk`), and only when somebod
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -93,12 +93,12 @@ class Estate:
         Workloads and Services stand for all their pods: allowed only if all pairs are.
         Raises `UsageError` for a party that the estate does not know.
         """
-        classes, source, destination = self.profiler.index.class_of, flow.source, flow.destination
+        source, destination = flow.source, flow.destination
         if source.kind == destination.kind == "pod" and isinstance(flow.port, int):
             start = f"{source.namespace}/{source.name}"
             end = f"{destination.namespace}/{destination.name}"
-            one, other = classes.get(start), classes.get(end)
-            if one is not None and other is not None and not self._is_host(start, end):
+            one, other = self._classes.get(start), self._classes.get(end)
+            if one is not None and other is not None:
                 place = NUMBERS[flow.protocol] << 16 | flow.port
                 allowed = start == end or self.reach.has(one, other, place)
                 action = Action.ALLOW if allowed else Action.DENY
@@ -108,8 +108,11 @@ class Estate:
         action = Action.ALLOW if allowed else Action.DENY
         return Verdict(flow, action, partial(self._explain, flow))
 
-    def _is_host(self, *keys: str) -> bool:
-        return any(self.pods[key].host_network for key in keys)
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        """Return the classes of pods that policies can decide about: no node, no hostNetwork."""
+        found = self.profiler.index.class_of
+        return {key: found[key] for key, pod in self.pods.items() if not pod.host_network}
 
     def _allows(self, leg: Leg, protocol: str) -> bool:
         if not leg.plain or not self._indexed(leg.source, leg.destination):
@@ -236,29 +239,45 @@ class Estate:
         """
         kinds = Kinds.sort(objects)
         made = {p.key: p for p in read_policies(kinds, blocks_match_pods=self.blocks_match_pods)}
-        dropped = {*remove, *made}
-        gone = [policy for policy in self.policies if policy.key in dropped]
-        if unknown := set(remove) - {policy.key for policy in gone}:
+        if unknown := set(remove) - self._by_key.keys():
             raise UsageError(f"there is no {min(unknown)}")
-        policies = [policy for policy in self.policies if policy.key not in dropped]
-        for policy in made.values():
-            if policy.key not in remove:
-                insort(policies, policy, key=_rank)
-        changed = replace(self, policies=tuple(policies), _base=None, _reach=None)
-        if not self.profiler.index.words.covers(Vocabulary.of(made.values())):
+        gone = [self._by_key[key] for key in {*remove, *made} if key in self._by_key]
+        fresh = [policy for key, policy in made.items() if key not in remove]
+        changed = replace(
+            self, policies=_exchanged(self.policies, gone, fresh), _base=None, _reach=None
+        )
+        if not self.profiler.index.words.covers(Vocabulary.of(fresh)):
             return changed
-        known = self._changed_reach(policies, [*gone, *made.values()])
-        return replace(changed, _base=self.profiler, _reach=known)
+        return replace(changed, _base=self.profiler, _reach=self._changed_reach(gone, fresh))
 
-    def _changed_reach(self, policies: list[Policy], differing: list[Policy]) -> Reach:
+    @cached_property
+    def _by_key(self) -> dict[str, Policy]:
+        return {policy.key: policy for policy in self.policies}
+
+    def _changed_reach(self, gone: list[Policy], fresh: list[Policy]) -> Reach:
         concerned = {EGRESS: 0, INGRESS: 0}
-        for policy in differing:
+        for policy in (*gone, *fresh):
             for direction in policy.rules:
                 concerned[direction] |= self.profiler.selected(policy)
-        spaces = {policy.namespace for policy in differing}
+        spaces = {policy.namespace for policy in (*gone, *fresh)}
+        asked = self.policies
         if "" not in spaces:  # policies of other namespaces cannot select these pods
-            policies = [policy for policy in policies if policy.namespace in {*spaces, ""}]
-        return self.reach.changed(self.profiler, policies, concerned)
+            names = {*spaces, ""}
+            here = (policy for name in names for policy in self._of_namespace.get(name, ()))
+            asked = tuple(sorted(here, key=_rank))
+        return self.reach.changed(self.profiler, _exchanged(asked, gone, fresh), concerned)
+
+
+def _exchanged(
+    policies: tuple[Policy, ...], gone: list[Policy], fresh: list[Policy]
+) -> tuple[Policy, ...]:
+    """Return policies in order, with some taken out and others put in."""
+    found = list(policies)
+    for policy in gone:
+        del found[bisect_left(found, policy.rank, key=_rank)]
+    for policy in fresh:
+        insort(found, policy, key=_rank)
+    return tuple(found)
 
 
 def _rank(policy: Policy) -> tuple[Any, ...]:

@@ -125,26 +125,18 @@ def take(kinds: Kinds) -> Inventory:
     nodes = {meta.name_of(obj): kinds.read(obj, _node_addresses) for obj in kinds["Node"]}
     accounts = {space_and_name(obj): kinds.read(obj, _labels) for obj in kinds["ServiceAccount"]}
     reader = _PodReader(namespaces, accounts, _Owners(kinds))
-    live = [obj for obj in kinds["Pod"] if not kinds.read(obj, _is_over)]
-    pods = {pod.key: pod for pod in (kinds.read(obj, reader.pod) for obj in live)}
-    reader.templates(kinds, pods)
-    workloads: dict[Party, list[str]] = defaultdict(list)
-    for key, pod in pods.items():
-        assert pod.workload is not None
-        workloads[pod.workload].append(key)
-    for party, key in reader.between:
-        workloads[party].append(key)
-    found = {party: tuple(sorted(keys)) for party, keys in workloads.items()}
-    return Inventory(namespaces, nodes, pods, found)
+    for obj in kinds["Pod"]:
+        reader.add(kinds.read(obj, reader.pod))
+    for kind, path in TEMPLATES.items():
+        for obj in kinds[kind]:
+            reader.add(kinds.read(obj, partial(reader.template, path=path)))
+    workloads = {party: tuple(sorted(keys)) for party, keys in reader.workloads.items()}
+    return Inventory(namespaces, nodes, reader.pods, workloads)
 
 
 def space_and_name(obj: Object) -> str:
     """Return ``namespace/name``, with ``default`` where no namespace is written."""
     return f"{meta.namespace_of(obj) or 'default'}/{meta.name_of(obj)}"
-
-
-def _is_over(obj: Object) -> bool:
-    return (obj.get("status") or {}).get("phase") in FINISHED
 
 
 def _labels(obj: Object) -> dict[str, str]:
@@ -207,64 +199,62 @@ class _PodReader:
         self.accounts = accounts
         self.owners = owners
         self.chains: dict[tuple[str, str, str], tuple[Party, ...]] = {}
-        self.between: list[tuple[Party, str]] = []
-        """Workloads between a pod and its topmost owner, such as a Deployment's ReplicaSets."""
+        self.pods: dict[str, Pod] = {}
+        self.workloads: dict[Party, list[str]] = defaultdict(list)
 
-    def pod(self, obj: Object) -> Pod:
-        namespace, name = meta.namespace_of(obj) or "default", meta.name_of(obj)
-        key = f"{namespace}/{name}"
+    def add(self, found: tuple[Pod, tuple[Party, ...]] | None) -> None:
+        """Take in a pod with all its owners."""
+        if found is not None:
+            pod, owners = found
+            self.pods[pod.key] = pod
+            for party in owners:
+                self.workloads[party].append(pod.key)
+
+    def pod(self, obj: Object) -> tuple[Pod, tuple[Party, ...]] | None:
+        """Return a pod and its owners, the nearest first; ``None`` for one that has finished."""
         status = obj.get("status") or {}
-        return self._pod(
-            obj,
-            key=key,
-            namespace=namespace,
-            addresses=_addresses(status),
-            workload=self._topmost(obj, namespace, key) or Party("pod", name, namespace),
-            ready=_is_ready(obj, status),
-        )
+        if status.get("phase") in FINISHED:
+            return None
+        namespace, name = meta.namespace_of(obj) or "default", meta.name_of(obj)
+        owners = self._owners_of(obj, namespace) or (Party("pod", name, namespace),)
+        key, ready = f"{namespace}/{name}", _is_ready(obj, status)
+        found = _addresses(status)
+        return self._pod(obj, key, owners[-1], addresses=found, ready=ready), owners
 
-    def _topmost(self, obj: Object, namespace: str, key: str) -> Party | None:
+    def _owners_of(self, obj: Object, namespace: str) -> tuple[Party, ...]:
         owner = meta.controller_of(obj)
         if owner is None:
-            return None
+            return ()
         place = (namespace, owner["kind"], owner["name"])
         if place not in self.chains:  # replicas have the same owners
             self.chains[place] = tuple(self.owners.chain(obj, namespace))
-        chain = self.chains[place]
-        self.between += [(party, key) for party in chain[:-1]]
-        return chain[-1] if chain else None
+        return self.chains[place]
 
-    def templates(self, kinds: Kinds, pods: dict[str, Pod]) -> None:
-        """Add a pod for each workload that has none."""
-        owned = {pod.workload for pod in pods.values()} | {party for party, _ in self.between}
-        for kind, path in TEMPLATES.items():
-            for obj in kinds[kind]:
-                namespace = meta.namespace_of(obj) or "default"
-                party = Party(kind.lower(), meta.name_of(obj), namespace)
-                if party not in owned:
-                    made = kinds.read(obj, partial(self._template, party=party, path=path))
-                    if made is not None:
-                        pods[made.key] = made
+    def template(self, obj: Object, path: tuple[str, ...]) -> tuple[Pod, tuple[Party, ...]] | None:
+        """Return the pod of a workload's template.
 
-    def _template(self, obj: Object, party: Party, path: tuple[str, ...]) -> Pod | None:
-        """Return the pod of a template; ``None`` where it is done, or left to its owner."""
-        if _has_finished(obj) or self.owners.has_known_owner(obj, party.namespace):
+        ``None`` for a workload that has pods or is done, and for one that is left to its owner.
+        """
+        namespace = meta.namespace_of(obj) or "default"
+        party = Party(obj["kind"].lower(), meta.name_of(obj), namespace)
+        if party in self.workloads or self.owners.has_known_owner(obj, namespace):
+            return None
+        if _has_finished(obj):
             return None
         found: Any = obj
         for step in path:
             found = found.get(step) or {}
-        return self._pod(
-            found, key=str(party), namespace=party.namespace, workload=party, template=True
-        )
+        return self._pod(found, str(party), party, template=True), (party,)
 
-    def _pod(self, obj: Object, *, namespace: str, **known: Any) -> Pod:
-        spec = obj.get("spec") or {}
+    def _pod(self, obj: Object, key: str, workload: Party, **known: Any) -> Pod:
+        spec, namespace = obj.get("spec") or {}, workload.namespace
         account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
         node = spec.get("nodeName") or ""
         if not isinstance(account, str) or not isinstance(node, str):
             raise UsageError("spec: serviceAccountName and nodeName must be text")
         ports, listens = _ports(spec)
         return Pod(
+            key=key,
             namespace=namespace,
             labels=_labels(obj),
             namespace_labels=self.namespaces.get(namespace) or {NAMESPACE_NAME: namespace},
@@ -274,6 +264,7 @@ class _PodReader:
             listens=listens,
             account=account,
             account_labels=self.accounts.get(f"{namespace}/{account}") or {},
+            workload=workload,
             **known,
         )
 
@@ -281,7 +272,7 @@ class _PodReader:
 def _addresses(status: Object) -> tuple[int, ...]:
     entries = status.get("podIPs")
     texts = [entry.get("ip") for entry in entries] if entries else [status.get("podIP")]
-    return tuple(addresses.point(text) for text in texts if text)
+    return tuple([addresses.point(text) for text in texts if text])
 
 
 def _ports(spec: Object) -> tuple[dict[tuple[str, str], int], tuple[tuple[str, int], ...]]:
@@ -308,8 +299,10 @@ def _is_ready(obj: Object, status: Object) -> bool:
         return False
     if not status:
         return True
-    conditions = status.get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            return bool(condition.get("status") == "True")
+    return False
 
 
 def _has_finished(obj: Object) -> bool:

@@ -255,10 +255,13 @@ def _areas(
     index: ClassIndex, egress: Sequence[Profile], ingress: Sequence[Profile]
 ) -> Iterator[Area]:
     finder = _Finder(index, ingress)
+    targets = 0
+    for profile in ingress:
+        targets |= profile.members
     reached: dict[int, list[tuple[int, int, PortSet]]] = defaultdict(list)
     for profile in egress:
         for peers, ports in profile.parts:
-            for number in finder.of(peers):
+            for number in finder.of(peers & targets):
                 reached[number].append((profile.members, peers, ports))
     for number, out in reached.items():
         profile = ingress[number]

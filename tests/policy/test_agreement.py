@@ -121,7 +121,7 @@ def test_an_estate_with_one_policy_replaced_is_as_one_compiled_anew(part):
         unique = {(o["kind"], str(o["metadata"])): o for o in made}
         before = policy.compile(unique.values())
         before.connections()
-        other = chance.network_policy(1)
+        other = chance.one((chance.network_policy, chance.cluster_policy, chance.calico_policy))(1)
         gone = [p.key for p in before.policies if p.kind == "NetworkPolicy"][:1]
         after = before.replace(other, remove=gone)
         fresh = policy.compile(
