@@ -1,0 +1,86 @@
+"""The table of named cases (tests/policy/test_cases.py), judged once more by packets.
+
+Its world is built on a real cluster, each case's policy is applied, and its flow is tried.
+Left out are the cases whose flow begins at an address outside, where nothing can be sent
+from, and SCTP, unless a socket opens.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from estates_kit import sctp_opens
+
+from k8slab.policy import Flow
+from k8slab.probes import Outcome, observe
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "policy"))
+
+from shop import WORLD
+from test_cases import CASES
+
+HERE = [
+    name
+    for name, (_, flow, _, _) in CASES.items()
+    if not flow.startswith("ip:") and (sctp_opens() or "SCTP" not in flow)
+]
+
+
+@pytest.fixture(scope="module")
+def places(cluster):
+    """Build the world; return what its node names and addresses are on this cluster."""
+    workers = [n["metadata"]["name"] for n in cluster.list("nodes")][1:3]
+    objects = [obj for obj in yaml.safe_load(WORLD) if obj["kind"] != "Node"]
+    for obj in objects:
+        obj["apiVersion"] = "v1"
+        if obj["kind"] == "Pod":
+            obj.pop("status")
+            obj["spec"]["nodeName"] = dict(zip(("n1", "n2"), workers, strict=True))[
+                obj["spec"]["nodeName"]
+            ]
+            obj["spec"]["terminationGracePeriodSeconds"] = 0
+            obj["spec"]["containers"][0] |= {"name": "web", "image": "k8slab/app"}
+    cluster.apply(objects)
+    for name in ("shop", "other"):
+        cluster.wait("pods", "", name, until="ready")
+    nodes = {obj["metadata"]["name"]: obj for obj in cluster.list("nodes")}
+    found = {"node:n1": f"node:{workers[0]}", "node:n2": f"node:{workers[1]}"}
+    for text, worker in zip(("172.18.0.2", "172.18.0.3"), workers, strict=True):
+        found[text] = nodes[worker]["status"]["addresses"][0]["address"]
+    found["10.244.0.2"] = cluster.get("pods", "db", "shop")["status"]["podIP"]
+    yield found
+    for name in ("shop", "other"):
+        cluster.delete("namespaces", name)
+
+
+def translated(text, places):
+    """Put this cluster's names and addresses in, in one pass: they may be words themselves."""
+    words = "|".join(map(re.escape, places))
+    return re.sub(rf"(?:{words})\b", lambda found: places[found[0]], text)
+
+
+def read_flow(text, places):
+    source, destination, rest = translated(text, places).split()
+    port, _, protocol = rest.partition("/")
+    return Flow.of(source, destination, int(port), protocol or "TCP")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_packets_do_what_the_table_says(cluster, places, name):
+    spec, flow, verdict, _source = CASES[name]
+    made = []
+    if spec is not None:
+        body = {"podSelector": {}, **yaml.safe_load("{" + translated(spec, places) + "}")}
+        metadata = {"name": "case", "namespace": "shop"}
+        made = [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                 "metadata": metadata, "spec": body}]  # fmt: skip
+    cluster.apply(made)
+    try:
+        (seen,) = observe(cluster, [read_flow(flow, places)])
+    finally:
+        cluster.delete("networkpolicies.networking.k8s.io", "case", "shop")
+    passed = (Outcome.OPEN, Outcome.REFUSED)
+    assert seen.outcome in (passed if verdict == "allow" else (Outcome.SILENT,)), seen
+    assert verdict == "allow" or seen.denial
