@@ -77,7 +77,7 @@ _ANY_NUMBER = 1
 
 _ELEMENT_BYTES = 60_000
 """Elements in one message: the attribute that holds them has a length of 16 bits."""
-_DECLARATION = re.compile(
+_DECLARATION = (
     r"type (?P<types>[^;]+);(?: flags (?P<flags>[^;]+);)?(?: timeout (?P<timeout>\d+)s;)?"
     r"(?: elements = { (?P<elements>[^}]+) };)?"
 )
@@ -159,7 +159,7 @@ def _byte_order(order: int) -> bytes:
 
 
 def _set(family: Family, table: str, step: Step, words: str) -> Iterator[Message]:
-    declared = _DECLARATION.fullmatch(step.rest[0])
+    declared = re.fullmatch(_DECLARATION, step.rest[0])
     if declared is None:
         raise ValueError(f"not a declaration: {step.rest[0]}")
     number, length = rules.key_type(declared["types"].split(" . "))

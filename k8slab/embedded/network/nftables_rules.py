@@ -23,10 +23,9 @@ import itertools
 import re
 import socket
 import struct
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from ipaddress import collapse_addresses, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from k8slab.embedded.network.attributes import attribute, be16, be32, be64, nested, text
 
@@ -130,8 +129,7 @@ def _interval(start: int, end: int, bits: int) -> list[bytes]:
     return [first, element(end.to_bytes(bits // 8, "big"), flags=_INTERVAL_END)]
 
 
-@dataclass(frozen=True, slots=True)
-class AnonymousSet:
+class AnonymousSet(NamedTuple):
     """A set that exists for one rule only; `number` ties them together within a transaction."""
 
     number: int
@@ -142,8 +140,7 @@ class AnonymousSet:
     order: int = NETWORK_ORDER
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
+class Assembled(NamedTuple):
     """A rule as the kernel takes it."""
 
     expressions: bytes

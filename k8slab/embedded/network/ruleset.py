@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,8 +55,7 @@ class Fragment:
 _NOTHING = Fragment()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One command of nft(8) to a part of a table."""
 
     command: Command
@@ -63,7 +63,7 @@ class Step:
     """Of the chain, the set or the map."""
     rest: tuple[str, ...] = ()
     """Rules, each a command of its own, or one declaration."""
-    elements: Mapping[str, str] = field(default_factory=dict)
+    elements: Mapping[str, str] = MappingProxyType({})
     """Values by key; empty for a set, and when elements are deleted."""
 
     def lines(self, family: Family, table: str) -> list[str]:
@@ -77,8 +77,7 @@ class Step:
         return [f"{what} {rule}" for rule in self.rest] or [what]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A transaction on a table, and what the table holds after it."""
 
     family: Family
@@ -97,7 +96,7 @@ class Plan:
         """Return two transactions that do the same one after the other."""
         middle = len(self.steps) // 2
         first, second = self.steps[:middle], self.steps[middle:]
-        return replace(self, steps=first), replace(self, steps=second)
+        return self._replace(steps=first), self._replace(steps=second)
 
 
 class Table:
