@@ -13,6 +13,7 @@ page of the Kubernetes documentation. In short:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
@@ -124,6 +125,17 @@ class _Reader:
         return BlockPeer(block["cidr"], whole, tuple(excepts), self.blocks_match_pods)
 
 
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""IANA service names (RFC 6335), of which the API wants at least one letter."""
+
+
+def _port_name(text: str, path: str) -> str:
+    if len(text) > 15 or not _PORT_NAME.fullmatch(text):
+        hint = "a number stands without quotes" if text.isdecimal() else ""
+        raise UsageError(f"{path}: {text!r:.60} is no name of a port", hint=hint)
+    return text
+
+
 def _port(entry: Any, path: str) -> PortMatch:
     found = fields.mapping(entry, path, _PORT)
     protocol, port, end = found.get("protocol") or "TCP", found.get("port"), found.get("endPort")
@@ -132,8 +144,10 @@ def _port(entry: Any, path: str) -> PortMatch:
         raise UsageError(f"{path}: protocol {protocol!r:.60} is not one of {known}")
     if end is not None and (not isinstance(port, int) or not isinstance(end, int) or end < port):
         raise UsageError(f"{path}: endPort {end!r:.60} needs a numeric port that is not above it")
-    if port is None or (isinstance(port, str) and port):
-        return PortMatch(protocol, port)
+    if port is None:
+        return PortMatch(protocol)
+    if isinstance(port, str):
+        return PortMatch(protocol, _port_name(port, f"{path}.port"))
     number = fields.port_number(port, f"{path}.port")
     last = None if end is None else fields.port_number(end, f"{path}.endPort")
     return PortMatch(protocol, number, last)

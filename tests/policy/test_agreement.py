@@ -13,7 +13,7 @@ from k8slab.policy.estate import one_family
 from k8slab.policy.model import EGRESS, INGRESS, Side
 from k8slab.testing.chance import NAMESPACES, PORTS, Chance
 
-ESTATES = int(os.environ.get("K8SLAB_AGREEMENT", "60"))
+ESTATES = int(os.environ.get("K8SLAB_AGREEMENT", "32"))
 OUTSIDE = {4: ("203.0.113.9", "10.244.9.9", "8.8.8.8"), 6: ("2001:db8:113::1", "2400::1")}
 FAMILIES = (("v4",), ("v6",), ("v4", "v6"), ("v6", "v4"), ())
 PROTOCOLS = ("TCP", "UDP", "SCTP")

@@ -20,6 +20,21 @@ CASES = {
     "no policy at all: allowed": (None, "shop/web shop/db 80", "allow", "docs"),
     "ingress absent isolates": (
         DB + "policyTypes: [Ingress]", "shop/web shop/db 80", "deny", "api"),
+    "ingress null isolates": (DB + "ingress: null", "shop/web shop/db 80", "deny", "api"),
+    "an empty rule may be written as null": (
+        DB + "ingress: [null]", "other/web shop/db 1", "allow", "api"),
+    "from: null is everyone": (
+        DB + "ingress: [{from: null}]", "other/web shop/db 1", "allow", "api"),
+    "empty policyTypes are as none": (
+        DB + "policyTypes: [], ingress: []", "shop/web shop/db 80", "deny", "api"),
+    "both directions at once": (
+        "podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{}]",
+        "shop/web other/web 80", "deny", "api"),
+    "the source's egress counts as well as the destination's ingress": (
+        WEB + "policyTypes: [Egress], egress: [{to: [{podSelector: {matchLabels: {app: x}}}]}]",
+        "shop/web shop/db 80", "deny", "docs"),
+    "answers to an admitted connection need no rule": (
+        WEB + "policyTypes: [Ingress], ingress: []", "shop/web shop/db 80", "allow", "docs"),
     "ingress [] isolates": (DB + "ingress: []", "shop/web shop/db 80", "deny", "api"),
     "ingress [{}] admits everyone": (DB + "ingress: [{}]", "other/web shop/db 1", "allow", "api"),
     "from: [] is everyone": (DB + "ingress: [{from: []}]", "other/web shop/db 1", "allow", "api"),
@@ -69,6 +84,29 @@ CASES = {
         DB + "ingress: [{from: [{podSelector: "
         "{matchExpressions: [{key: tier, operator: NotIn, values: [front]}]}}]}]",
         "shop/web shop/db 80", "deny", "api"),
+    "In takes any of its values": (
+        DB + "ingress: [{from: [{podSelector: "
+        "{matchExpressions: [{key: app, operator: In, values: [x, web]}]}}]}]",
+        "shop/web shop/db 80", "allow", "api"),
+    "all expressions of a selector count": (
+        DB + "ingress: [{from: [{podSelector: {matchLabels: {app: web}, "
+        "matchExpressions: [{key: tier, operator: DoesNotExist}]}}]}]",
+        "shop/web shop/db 80", "deny", "api"),
+    "Exists wants the key": (
+        DB + "ingress: [{from: [{podSelector: "
+        "{matchExpressions: [{key: tier, operator: Exists}]}}]}]",
+        "shop/bare shop/db 80", "deny", "api"),
+    "NotIn matches a namespace without the key": (
+        DB + "ingress: [{from: [{namespaceSelector: "
+        "{matchExpressions: [{key: stage, operator: NotIn, values: [prod]}]}}]}]",
+        "other/web shop/db 80", "allow", "api"),
+    "a namespaceSelector alone means all pods of the namespaces": (
+        DB + "ingress: [{from: [{namespaceSelector: {matchLabels: {team: a}}}]}]",
+        "shop/bare shop/db 80", "allow", "api"),
+    "an empty namespaceSelector with a podSelector means pods everywhere": (
+        DB + "ingress: [{from: [{namespaceSelector: {}, "
+        "podSelector: {matchLabels: {app: web}}}]}]",
+        "other/web shop/db 80", "allow", "api"),
     "DoesNotExist matches a pod without the key": (
         DB + "ingress: [{from: [{podSelector: "
         "{matchExpressions: [{key: tier, operator: DoesNotExist}]}}]}]",
@@ -86,11 +124,26 @@ CASES = {
     "ipBlock matches a pod's address too": (
         DB + "ingress: [{from: [{ipBlock: {cidr: 10.244.0.0/16}}]}]",
         "shop/web shop/db 80", "allow", "calico"),
+    "except is taken out for pods too": (
+        DB + "ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.244.0.0/16]}}]}]",
+        "shop/web shop/db 80", "deny", "calico"),
+    "ipBlock of an egress rule matches the pod behind": (
+        WEB + "policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.244.0.0/16}}]}]",
+        "shop/web shop/db 80", "allow", "calico"),
+    "ipBlock never means a Service's address": (
+        WEB + "policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.96.0.0/12}}]}]",
+        "shop/web svc:shop/db 80", "deny", "docs"),
     "ipBlock of the other family matches nothing": (
         DB + "ingress: [{from: [{ipBlock: {cidr: '::/0'}}]}]",
         "shop/web shop/db 80", "deny", "api"),
     "a named port is the destination pod's": (
         DB + "ingress: [{ports: [{port: http}]}]", "shop/web shop/db 8080", "allow", "api"),
+    "a named port has its own number on each pod": (
+        "podSelector: {}, ingress: [{ports: [{port: http}]}]",
+        "shop/db shop/web 80", "allow", "api"),
+    "a named port that a pod has not admits nothing there": (
+        "podSelector: {}, ingress: [{ports: [{port: http}]}]",
+        "shop/web shop/bare 80", "deny", "api"),
     "a named port is not the source's number": (
         DB + "ingress: [{ports: [{port: http}]}]", "shop/web shop/db 80", "deny", "api"),
     "a named port has a protocol": (
@@ -216,6 +269,25 @@ def test_a_finished_pod_is_nobody():
         ("ingress: [{from: [{ipBlock: {cidr: x}}]}]", "'x' is not an address range"),
         ("ingress: [{from: [{ipBlock: {cidr: 1.0.0.0/8}, podSelector: {}}]}]", "not both"),
         ("ingress: [{ports: [{protocol: ICMP}]}]", "protocol 'ICMP'"),
+        ("ingress: [{ports: [{port: '80'}]}]", "'80' is no name of a port"),
+        ("ingress: [{ports: [{port: HTTP}]}]", "'HTTP' is no name of a port"),
+        ("ingress: [{ports: [{port: 0}]}]", "port 0 is not between 1 and 65535"),
+        ("ingress: [{form: []}]", "spec.ingress[0]: unknown field 'form'"),
+        ("egress: [{from: []}]", "spec.egress[0]: unknown field 'from'"),
+        ("egres: []", "spec: unknown field 'egres'"),
+        ("podSelector: {app: web}", "spec.podSelector: unknown field 'app'"),
+        (
+            "podSelector: {matchLabels: {app: true}}",
+            "spec.podSelector.matchLabels.app: must be text",
+        ),
+        (
+            "ingress: [{from: [{podSelector: {matchExpressions: [{key: a, operator: In}]}}]}]",
+            "In needs values",
+        ),
+        (
+            "ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/8]}}]}]",
+            "spec.ingress[0].from[0].ipBlock.except[0]: 11.0.0.0/8 is not a part of 10.0.0.0/8",
+        ),
         ("ingress: [{ports: [{port: 10, endPort: 5}]}]", "endPort 5"),
         ("policyTypes: [ingress]", "'ingress' is not one of Ingress, Egress"),
         ("ingress: nonsense", "NetworkPolicy shop/p"),
