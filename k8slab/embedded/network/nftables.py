@@ -4,8 +4,9 @@ libnftables reads every chain and set of the namespace before each command, to k
 text refers to: with 1,000 Services that is 25 ms for any change, on each node. What changes
 here needs no such knowledge: a step names its chain or set, a rule is complete in itself. So
 the plan's steps are written as messages, each with the words of its command, and one
-transaction carries exactly the difference. What is left is the kernel's own work: it follows
-all jumps of the table, about 1 ms with 1,000 Services.
+transaction carries exactly the difference. What is left is the kernel's own work: before it
+takes a rule it follows all jumps of the table (nft_chain_validate), which with 1,000 Services
+of three endpoints takes 1 ms, or 3 when they have left the processor's caches.
 
 A transaction is all or nothing. The kernel has done it, or refused it, when `send` returns;
 the answers are there to be read, and the first refusal is raised with the words of its step.
@@ -72,8 +73,8 @@ _DESCRIPTION_SIZE = 1
 _ELEMENTS, _ELEMENTS_OF_NUMBER = 3, 4
 _COMMENT, _KEY_ORDER = 0, 0
 _FLAGS = {"interval": rules.INTERVAL, "timeout": rules.TIMEOUT, "dynamic": rules.DYNAMIC}
-_ANY_NUMBER = 1
-"""The kernel wants a number even for a set that has a name."""
+_NO_NUMBER = 0
+"""The kernel wants a number even for a set that has a name; a rule's own sets count from 1."""
 
 _ELEMENT_BYTES = 60_000
 """Elements in one message: the attribute that holds them has a length of 16 bits."""
@@ -172,7 +173,7 @@ def _set(family: Family, table: str, step: Step, words: str) -> Iterator[Message
         words,
         *(place, be32(_SET_FLAGS, flags)),
         *(be32(_SET_KEY_TYPE, number), be32(_SET_KEY_LENGTH, length)),
-        be32(_SET_NUMBER, _ANY_NUMBER),
+        be32(_SET_NUMBER, _NO_NUMBER),
         be64(_SET_TIMEOUT, 1000 * int(seconds)) if seconds else b"",
         _byte_order(rules.NETWORK_ORDER),
     )
