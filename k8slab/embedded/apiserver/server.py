@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
-BACKLOG = 2048
-"""Connections that may wait to be accepted: a crowd of clients comes at once."""
+BACKLOG = 1000
+"""Connections that may wait, and that asyncio accepts at once: fewer than `RESERVED_FILES`."""
 
 RESERVED_FILES = 1024
 """Open files that are not the API's: namespaces, pods' streams, probes."""
