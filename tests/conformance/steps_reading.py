@@ -45,19 +45,11 @@ GET = (
         "kubectl get $(kubectl api-resources --verbs=list -o name | paste -sd,) -A",
         r" deployment.apps/coredns +\d/\d(.*\n)*.* networkpolicy|clusterrole\S*/view ",
     ),
-    *(
-        S(
-            f"kubectl get $(kubectl api-resources --verbs=list -o name | paste -sd,) -A -o {form}"
-            " | tail -1",
-            said,
-            old=old,
-        )
-        for form, said, old in (
-            ("wide", r"\S", ""),
-            ("json", r"^}$", ""),
-            ("yaml", r'^  resourceVersion: ""$', r'^  selfLink: ""$'),
-            ("name", r"^[a-z0-9.]+/\S+$", ""),
-        )
+    S(
+        "all=$(kubectl api-resources --verbs=list -o name | paste -sd,); "
+        "for form in wide json yaml name; do kubectl get $all -A -o $form 2>&- | tail -1; done",
+        r"\A.*\S.*\n}\n  resourceVersion: \"\"\n[a-z0-9.]+/\S+\n\Z",
+        old=r"\A.*\S.*\n}\n  selfLink: \"\"\n[a-z0-9.]+/\S+\n\Z",
     ),
 )
 
