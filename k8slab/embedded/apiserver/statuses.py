@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+MOST_ERRORS = 500
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One wrong field: `reason` is the cause's reason, `text` what follows the path."""
@@ -127,8 +130,15 @@ def forbidden_request(resource: str, name: str, why: str) -> ApiStatusError:
 def invalid_object(
     kind: str, group: str, name: str, errors: Sequence[FieldError]
 ) -> ApiStatusError:
-    """Return 422: the object breaks rules; several errors are listed in brackets."""
+    """Return 422: the object breaks rules; several errors are listed in brackets.
+
+    Of very many the first `MOST_ERRORS` are told: a megabyte of wrong items would be answered by
+    a hundred megabytes.
+    """
+    left, errors = len(errors) - MOST_ERRORS, errors[:MOST_ERRORS]
     texts = list(dict.fromkeys(str(error) for error in errors))
+    if left > 0:
+        texts.append(f"and {left} more errors")
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = {
         "name": name,

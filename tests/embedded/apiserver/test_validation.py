@@ -368,3 +368,11 @@ def test_an_aggregation_rule_needs_selectors_that_can_be_read(api):
     odd = {"clusterRoleSelectors": [{"matchExpressions": [{"key": "a"}]}]}
     obj = {"metadata": {"name": "x"}, "aggregationRule": odd}
     assert "not a valid selector operator" in said(api, roles, obj)
+
+
+def test_of_very_many_errors_the_first_are_told(api):
+    metadata = {"name": "x", "namespace": "default", "ownerReferences": [{}] * 1000}
+    with pytest.raises(ApiStatusError) as error:
+        api.create("configmaps", {"metadata": metadata})
+    assert len(error.value.details["causes"]) == 500
+    assert error.value.message.endswith(", and 3500 more errors]")

@@ -159,13 +159,14 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
     policy = spec.get("ipFamilyPolicy")
     if policy and policy not in POLICIES:
         errors.append(not_supported("spec.ipFamilyPolicy", policy, POLICIES))
-    listed = spec.get("ipFamilies") or []
-    for number, family in enumerate(listed):
+    seen: set[str] = set()
+    for number, family in enumerate(spec.get("ipFamilies") or ()):
         path = f"spec.ipFamilies[{number}]"
         if family not in ("IPv4", "IPv6"):
             errors.append(not_supported(path, family, ["IPv4", "IPv6"]))
-        elif family in listed[:number]:
+        elif family in seen:
             errors.append(duplicate(path, family))
+        seen.add(family)
     return errors
 
 
