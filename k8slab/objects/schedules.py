@@ -73,6 +73,23 @@ class Schedule:
                         return found
         return None
 
+    def last(self, since: datetime, now: datetime) -> datetime | None:
+        """Return the last time after `since` that is not after `now`, however many there were."""
+        found = self.after(since)
+        if found is None or found > now:
+            return None
+        if self.every:
+            return found + (now - found) // timedelta(seconds=self.every) * timedelta(
+                seconds=self.every
+            )
+        # From now back in growing steps, so that a year of minutes is not gone through.
+        back = timedelta(minutes=1)
+        while (found := self.after(max(since, now - back))) is None or found > now:
+            back *= 2
+        while (following := self.after(found)) and following <= now:
+            found = following
+        return found
+
     def _on(self, day: date) -> bool:
         if day.month not in self.months:
             return False

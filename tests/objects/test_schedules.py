@@ -43,6 +43,28 @@ def test_a_schedule_is_read_in_the_time_zone_of_the_moment():
     assert parse("0 15 * * *").after(berlin).astimezone(UTC).hour == 14
 
 
+@pytest.mark.parametrize(
+    ("text", "since", "expected"),
+    [
+        ("* * * * *", "2025-01-01", "2026-11-20 13:37"),
+        ("0 9 * * mon-fri", "2025-01-01", "2026-11-20 09:00"),
+        ("0 9 * * mon", "2026-01-01", "2026-11-16 09:00"),
+        ("0 0 29 feb *", "2023-01-01", "2024-02-29 00:00"),
+        ("@hourly", "2026-11-20", "2026-11-20 13:00"),
+        ("@every 1h", "2026-11-20", "2026-11-20 13:00"),
+        ("@every 1h", "2016-11-20", "2026-11-20 13:00"),
+    ],
+)
+def test_the_last_time_is_found_however_many_were_missed(text, since, expected):
+    begun = datetime.fromisoformat(since).replace(tzinfo=UTC)
+    assert parse(text).last(begun, FRIDAY).strftime("%Y-%m-%d %H:%M") == expected
+
+
+def test_there_is_no_last_time_before_the_first():
+    assert parse("@daily").last(FRIDAY.replace(hour=1), FRIDAY) is None
+    assert parse("0 0 31 feb *").last(FRIDAY.replace(year=2000), FRIDAY) is None
+
+
 def test_a_day_that_never_comes_gives_none():
     assert parse("0 0 31 feb *").after(FRIDAY) is None
 

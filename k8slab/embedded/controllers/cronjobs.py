@@ -28,8 +28,6 @@ RESOURCE = "cronjobs.batch"
 JOBS = "jobs.batch"
 COMPONENT = "cronjob-controller"
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-MOST_MISSED = 100
-"""Missed times that are gone through; what is older is not looked at (TooManyMissedTimes)."""
 
 
 class CronJobs(Controller):
@@ -120,14 +118,9 @@ class CronJobs(Controller):
         limit = cron["spec"].get("startingDeadlineSeconds")
         if limit is not None:
             since = max(since, now.timestamp() - limit)
-        due, following = None, schedule.after(datetime.fromtimestamp(since, now.tzinfo))
-        missed = 0
-        while following and following <= now:
-            due, missed = following, missed + 1
-            if missed > MOST_MISSED:  # go on from now: a cluster that slept for a month
-                return due, schedule.after(now)
-            following = schedule.after(following)
-        return due, following
+        begun = datetime.fromtimestamp(since, now.tzinfo)
+        due = schedule.last(begun, now)
+        return due, schedule.after(due or begun)
 
     def _has_room(self, cron: Object, owned: Sequence[Object], status: Object) -> bool:
         """Apply ``concurrencyPolicy`` to the Jobs that still run."""

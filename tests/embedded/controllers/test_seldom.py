@@ -143,6 +143,16 @@ def test_a_suspended_cron_job_rests_and_a_late_one_is_told(in_world):
     in_world(play)
 
 
+def test_after_a_long_pause_only_the_last_time_is_made_up_for(in_world):
+    async def play(world):
+        made = world.api.create("cronjobs.batch", cron_job())
+        created = times.seconds(made["metadata"]["creationTimestamp"])
+        _, clock = await ticking(world, created + 40 * 86400)
+        assert jobs(world) == [f"tick-{int(clock.now) // 60}"]
+
+    in_world(play)
+
+
 def test_a_replication_controller_keeps_its_pods_and_scales(in_world):
     async def play(world):
         template = {
