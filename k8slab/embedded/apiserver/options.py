@@ -21,6 +21,9 @@ VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 WARNINGS_LIMIT, WARNING_LIMIT = 4096, 256
 """Characters of all warnings of an answer; beyond, each is cut to the second length."""
 
+WARNINGS_MOST = 1000
+"""Of more complaints the rest is not looked at: it would be cut anyway."""
+
 _OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}
 
 
@@ -76,7 +79,7 @@ def warnings_of(complaints: list[str]) -> list[tuple[str, str]]:
     """
     texts = [
         text
-        for text in dict.fromkeys(complaints)
+        for text in dict.fromkeys(complaints[:WARNINGS_MOST])
         if not any(unicodedata.category(letter) == "Cc" for letter in text)
     ]
     if sum(map(len, texts)) > WARNINGS_LIMIT:
