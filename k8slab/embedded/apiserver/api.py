@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
     from k8slab.objects.selectors import Selector
 
-    Hook = Callable[[Object], Awaitable[None]]
+    Hook = Callable[[Object], Awaitable[None] | None]
 
 WITH_GENERATION = frozenset(
     {
@@ -118,17 +118,25 @@ class Api:
         return self.store.subscribe(self.kinds.of(resource).storage, callback)
 
     def before_answer(self, resource: str, hook: Hook) -> None:
-        """Await `hook(object)` between the commit of a change and the HTTP answer to it."""
+        """Call `hook(object)` between the commit of a change and the HTTP answer to it.
+
+        The answer waits for the awaitable that it returns, and for nothing where it returns
+        ``None``: then the answer can be given at once, without a task.
+        """
         self._hooks[self.kinds.of(resource).storage].append(hook)
 
-    def has_hooks(self, resource: str) -> bool:
-        """Say whether an answer about this resource has to wait for hooks."""
-        return bool(self._hooks.get(self.kinds.of(resource).storage))
+    def outstanding(self, resource: str, obj: Object) -> Awaitable[None] | None:
+        """Return what the answer to a change has to wait for; ``None`` when it need not wait."""
+        hooks = self._hooks.get(self.kinds.of(resource).storage) or []
+        for number, hook in enumerate(hooks, 1):
+            if (waits := hook(obj)) is not None:
+                return _in_turn(waits, hooks[number:], obj)
+        return None
 
     async def settle(self, resource: str, obj: Object) -> None:
-        """Await the hooks of a resource (the HTTP server does, before it answers)."""
-        for hook in self._hooks.get(self.kinds.of(resource).storage, ()):
-            await hook(obj)
+        """Wait for the hooks of a resource (the HTTP server does, before it answers)."""
+        if (waits := self.outstanding(resource, obj)) is not None:
+            await waits
 
     # --- writing
 
@@ -299,6 +307,14 @@ class Api:
             self.store.remove(kind.storage, namespace_of(old), name_of(old))
             return new
         return self.store.put(kind.storage, new)
+
+
+async def _in_turn(first: Awaitable[None], hooks: list[Hook], obj: Object) -> None:
+    """Wait for one hook, then call and wait for each of the others."""
+    await first
+    for hook in hooks:
+        if (waits := hook(obj)) is not None:
+            await waits
 
 
 def _has_generation(kind: Kind) -> bool:

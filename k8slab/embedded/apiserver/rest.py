@@ -236,11 +236,12 @@ class Rest:
         if entry is None or entry.object is not made:
             entry = Entry(made, orjson.dumps(made))
         headers = warnings_of(complaints)
-        if not self.api.has_hooks(kind.resource):
+        waits = self.api.outstanding(kind.resource, made)
+        if waits is None:
             return Response(status=status, body=show(entry), headers=headers)
 
         async def later() -> Response:
-            await self.api.settle(kind.resource, made)
+            await waits
             return Response(status=status, body=show(entry), headers=headers)
 
         return later()

@@ -27,7 +27,7 @@ from k8slab.embedded.controllers.policy_values import (
 from k8slab.objects.meta import Object, labels_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
@@ -110,8 +110,8 @@ class Policies:
 
     # --- what changes
 
-    async def _answer(self, _: Object) -> None:
-        await self.settle()
+    def _answer(self, _: Object) -> Awaitable[None] | None:
+        return self.settle() if self._enforced < self._wanted else None
 
     def _policy_event(self, read: Callable[[Object], Policy], event: Event) -> None:
         key = read(event.object).key

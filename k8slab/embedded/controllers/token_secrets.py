@@ -21,6 +21,8 @@ from k8slab.objects.meta import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
@@ -42,9 +44,8 @@ class TokenSecrets(Controller):
             if _account(secret):
                 self.loop.add(key_of(secret))
 
-    async def _answer(self, secret: Object) -> None:
-        if _account(secret):
-            await self.loop.settle(key_of(secret))
+    def _answer(self, secret: Object) -> Awaitable[None] | None:
+        return self.loop.settle(key_of(secret)) if _account(secret) else None
 
     def _secret_event(self, event: Event) -> None:
         if _account(event.object):

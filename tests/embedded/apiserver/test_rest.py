@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -213,6 +214,25 @@ def test_hooks_are_awaited_before_the_answer(server, namespace):
     assert seen == ["a"]
     server.request("DELETE", space(namespace, "leases", group) + "/a")
     assert seen == ["a", "a"]
+
+
+def test_hooks_follow_each_other_and_one_without_work_holds_nothing_up(server, namespace):
+    seen = []
+
+    async def slow(obj):
+        await asyncio.sleep(0)
+        seen.append("slow")
+
+    def quick(obj):
+        seen.append("quick")
+
+    resource = "ingressclasses.networking.k8s.io"
+    for hook in (quick, slow, quick):
+        server.call(server.api.before_answer, resource, hook)
+    body = {"metadata": {"name": namespace}, "spec": {"controller": "example.com/x"}}
+    path = "/apis/networking.k8s.io/v1/ingressclasses"
+    assert server.request("POST", path, body).status == 201
+    assert seen == ["quick", "slow", "quick"]
 
 
 def test_events_are_one_store_in_two_groups(server, namespace):
