@@ -376,3 +376,11 @@ def test_of_very_many_errors_the_first_are_told(api):
         api.create("configmaps", {"metadata": metadata})
     assert len(error.value.details["causes"]) == 500
     assert error.value.message.endswith(", and 3500 more errors]")
+
+
+def test_a_service_has_at_most_two_addresses(api):
+    addresses = ["10.96.0.77"] * 3
+    spec = {"clusterIP": addresses[0], "clusterIPs": addresses, "ports": [{"port": 80}]}
+    listed = '["10.96.0.77","10.96.0.77","10.96.0.77"]'
+    message = f"spec.clusterIPs: Invalid value: {listed}: may only hold up to 2 values"
+    assert said(api, "services", {"spec": spec}) == message

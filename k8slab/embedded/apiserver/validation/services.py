@@ -140,6 +140,9 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
     if addresses and address and addresses[0] != address:
         why = "first value must match `clusterIP`"
         errors.append(invalid("spec.clusterIPs", addresses, why))
+    if len(addresses) > 2:
+        # Nothing is said of each of them: the list is in the message once.
+        return [*errors, invalid("spec.clusterIPs", addresses, "may only hold up to 2 values")]
     families = set()
     for number, value in enumerate(addresses or ([address] if address else [])):
         path = f"spec.clusterIPs[{number}]"
