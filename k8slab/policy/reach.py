@@ -9,7 +9,9 @@ destinations that the egress profile admits, on the ports that both allow. The r
 How the cost grows: making the index looks at each pod once; a profile costs its rules, times
 the words of an integer with one bit a class; and rectangles cost the pairs of profiles that
 meet at all, of which there are far fewer than pairs of classes, and nearly none between
-namespaces that isolate their pods. The number of pods counts only in the first step.
+namespaces that isolate their pods. The number of pods counts only in the first step. When a
+policy changes, only the profiles of the pods that it selects are made anew, and of the
+areas only those of these profiles; the rest costs one look at each.
 
 Lists with names are made from the rectangles when they are asked for (`listing`).
 """
@@ -17,7 +19,7 @@ Lists with names are made from the rectangles when they are asked for (`listing`
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +29,7 @@ from k8slab.policy.ports import ALL, NONE, PortSet
 from k8slab.policy.profiles import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from k8slab.policy.index import ClassIndex
     from k8slab.policy.model import Policy
@@ -40,6 +42,47 @@ class Area(NamedTuple):
     sources: int
     destinations: int
     ports: PortSet
+    egress: Profile
+    """The profile of the sources, and below that of the destinations."""
+    ingress: Profile
+
+
+NOBODY = Profile(0, ())
+
+
+class _Side:
+    """The profiles of one direction, and to which of them each bit belongs."""
+
+    def __init__(self, profiles: Iterable[Profile], of: list[Profile]) -> None:
+        self.profiles = tuple(profiles)
+        self.of = of
+
+    @classmethod
+    def made(cls, index: ClassIndex, profiles: Iterable[Profile]) -> _Side:
+        """Return the side of an estate's profiles, which have every bit once."""
+        found = cls(profiles, [NOBODY] * index.full)
+        for profile in found.profiles:
+            for number in numbers_of(profile.members):
+                found.of[number] = profile
+        return found
+
+    def renewed(self, fresh: Sequence[Profile]) -> tuple[_Side, dict[Profile, Profile]]:
+        """Return the side with new profiles of some bits, and what became of the old ones."""
+        of = self.of.copy()
+        left: dict[Profile, int] = {}
+        for profile in fresh:
+            for number in numbers_of(profile.members):
+                left[of[number]] = left.get(of[number], of[number].members) & ~(1 << number)
+                of[number] = profile
+        became = {
+            old: Profile(members, old.parts, old.policies) if members else NOBODY
+            for old, members in left.items()
+        }
+        for rest in became.values():
+            for number in numbers_of(rest.members):
+                of[number] = rest
+        kept = [became.get(profile, profile) for profile in self.profiles]
+        return _Side((*(p for p in kept if p is not NOBODY), *fresh), of), became
 
 
 @dataclass(frozen=True)
@@ -47,21 +90,15 @@ class Reach:
     """The profiles of everybody, in both directions, and the areas that they make."""
 
     index: ClassIndex
-    egress: tuple[Profile, ...]
-    ingress: tuple[Profile, ...]
+    sides: Mapping[str, _Side]
+    _known: tuple[Area, ...] | None = field(default=None, repr=False)
 
     @cached_property
     def areas(self) -> tuple[Area, ...]:
         """Return all connections as disjoint areas."""
-        return tuple(_areas(self.index, self.egress, self.ingress))
-
-    @cached_property
-    def _egress_of(self) -> list[Profile]:
-        return _by_class(self.index, self.egress)
-
-    @cached_property
-    def _ingress_of(self) -> list[Profile]:
-        return _by_class(self.index, self.ingress)
+        if self._known is not None:
+            return self._known
+        return tuple(_areas(self.sides[EGRESS].profiles, self.sides[INGRESS], -1))
 
     def ports(self, source: int, destination: int) -> PortSet:
         """Return what one bit may reach another on."""
@@ -70,108 +107,74 @@ class Reach:
 
     def out(self, source: int, destination: int) -> PortSet:
         """Return what the source's egress allows."""
-        return self._egress_of[source].ports(destination)
+        return self.sides[EGRESS].of[source].ports(destination)
 
     def into(self, source: int, destination: int) -> PortSet:
         """Return what the destination's ingress allows."""
-        return self._ingress_of[destination].ports(source)
+        return self.sides[INGRESS].of[destination].ports(source)
 
     def has(self, source: int, destination: int, place: int) -> bool:
         """Say whether one port (its number in `PortSet`) is open between two bits."""
-        return place in self._egress_of[source].ports(destination) and place in self._ingress_of[
-            destination
-        ].ports(source)
+        return place in self.out(source, destination) and place in self.into(source, destination)
 
     def changed(
-        self, profiler: Profiler, policies: Sequence[Policy], concerned: dict[str, int]
+        self, profiler: Profiler, policies: Sequence[Policy], concerned: Mapping[str, int]
     ) -> Reach:
         """Return the reach with other policies, where they concern only these subjects.
 
-        `concerned` has the subjects of each direction. Everybody else's profiles stay, and
-        of the areas those without the concerned subjects.
+        `concerned` has the subjects of each direction, `policies` all that may select them.
+        Everybody else's profiles stay, and the areas without the concerned subjects.
         """
-        sides = {EGRESS: self.egress, INGRESS: self.ingress}
-        made: dict[str, list[Profile]] = {}
+        sides, became, fresh = dict(self.sides), {}, {}
         for direction, bits in concerned.items():
-            if bits:
-                made[direction] = _renew(sides[direction], profiler, policies, bits, direction)
-        return Patched(
-            self.index,
-            tuple(made.get(EGRESS, self.egress)),
-            tuple(made.get(INGRESS, self.ingress)),
-            before=self,
-            concerned=concerned,
-        )
+            fresh[direction] = _anew(profiler, policies, bits, direction) if bits else []
+            sides[direction], became[direction] = self.sides[direction].renewed(fresh[direction])
+        kept = self._without(concerned, became)
+        kept += _areas(fresh[EGRESS], sides[INGRESS], -1)
+        others = sides[EGRESS].profiles[: -len(fresh[EGRESS]) or None]
+        kept += _areas(others, sides[INGRESS], concerned[INGRESS])
+        return Reach(self.index, sides, tuple(kept))
 
-
-@dataclass(frozen=True)
-class Patched(Reach):
-    """A reach that differs from another one for a few subjects."""
-
-    before: Reach
-    concerned: dict[str, int]
-
-    @cached_property
-    def areas(self) -> tuple[Area, ...]:
-        """Return the areas of before without the concerned subjects, and theirs anew."""
-        sources, destinations = self.concerned[EGRESS], self.concerned[INGRESS]
+    def _without(
+        self, concerned: Mapping[str, int], became: Mapping[str, Mapping[Profile, Profile]]
+    ) -> list[Area]:
+        """Return the areas of all others."""
+        out, into = became[EGRESS], became[INGRESS]
         found = []
-        for area in self.before.areas:
-            if area.sources & sources or area.destinations & destinations:
-                rest = Area(area.sources & ~sources, area.destinations & ~destinations, area.ports)
-                if rest.sources and rest.destinations:
-                    found.append(rest)
-            else:
+        for area in self.areas:
+            if area.egress not in out and area.ingress not in into:
                 found.append(area)
-        found += self.fresh
-        return tuple(found)
-
-    @cached_property
-    def fresh(self) -> tuple[Area, ...]:
-        """Return the areas of the concerned subjects alone."""
-        sources, destinations = self.concerned[EGRESS], self.concerned[INGRESS]
-        found: list[Area] = []
-        if sources:
-            found += _areas(self.index, _only(self.egress, sources), self.ingress)
-        if destinations:
-            others = _only(self.egress, ~sources) if sources else self.egress
-            found += _areas(self.index, others, _only(self.ingress, destinations))
-        return tuple(found)
-
-    @cached_property
-    def stale(self) -> tuple[Area, ...]:
-        """Return the areas that the concerned subjects had before."""
-        sources, destinations = self.concerned[EGRESS], self.concerned[INGRESS]
-        found = []
-        for area in self.before.areas:
-            if hit := area.sources & sources:
-                found.append(Area(hit, area.destinations, area.ports))
-            rest, hit = area.sources & ~sources, area.destinations & destinations
-            if rest and hit:
-                found.append(Area(rest, hit, area.ports))
-        return tuple(found)
+                continue
+            sources = area.sources & ~concerned[EGRESS]
+            destinations = area.destinations & ~concerned[INGRESS]
+            if sources and destinations:
+                egress = out.get(area.egress, area.egress)
+                ingress = into.get(area.ingress, area.ingress)
+                found.append(Area(sources, destinations, area.ports, egress, ingress))
+        return found
 
 
 def reach(profiler: Profiler, policies: Sequence[Policy]) -> Reach:
     """Answer for everybody."""
-    sides = {
-        direction: _complete(profiler.index, profiler.profiles(direction, policies))
-        for direction in (EGRESS, INGRESS)
-    }
-    return Reach(profiler.index, tuple(sides[EGRESS]), tuple(sides[INGRESS]))
+    index, sides = profiler.index, {}
+    for direction in (EGRESS, INGRESS):
+        found = _anew(profiler, policies, (1 << index.width) - 1, direction)
+        for version, bits in index.outside.items():
+            found.append(Profile(bits, ((_speaking(index, version), ALL),)))
+        sides[direction] = _Side.made(index, found)
+    return Reach(index, sides)
 
 
-def _complete(index: ClassIndex, profiles: list[Profile]) -> list[Profile]:
-    """Add the profiles of those that no policy selects, and of the world outside."""
-    selected = 0
-    for profile in profiles:
-        selected |= profile.members
-    inside = (1 << index.width) - 1
-    found = [*profiles]
-    if free := inside & ~selected:
-        found.append(Profile(free, ((index.everything, ALL),)))
-    for version, bits in index.outside.items():
-        found.append(Profile(bits, ((_speaking(index, version), ALL),)))
+def _anew(
+    profiler: Profiler, policies: Sequence[Policy], bits: int, direction: str
+) -> list[Profile]:
+    """Return the profiles of some pods; those that no policy selects are free."""
+    found = profiler.profiles(direction, policies, bits)
+    free = bits
+    for profile in found:
+        free &= ~profile.members
+    if free:
+        found.append(Profile(free, ((profiler.index.everything, ALL),)))
     return found
 
 
@@ -184,90 +187,42 @@ def _speaking(index: ClassIndex, version: int) -> int:
     return found & ((1 << index.width) - 1)
 
 
-def _renew(
-    old: Iterable[Profile],
-    profiler: Profiler,
-    policies: Sequence[Policy],
-    bits: int,
-    direction: str,
-) -> list[Profile]:
-    kept = []
-    for profile in old:
-        hit = profile.members & bits
-        if not hit:
-            kept.append(profile)
-        elif rest := profile.members ^ hit:
-            kept.append(Profile(rest, profile.parts, profile.policies))
-    made = profiler.profiles(direction, policies, bits)
-    free = bits
-    for profile in made:
-        free &= ~profile.members
-    if free:
-        made.append(Profile(free, ((profiler.index.everything, ALL),)))
-    return [*kept, *made]
-
-
-def _only(profiles: Iterable[Profile], bits: int) -> list[Profile]:
-    return [
-        Profile(members, profile.parts, profile.policies)
-        for profile in profiles
-        if (members := profile.members & bits)
-    ]
-
-
-def _by_class(index: ClassIndex, profiles: Iterable[Profile]) -> list[Profile]:
-    nobody = Profile(0, ())
-    found = [nobody] * index.full
-    for profile in profiles:
-        for number in numbers_of(profile.members):
-            found[number] = profile
-    return found
-
-
 _MANY = 64
 """From so many peers on, asking every profile is faster than asking every peer."""
 
 
 class _Finder:
-    """Finds the profiles to which peers belong."""
+    """Finds the profiles to which peers belong; remembers, since rules repeat their peers."""
 
-    def __init__(self, index: ClassIndex, profiles: Sequence[Profile]) -> None:
-        self.profiles = profiles
-        self.number = [-1] * index.full
-        for number, profile in enumerate(profiles):
-            for place in numbers_of(profile.members):
-                self.number[place] = number
-        self.known: dict[int, list[int]] = {}
+    def __init__(self, side: _Side) -> None:
+        self.side = side
+        self.known: dict[int, list[Profile]] = {}
 
-    def of(self, peers: int) -> list[int]:
-        """Return the numbers of the profiles that have any of the peers."""
+    def of(self, peers: int) -> list[Profile]:
+        """Return the profiles that have any of the peers."""
         found = self.known.get(peers)
         if found is None:
             if peers.bit_count() < _MANY:
-                found = sorted({self.number[n] for n in numbers_of(peers)} - {-1})
+                found = list({self.side.of[number]: None for number in numbers_of(peers)})
             else:
-                found = [n for n, each in enumerate(self.profiles) if each.members & peers]
+                found = [each for each in self.side.profiles if each.members & peers]
             self.known[peers] = found
         return found
 
 
-def _areas(
-    index: ClassIndex, egress: Sequence[Profile], ingress: Sequence[Profile]
-) -> Iterator[Area]:
-    finder = _Finder(index, ingress)
-    targets = 0
-    for profile in ingress:
-        targets |= profile.members
-    reached: dict[int, list[tuple[int, int, PortSet]]] = defaultdict(list)
-    for profile in egress:
-        for peers, ports in profile.parts:
-            for number in finder.of(peers & targets):
-                reached[number].append((profile.members, peers, ports))
-    for number, out in reached.items():
-        profile = ingress[number]
-        for members, peers, wanted in out:
-            destinations = profile.members & peers
-            for admitted, ports in profile.parts:
-                sources = members & admitted
-                if sources and (both := wanted & ports):
-                    yield Area(sources, destinations, both)
+def _areas(egress: Iterable[Profile], ingress: _Side, targets: int) -> Iterator[Area]:
+    """Yield the areas from sources with these profiles to the destinations among `targets`."""
+    finder = _Finder(ingress)
+    reached: dict[Profile, list[tuple[Profile, int, PortSet]]] = defaultdict(list)
+    for out in egress if targets else ():
+        for peers, ports in out.parts:
+            if wanted := peers & targets:
+                for into in finder.of(wanted):
+                    reached[into].append((out, wanted, ports))
+    for into, ways in reached.items():
+        for out, wanted, ports in ways:
+            destinations = into.members & wanted
+            for admitted, others in into.parts:
+                sources = out.members & admitted
+                if sources and (both := ports & others):
+                    yield Area(sources, destinations, both, out, into)
