@@ -19,6 +19,7 @@ from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.routes import action_of
 from k8slab.embedded.apiserver.schema import type_of, type_of_kind
+from k8slab.embedded.apiserver.strategic import check_length
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
@@ -122,10 +123,8 @@ def _removed(live: Object, wanted: Paths, owner: tuple[str, str]) -> Paths:
             before = ownership.fields_of(entry)
         else:
             others |= ownership.fields_of(entry)
-    gone = before - wanted
-    return frozenset(
-        path for path in gone if not any(held[: len(path)] == path for held in others | wanted)
-    )
+    held = {path[:end] for path in others | wanted for end in range(1, len(path) + 1)}
+    return frozenset(path for path in before - wanted if path not in held)
 
 
 def _conflict(conflicts: list[tuple[Object, Paths]]) -> ApiStatusError:
@@ -188,6 +187,8 @@ def _merged(old: Any, new: Any, field: Field | None) -> Any:
     if not isinstance(new, list) or field is None or rule is None:
         return new
     before = old if isinstance(old, list) else []
+    if rule.is_set or rule.keys:
+        check_length(new)
     if rule.is_set:
         return [*before, *(item for item in new if item not in before)]
     if not rule.keys:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.list_rules import ListRule
     from k8slab.embedded.apiserver.schema import Field, Type
 
+MOST_MERGED = 2000
+"""Items of a patch's list: each is compared with all others, and no list of the API is as long."""
+
 DIRECTIVE, RETAIN = "$patch", "$retainKeys"
 ORDER, PRIMITIVES = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
@@ -54,8 +57,18 @@ def strategic_merge(target: Any, patch: dict, schema: Type | None) -> dict:
             field = schema.fields.get(name) if schema else None
             merge_key = field.rule.merge_key if field and field.rule else ""
             order = _listed(patch, key)
+            check_length(order)
             merged[name] = _in_order(merged[name], order, merge_key, merged[name])
     return merged
+
+
+def check_length(items: list) -> None:
+    """Refuse a list that is too long to be merged item by item."""
+    if len(items) > MOST_MERGED:
+        raise statuses.bad_request(
+            f"a list of {len(items)} items cannot be merged, only one of at most {MOST_MERGED}: "
+            "replace it by another kind of patch"
+        )
 
 
 def _listed(patch: dict, directive: str) -> list:
@@ -80,6 +93,8 @@ def _value(old: Any, new: Any, field: Field | None, order: list) -> Any:
     if rule is None or "merge" not in rule.strategy:
         return [item for item in new if not (isinstance(item, dict) and DIRECTIVE in item)]
     before = old if isinstance(old, list) else []
+    check_length(new)
+    check_length(order)
     if not rule.merge_key:
         merged = [*before, *(item for item in new if item not in before)]
         return _in_order(merged, order, "", before) if order else merged

@@ -188,3 +188,16 @@ def test_a_directive_that_is_no_list_is_refused(directive):
 def test_items_are_only_deleted_from_lists():
     patch = {"$deleteFromPrimitiveList/finalizers": ["x"]}
     assert strategic_merge({"finalizers": "x"}, patch, META) == {"finalizers": "x"}
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"containers": [{"name": f"c{n}"} for n in range(3000)]},
+        {"containers": [], "$setElementOrder/containers": [{"name": "a"}] * 3000},
+        {"$setElementOrder/containers": [{"name": "a"}] * 3000},
+    ],
+)
+def test_a_list_that_would_be_compared_for_minutes_is_refused(patch):
+    with pytest.raises(ApiStatusError, match="a list of 3000 items cannot be merged"):
+        strategic_merge({"containers": [{"name": "a"}]}, patch, POD_SPEC)
