@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _NETFILTER = 12
 _SUBSYSTEM = 1 << 8
-_GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
+_GET, _DELETE, _STATISTICS = _SUBSYSTEM | 1, _SUBSYSTEM | 2, _SUBSYSTEM | 5
+_ENTRIES = 1
 _ORIGINAL, _REPLY = 1, 2
 _IP, _PROTO = 1, 2
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
@@ -46,12 +47,18 @@ class UdpFlow:
 
 
 def forget_udp(netns: int, stale: Callable[[UdpFlow], bool]) -> int:
-    """Delete the UDP flows of a namespace for which `stale` is true; return how many."""
+    """Delete the UDP flows of a namespace for which `stale` is true; return how many.
+
+    The table is one for all namespaces, and to list one's own flows means to walk it all: 5 ms
+    for 262,144 places. So the kernel is asked first whether there are any.
+    """
     with in_netns(netns):
         channel = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER
         )
     with channel:
+        if not _count(channel):
+            return 0
         doomed = [flow for flow in _flows(channel) if stale(flow)]
         return sum(_delete(channel, flow) for flow in doomed)
 
@@ -59,6 +66,17 @@ def forget_udp(netns: int, stale: Callable[[UdpFlow], bool]) -> int:
 def _request(kind: int, flags: int, family: int, attributes: bytes = b"") -> bytes:
     body = struct.pack(">BBH", family, 0, 0) + attributes
     return MESSAGE.pack(MESSAGE.size + len(body), kind, flags | 1, 1, 0) + body
+
+
+def _count(channel: socket.socket) -> int:
+    """Return how many connections the namespace has, of whatever protocol."""
+    channel.send(_request(_STATISTICS, 0, socket.AF_UNSPEC))
+    for _sequence, kind, _flags, body in split_messages(channel.recv(4096)):
+        if kind == _ERROR:
+            raise _refusal("count connections", body)
+        if entries := dict(split(body[4:])).get(_ENTRIES):
+            return int.from_bytes(entries, "big")
+    raise KernelError("count connections: the kernel gave no number")
 
 
 def _flows(channel: socket.socket) -> list[UdpFlow]:

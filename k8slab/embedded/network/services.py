@@ -40,10 +40,16 @@ class Services:
         old = self._ports
         touched = {key for key, port in wanted.items() if _differ(old.get(key), port)}
         touched |= old.keys() - wanted.keys()
-        touched |= self._doubtful
+        doubtful = self._doubtful
+        touched |= doubtful
         self._doubtful, self._ports = touched, wanted
         failure = self._write(nodes, touched)
-        udp = [key for key in touched if key[3] == "UDP"]
+        udp = [
+            key
+            for key in touched
+            if key[3] == "UDP"
+            and (key in doubtful or may_leave_flows(old.get(key), wanted.get(key)))
+        ]
         for node in nodes if udp else ():
             self._forget_udp(node, udp, old)
         if failure:
@@ -89,15 +95,38 @@ class Services:
                 for frontend in _frontends(port, node) if port else ():
                     backends.setdefault(frontend, set())
             if after:
-                serving = {(e.address, e.port) for e in after.endpoints if e.serving}
                 for frontend in _frontends(after, node):
-                    backends[frontend] |= serving
+                    backends[frontend] |= _backends(after)
 
         def stale(flow: conntrack.UdpFlow) -> bool:
             known = backends.get((flow.destination, flow.port))
             return known is not None and (flow.answered_by, flow.answering_port) not in known
 
         conntrack.forget_udp(node.netns, stale)
+
+
+def may_leave_flows(before: ServicePort | None, after: ServicePort | None) -> bool:
+    """Tell whether UDP flows may be left that lead to where this port does not lead any more.
+
+    A packet to a ClusterIP that no Service has, or to a Service without endpoints, is dropped
+    or rejected: it leaves no flow. Behind other addresses somebody else may have answered.
+    """
+    if before is None:
+        return after is not None and bool(_outer(after))
+    if after is None:
+        return bool(_backends(before))
+    moved = (before.cluster_ips, before.port) != (after.cluster_ips, after.port)
+    return moved or _outer(before) != _outer(after) or bool(_backends(before) - _backends(after))
+
+
+def _backends(port: ServicePort) -> set[tuple[str, int]]:
+    return {(e.address, e.port) for e in port.endpoints if e.serving}
+
+
+def _outer(port: ServicePort) -> tuple[object, ...]:
+    """Return the addresses and node port by which a port is reached besides its ClusterIPs."""
+    found = (*port.load_balancer_ips, *port.external_ips)
+    return (*found, port.node_port) if port.node_port else found
 
 
 def _differ(old: ServicePort | None, new: ServicePort) -> bool:

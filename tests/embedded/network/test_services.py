@@ -6,8 +6,11 @@ import re
 
 import pytest
 
+from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig
+from k8slab.embedded.network import conntrack
 from k8slab.embedded.network.model import Endpoint, ServicePort
+from k8slab.embedded.network.services import may_leave_flows
 from k8slab.errors import KernelError
 
 CONTROL, WORKER, WORKER2 = ClusterConfig().node_names
@@ -187,6 +190,56 @@ async def test_a_udp_client_that_keeps_its_port_follows_the_endpoints(fabric):
         assert await ask() == "refused"
         await sync(f, dataclasses.replace(dns, endpoints=(endpoint(f, "a", port=53),)))
         assert await ask() == "a"
+
+
+@pytest.mark.kernel
+async def test_a_udp_client_of_a_node_port_is_served_although_it_asked_before_there_was_one(fabric):
+    async with fabric() as f:
+        await f.pod("a", udp=(53,))
+
+        async def ask():
+            answer = await f.ask_udp("laptop", "172.18.0.3", 30053, from_port=5353)
+            return answer.split()[0]
+
+        assert await ask() == "refused"  # by the node itself, which remembers the flow
+        dns = dataclasses.replace(BASE, protocol="UDP", port=53, node_port=30053)
+        await sync(f, dataclasses.replace(dns, endpoints=(endpoint(f, "a", port=53),)))
+        assert await ask() == "a"
+
+
+A, B = Endpoint("10.244.1.5", 53), Endpoint("10.244.1.6", 53)
+UDP = dataclasses.replace(BASE, protocol="UDP", endpoints=(A,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        (None, {}, False),  # a new ClusterIP: packets to it were dropped
+        (None, {"node_port": 30053}, True),
+        (None, {"external_ips": ("198.18.0.1",)}, True),
+        ({"endpoints": ()}, {}, False),  # packets were rejected
+        ({}, {"endpoints": (A, B)}, False),
+        ({"endpoints": (A, B)}, {}, True),
+        ({}, {"endpoints": (B,)}, True),
+        ({}, {"endpoints": (dataclasses.replace(A, serving=False),)}, True),
+        ({}, {"endpoints": (dataclasses.replace(A, terminating=True),)}, False),
+        ({}, {"node_port": 30053}, True),
+        ({"external_ips": ("198.18.0.1",)}, {}, True),
+        ({}, {"cluster_ips": ("10.96.3.5",)}, True),
+        ({}, None, True),
+        ({"endpoints": ()}, None, False),
+        (None, None, False),
+    ],
+)
+def test_the_table_of_connections_is_walked_only_when_flows_may_lead_astray(before, after, wanted):
+    ports = [None if port is None else dataclasses.replace(UDP, **port) for port in (before, after)]
+    assert may_leave_flows(*ports) is wanted
+
+
+@pytest.mark.kernel
+def test_where_there_is_no_connection_none_is_looked_for(monkeypatch):
+    monkeypatch.setattr(conntrack, "_flows", None)
+    assert conntrack.forget_udp(linux.open_netns(), lambda _: True) == 0
 
 
 @pytest.mark.kernel
