@@ -32,6 +32,10 @@ class Index:
         """Return the objects under `key`, in order of their arrival."""
         return list(self._groups.get(key, {}).values())
 
+    def count(self, key: str) -> int:
+        """Return how many objects are under `key`."""
+        return len(self._groups.get(key, ()))
+
     def _changed(self, event: Event) -> None:
         if event.old is not None:
             self._drop(event.old)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import affinity, conditions, pods
+from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.kubelet import resources
-from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects import selectors
 from k8slab.objects.meta import (
     Object,
@@ -48,6 +48,9 @@ class Candidate:
 
     node: Object
     pods: Sequence[Object] = field(default=())
+    kin: int = 0
+    """How many of them are kin to the pod that is to be placed: counted by an index, since a
+    look at all pods for each new one would make the cost of a large Deployment quadratic."""
 
 
 def why_not(pod: Object, candidate: Candidate) -> str:
@@ -193,48 +196,46 @@ def _resources(pod: Object, candidate: Candidate) -> str:
 
 
 def _cost(pod: Object, candidate: Candidate) -> tuple[int, int, int, str]:
-    owner = controller_of(pod)
-    like = [other for other in candidate.pods if _alike(pod, other, owner)]
     discouraged = sum(
         1
         for taint in candidate.node["spec"].get("taints") or ()
         if taint["effect"] == "PreferNoSchedule" and not _tolerated(taint, pod)
     )
     preferred = affinity.preference(pod, candidate.node)
-    return (discouraged - preferred, len(like), len(candidate.pods), name_of(candidate.node))
+    return (discouraged - preferred, candidate.kin, len(candidate.pods), name_of(candidate.node))
 
 
-def _alike(pod: Object, other: Object, owner: Object | None) -> bool:
-    if owner is not None:
-        theirs = controller_of(other)
-        return theirs is not None and theirs["uid"] == owner["uid"]
-    return namespace_of(pod) == namespace_of(other)
+def kinship(pod: Object) -> list[str]:
+    """Return what makes others kin to `pod`, the first of which it is spread by.
+
+    That is its owner, or where it has none its namespace.
+    """
+    owner = controller_of(pod)
+    return [*([owner["uid"]] if owner else ()), namespace_of(pod)]
 
 
-class Scheduler:
+def _kin_on_node(pod: Object) -> list[str]:
+    nodes = () if pods.is_finished(pod) else node_name(pod)
+    return [f"{node}/{kin}" for node in nodes for kin in kinship(pod)]
+
+
+class Scheduler(Controller):
     """Bind pods that have no node; try again when nodes or pods change."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        super().__init__(context, "scheduler")
         api = context.api
-        self._on_node = Index(api, "pods", lambda p: () if pods.is_finished(p) else node_name(p))
-        self.loop = Loop("scheduler", self._schedule)
-        self._unsubscribe: list[Callable[[], None]] = [
-            api.subscribe("pods", self._pod_event),
-            api.subscribe("nodes", lambda _: self._retry_all()),
-            api.subscribe("persistentvolumeclaims", lambda _: self._retry_all()),
-            self._on_node.close,
-        ]
         self._waiting: set[str] = set()
+        self._on_node = self._own(
+            Index(api, "pods", lambda p: () if pods.is_finished(p) else node_name(p))
+        )
+        self._kin = self._own(Index(api, "pods", _kin_on_node))
+        self._follow("pods", self._pod_event)
+        for resource in ("nodes", "persistentvolumeclaims"):
+            self._follow(resource, lambda _: self._retry_all())
         for pod in api.list("pods"):
             if _needs_node(pod):
                 self.loop.add(key_of(pod))
-
-    async def close(self) -> None:
-        """Stop scheduling."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.loop.close()
 
     def _pod_event(self, event: Event) -> None:
         pod = event.object
@@ -252,7 +253,7 @@ class Scheduler:
         for key in self._waiting:
             self.loop.add(key)
 
-    def _schedule(self, key: str) -> None:
+    def _reconcile(self, key: str) -> None:
         api = self._context.api
         namespace, name = key.split("/", 1)
         pod = api.get("pods", name, namespace)
@@ -264,7 +265,15 @@ class Scheduler:
             self._waiting.add(key)
             self._refuse(pod, message(len(nodes), (), nowhere=nowhere))
             return
-        candidates = [Candidate(node, self._on_node.get(name_of(node))) for node in nodes]
+        kin = kinship(pod)[0]
+        candidates = [
+            Candidate(
+                node,
+                self._on_node.get(name_of(node)),
+                self._kin.count(f"{name_of(node)}/{kin}"),
+            )
+            for node in nodes
+        ]
         node, reasons = choose(pod, candidates)
         if node:
             self._bind(pod, node)

@@ -1,10 +1,19 @@
 """Which node a pod gets, and what is said when it gets none."""
 
+from collections import Counter
+
 import pytest
-from controller_world import is_ready, pod_object
+from controller_world import deployment, is_ready, pod_object
 
 from k8slab.embedded.controllers import affinity
-from k8slab.embedded.controllers.scheduler import Candidate, choose, message, tolerates
+from k8slab.embedded.controllers.scheduler import (
+    Candidate,
+    Scheduler,
+    choose,
+    kinship,
+    message,
+    tolerates,
+)
 
 CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 
@@ -32,8 +41,11 @@ def pod(labels=None, **spec):
 
 
 def placed(wanted, on=None):
-    on = on or {}
-    candidates = [Candidate(n, on.get(n["metadata"]["name"], ())) for n in NODES]
+    candidates = []
+    for one in NODES:
+        there = (on or {}).get(one["metadata"]["name"], ())
+        kin = sum(kinship(wanted)[0] in kinship(other) for other in there)
+        candidates.append(Candidate(one, there, kin))
     return choose(wanted, candidates)
 
 
@@ -194,3 +206,26 @@ def test_a_pod_gets_a_node_that_has_what_it_requests():
         "deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for "
         "scheduling, 2 No preemption victims found for incoming pod."
     )
+
+
+def test_each_owners_pods_are_spread_and_those_without_one_by_their_namespace(in_world):
+    async def play(world):
+        def nodes(**labels):
+            return Counter(p["spec"].get("nodeName") for p in world.pods(**labels))
+
+        for name in ("one", "two"):
+            world.api.create("deployments.apps", deployment(name, 4))
+            await world.until(lambda name=name: len(world.ready(app=name)) == 4)
+            assert nodes(app=name) == {"k8slab-worker": 2, "k8slab-worker2": 2}
+        for number in range(4):
+            world.api.create("pods", pod_object(f"p{number}", labels={"app": "none"}))
+            await world.until(lambda number=number: len(world.ready(app="none")) == number + 1)
+        assert nodes(app="none") == {"k8slab-worker": 2, "k8slab-worker2": 2}
+        for number in range(4):
+            world.api.delete("pods", f"p{number}", "default", grace=0)
+        await world.until(lambda: not world.pods(app="none"))
+        index = world.controllers.others
+        scheduler = next(one for one in index if isinstance(one, Scheduler))
+        assert scheduler._kin.count("k8slab-worker/default") == 4
+
+    in_world(play)
