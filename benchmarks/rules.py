@@ -7,7 +7,7 @@ proves with a packet that the answer was true.
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster import IMAGE, connect, pod, ready_pods, state
+from cluster import connect, pod, ready_pods, state
 from harness import Limits, bench
 
 from k8slab import clusters
@@ -122,7 +122,7 @@ def policies():
         server = next(p for p in pods if p["metadata"]["name"] == "server")["status"]["podIP"]
         create(cluster, NETWORK_POLICIES, map(allow, range(POLICIES)))
         flow = {"from": {"namespace": "default", "pod": "client"}, "to": server, "port": 8080}
-        for number in range(ROUNDS):
+        for _ in range(ROUNDS):
             yield timed(cluster, "POST", NETWORK_POLICIES, cut("server"))
             assert outcome(cluster, flow) == "silent"
             yield timed(cluster, "DELETE", f"{NETWORK_POLICIES}/server")
