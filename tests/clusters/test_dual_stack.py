@@ -45,7 +45,7 @@ OBJECTS = [
 @pytest.fixture(scope="module", params=["dual", "ipv6"])
 def cluster(request, k8slab_home):
     assert k8slab_home.is_dir()
-    name = f"test-{request.param}"
+    name = f"families-{request.param}"
     try:
         handle = clusters.up(name, provider="embedded", wanted=Wanted(ip_family=request.param))
     except EnvironmentLacksError as error:
