@@ -7,11 +7,13 @@ each sees:
 
 - A pod that asks a Service's cluster address is translated before its egress policies are
   asked, so they see the pod behind it.
-- Traffic from outside to a node port or a load balancer gets the node's address as source
-  (kube-proxy masquerades), unless ``externalTrafficPolicy`` is Local: then only pods of that
-  node answer, and they see the client.
-- A pod that asks another node's address and node port meets its egress policies with the
-  node's address, since the translation happens there.
+- Traffic to a node port or a load balancer gets the node's address as source when it goes on
+  to a pod of another node. On the pod's own node its policies still see the client, since
+  they are asked before the masquerade (netfilter: forward comes before postrouting). With
+  ``externalTrafficPolicy: Local`` only pods of the node that was asked answer.
+- A pod that asks another node's address and node port meets its egress policies with that
+  node's address, since the translation happens there; and it arrives with its own node's
+  address, since what leaves the pod network is masqueraded (Calico's natOutgoing).
 """
 
 from __future__ import annotations
@@ -176,8 +178,9 @@ class Parties:
             if not outside or service.local_only:
                 yield leg(source, destination, port)
                 continue
-            for node in self._nodes():
-                yield Leg(source, destination, port, destination, port, node)
+            for name, node in self._nodes():
+                seen = source if _is_on(destination, name) else node
+                yield Leg(source, destination, port, destination, port, seen)
 
     def _backends(
         self, service: Service, port: int | str, protocol: str
@@ -200,9 +203,9 @@ class Parties:
             found.setdefault(pod.namespace, []).append(pod)
         return found
 
-    def _nodes(self) -> list[Place]:
-        found = [Place(Side(f"node:{name}", a)) for name, a in self.estate.nodes.items()]
-        return found or [Place(Side("a node", (), None, unknown=True))]
+    def _nodes(self) -> list[tuple[str, Place]]:
+        found = [(n, Place(Side(f"node:{n}", a))) for n, a in self.estate.nodes.items()]
+        return found or [("", Place(Side("a node", (), None, unknown=True)))]
 
     def _node_ports(self, flow: Flow) -> list[tuple[Service, int]]:
         """Return the Service (and its port) that a node port leads to."""
@@ -221,14 +224,21 @@ class Parties:
         service, port = target
         name = flow.destination.name
         node = Place(Side(f"node:{name}", self.estate.nodes[name]))
-        here = source.pod is not None and source.pod.node == name
+        here, client = _is_on(source, name), source
+        if not here and source.side.pod is not None and source.side.pod.node:
+            left = source.side.pod.node
+            client = Place(Side(f"node:{left}", self.estate.nodes.get(left, ())))
         assert isinstance(flow.port, int)
         for destination, number in self._backends(service, port, flow.protocol):
             towards, asked = (destination, number) if here else (node, flow.port)
-            if not service.local_only:
-                yield Leg(source, destination, number, towards, asked, node)
-            elif destination.pod is not None and destination.pod.node == name:
-                yield Leg(source, destination, number, towards, asked, source)
+            on_node = _is_on(destination, name)
+            if on_node or not service.local_only:
+                seen = client if on_node else node
+                yield Leg(source, destination, number, towards, asked, seen)
+
+
+def _is_on(place: Place, node: str) -> bool:
+    return place.pod is not None and bool(node) and place.pod.node == node
 
 
 def _port(flow: Flow, place: Place) -> int:

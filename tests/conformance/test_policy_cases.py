@@ -13,7 +13,8 @@ import pytest
 import yaml
 from estates_kit import sctp_opens
 
-from k8slab.policy import Flow
+from k8slab import policy
+from k8slab.policy import Flow, Party
 from k8slab.probes import Outcome, observe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "policy"))
@@ -84,3 +85,55 @@ def test_packets_do_what_the_table_says(cluster, places, name):
     passed = (Outcome.OPEN, Outcome.REFUSED)
     assert seen.outcome in (passed if verdict == "allow" else (Outcome.SILENT,)), seen
     assert verdict == "allow" or seen.denial
+
+
+def node_port(local):
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "ported", "namespace": "shop"},
+        "spec": {
+            "type": "NodePort",
+            "externalTrafficPolicy": "Local" if local else "Cluster",
+            "selector": {"app": "db"},
+            "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30999}],
+        },
+    }
+
+
+INTERNET = "ip:192.0.2.2"
+"""What the internet sends probes from: its end of the link to the cluster's router."""
+
+BLOCKS = {
+    "the internet": ["192.0.2.0/24"],
+    "nodes": ["172.18.0.0/16"],
+    "pods": ["10.244.0.0/16"],
+}
+
+
+@pytest.mark.parametrize("admitted", BLOCKS)
+@pytest.mark.parametrize("local", [False, True], ids=["Cluster", "Local"])
+def test_node_ports_are_predicted_as_packets_go(cluster, places, local, admitted):
+    """Who asks a node port, and through which node, decides what the pod's policies see."""
+    peers = [{"ipBlock": {"cidr": cidr}} for cidr in BLOCKS[admitted]]
+    isolating = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                 "metadata": {"name": "case", "namespace": "shop"},
+                 "spec": {"podSelector": {"matchLabels": {"app": "db"}},
+                          "ingress": [{"from": peers}]}}  # fmt: skip
+    cluster.apply([node_port(local), isolating])
+    kinds = ("namespaces", "nodes", "pods", "services", "networkpolicies.networking.k8s.io")
+    try:
+        estate = policy.compile([obj for kind in kinds for obj in cluster.list(kind)])
+        nodes = [places["node:n2"], *([] if local else [places["node:n1"]])]  # the pod is on n2
+        sources = {"world:internet": INTERNET, "shop/web": "shop/web"}
+        asked = [
+            (real, Flow.of(told, node, 30999)) for real, told in sources.items() for node in nodes
+        ]
+        tried = [Flow(Party.parse(real), flow.destination, 30999) for real, flow in asked]
+        for (_, flow), seen in zip(asked, observe(cluster, tried), strict=True):
+            verdict = estate.decide(flow)
+            assert seen.outcome in (Outcome.OPEN, Outcome.SILENT), seen
+            assert verdict.allowed is (seen.outcome is Outcome.OPEN), (verdict.explain(), seen)
+    finally:
+        cluster.delete("networkpolicies.networking.k8s.io", "case", "shop")
+        cluster.delete("services", "ported", "shop")
