@@ -210,6 +210,6 @@ def new_name() -> str:
 
 
 def memory_of(pid: int) -> int:
-    """Return the bytes of memory that a process has for itself (``Private_*``, proc(5))."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return 1024 * sum(int(kib) for kib in re.findall(r"Private_\w+:\s+(\d+) kB", rollup))
+    """Return the bytes of memory that a process holds (``VmRSS``, proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
