@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from k8slab import policy
+from k8slab.objects import meta
 from k8slab.policy import Action, Flow, walk
 from k8slab.policy.addresses import point
 from k8slab.policy.estate import one_family
@@ -123,7 +124,9 @@ def test_an_estate_with_one_policy_replaced_is_as_one_compiled_anew(part):
         before.connections()
         other = chance.one((chance.network_policy, chance.cluster_policy, chance.calico_policy))(1)
         gone = [p.key for p in before.policies if p.kind == "NetworkPolicy"][:1]
-        after = before.replace(other, remove=gone)
+        passing = chance.network_policy(7)
+        gone.append(f"NetworkPolicy {meta.key_of(passing)}")
+        after = before.replace(passing).replace(other, remove=gone)
         fresh = policy.compile(
             [o for o in unique.values() if not is_policy(o)]
             + [other, *raw(unique.values(), after, other)]
