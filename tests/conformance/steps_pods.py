@@ -24,6 +24,11 @@ RUN = (
         "/dev/null",
         r"\A/dev/pts/0\r+\n",  # two when it comes before kubectl makes its terminal raw
     ),
+    S(
+        "for n in 1 2 3; do kubectl run o$n --image=busybox -i --rm --quiet --restart=Never "
+        "-- echo once; done | sort | uniq -c",
+        r"^ +3 once$",
+    ),
     S("kubectl run job --image=busybox --restart=Never --command -- echo hi", r"^pod/job created$"),
     S(
         "kubectl run named --image=k8slab/app --port=8080 --expose --labels=run=named",

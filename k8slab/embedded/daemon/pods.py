@@ -10,6 +10,8 @@ import asyncio
 import errno
 import os
 import socket
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
@@ -119,7 +121,15 @@ class RuntimePods:
             limit=options.limit,
             timestamps=options.timestamps,
         )
-        return runtime_logs.read_log(path, wanted, lambda: self._runtime.live_log(str(path)))
+
+        def seen() -> None:
+            """Do not tell whoever attaches next what the log has told."""
+            if info and not options.previous:
+                with suppress(ClusterError):  # the container went meanwhile
+                    self._runtime.log_seen(info.id)
+
+        live = partial(self._runtime.live_log, str(path))
+        return runtime_logs.read_log(path, wanted, live, seen=seen)
 
     def _info(self, pod: Object, container: str) -> ContainerInfo | None:
         return self.kubelets.container(pod, container) if self.kubelets else None

@@ -35,7 +35,8 @@ class Output:
 
     What an interactive container writes before anybody is attached is kept for the first
     who is: ``kubectl run -it`` attaches when it sees the pod run, and a container here is
-    quicker than that. On a slow start kubectl reads the log instead.
+    quicker than that. Lines that somebody reads in the log meanwhile are not told again: a
+    recent kubectl shows the log and then attaches.
     """
 
     def __init__(self, log: LogFile | None, *, keep: bool = False) -> None:
@@ -47,6 +48,12 @@ class Output:
         self._listeners: list[Callable[[str, bytes], None]] = []
         self._throttle = Throttle()
         self._holds = 0
+
+    def forget_lines(self) -> None:
+        """Keep of what was written so far only what no reader of the log can see."""
+        if self._kept is not None and self.log:
+            self._kept = self.log.unfinished()
+            self._kept_bytes = sum(len(data) for _, data in self._kept)
 
     def add(self, stream: str, descriptor: int) -> None:
         """Read `descriptor`, which this owns, as `stream` (``stdout`` or ``stderr``)."""

@@ -45,6 +45,15 @@ class LogFile:
         self.closed = False
         self.rotations = 0
 
+    @property
+    def size(self) -> int:
+        """Return the bytes in the file."""
+        return self._size
+
+    def unfinished(self) -> list[tuple[str, bytes]]:
+        """Return what was written by stream and is no line yet, so that no reader sees it."""
+        return list(self._rest.items())
+
     def write(self, stream: str, data: bytes) -> None:
         """Append what a container wrote to `stream`; an unfinished line waits for its end."""
         lines = (self._rest.pop(stream, b"") + data).split(b"\n")
@@ -63,6 +72,7 @@ class LogFile:
         if not self.closed:
             for stream, rest in self._rest.items():
                 self._append(f"{_now()} {stream} P ".encode() + rest + b"\n")
+            self._rest.clear()
             self.closed = True
             os.close(self._file)
             self._wake()
@@ -156,14 +166,19 @@ class LogOptions:
 
 
 async def read_log(
-    path: Path, options: LogOptions, live: Callable[[], LogFile | None]
+    path: Path,
+    options: LogOptions,
+    live: Callable[[], LogFile | None],
+    *,
+    seen: Callable[[], None] | None = None,
 ) -> AsyncIterator[bytes]:
     """Yield the text of the log at `path` in pieces, and what comes later when following.
 
-    `live` returns the open log, or ``None`` when nothing writes it any more.
+    `live` returns the open log, or ``None`` when nothing writes it any more. `seen` is called if
+    all that is in the log at that very moment has been read.
     """
     left = options.limit
-    async for text in _texts(path, options, live):
+    async for text in _texts(path, options, live, seen):
         piece = text if left is None else text[:left]
         if piece:
             yield piece
@@ -174,11 +189,16 @@ async def read_log(
 
 
 async def _texts(
-    path: Path, options: LogOptions, live: Callable[[], LogFile | None]
+    path: Path,
+    options: LogOptions,
+    live: Callable[[], LogFile | None],
+    seen: Callable[[], None] | None,
 ) -> AsyncIterator[bytes]:
     log = live()
     rotations = log.rotations if log else 0
     records, position = await asyncio.to_thread(_beginning, path, options)
+    if seen and (log is None or (log.rotations == rotations and log.size == position)):
+        seen()
     if records:
         yield b"".join(_text(record, timestamps=options.timestamps) for record in records)
     while options.follow and log is not None:

@@ -343,8 +343,15 @@ class Runtime:
         To an interactive one also after its end, as long as its sandbox stands: whoever
         comes too late to a quick command gets its output all the same.
         """
+        return await containers.attach(self._attachable(container_id))
+
+    def log_seen(self, container_id: str) -> None:
+        """Learn that somebody has read all of a container's log: see `containers.Output`."""
+        self._attachable(container_id).output.forget_lines()
+
+    def _attachable(self, container_id: str) -> Container:
         ended = [item for item in self._ended.values() if item.id == container_id]
-        return await containers.attach(ended[0] if ended else self.container(container_id))
+        return ended[0] if ended else self.container(container_id)
 
     async def run_in_netns(
         self, netns: int, argv: list[str], *, hostname: str, deadline: float
