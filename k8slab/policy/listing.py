@@ -92,10 +92,14 @@ class Connections:
         return bits | sum(self._index.outside.values())
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(self._rows(self._reach.areas))
+        return iter(self._every)
 
     def __len__(self) -> int:
-        return len(self._rows(self._reach.areas))
+        return len(self._every)
+
+    @cached_property
+    def _every(self) -> tuple[Connection, ...]:
+        return tuple(self._rows(self._reach.areas))
 
     def of(self, party: Party) -> Iterator[Connection]:
         """Yield the connections from or to a workload or a pod; raises `UsageError`."""

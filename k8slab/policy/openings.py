@@ -18,6 +18,7 @@ from k8slab.objects.selectors import Requirement, Selector
 from k8slab.policy.calico_peers import Entity
 from k8slab.policy.expressions import And, Constant
 from k8slab.policy.flow import Party
+from k8slab.policy.index import bits_of, numbers_of
 from k8slab.policy.inventory import NAMESPACE_NAME
 from k8slab.policy.model import EGRESS, INGRESS, Pod, PodPeer
 from k8slab.policy.ports import PortSet
@@ -57,15 +58,12 @@ def openings(estate: Estate) -> tuple[Opening, ...]:
         _base=None,
         _reach=None,
     )
-    reach, index = together.reach, together.profiler.index
+    finder = _Finder(together, tuple(imagined.values()))
     found: list[Opening] = []
     for group in estate.connections().groups:
-        place = index.class_of[group.pods[0]]
         for direction in (INGRESS, EGRESS):
             seen: dict[str, PortSet] = {}
-            for pod in imagined.values():  # the general ones first
-                bit = index.class_of[pod.key]
-                ports = reach.ports(*((bit, place) if direction == INGRESS else (place, bit)))
+            for pod, ports in finder.who(group.pods[0], direction):  # the general ones first
                 known = [seen.get(ANY), seen.get(_anyone(pod.namespace))]
                 fresh = ports - PortSet.union(each for each in known if each is not None)
                 who = _workload(pod).name
@@ -73,6 +71,30 @@ def openings(estate: Estate) -> tuple[Opening, ...]:
                     seen[who] = seen.get(who, PortSet()) | fresh
             found += (Opening(group, direction, who, ports) for who, ports in seen.items())
     return tuple(sorted(found, key=str))
+
+
+class _Finder:
+    """Finds the imagined pods that a profile admits, without asking each of them."""
+
+    def __init__(self, estate: Estate, imagined: tuple[Pod, ...]) -> None:
+        self.reach, self.index = estate.reach, estate.profiler.index
+        self.imagined = imagined
+        self.of_class: dict[int, list[int]] = {}
+        for number, pod in enumerate(imagined):
+            self.of_class.setdefault(self.index.class_of[pod.key], []).append(number)
+        self.mask = bits_of(self.of_class, self.index.full)
+
+    def who(self, key: str, direction: str) -> Iterator[tuple[Pod, PortSet]]:
+        """Yield imagined pods that may talk with a pod, and on which ports, in their order."""
+        place = self.index.class_of[key]
+        found: dict[int, PortSet] = {}
+        for peers, _ in self.reach.sides[direction].of[place].parts:
+            for bit in numbers_of(peers & self.mask):
+                pair = (bit, place) if direction == INGRESS else (place, bit)
+                if ports := self.reach.ports(*pair):
+                    found.update(dict.fromkeys(self.of_class[bit], ports))
+        for number in sorted(found):
+            yield self.imagined[number], found[number]
 
 
 def _workload(pod: Pod) -> Party:
