@@ -80,7 +80,7 @@ def texts(draw):
 
 
 RUNS = [
-    pytest.param(300, id="sample"),
+    pytest.param(120, id="sample"),
     pytest.param(10_000, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
 ]
 
