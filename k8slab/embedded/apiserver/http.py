@@ -197,6 +197,11 @@ class Channel:
                 self.on_close()
 
 
+_STREAMING: set[asyncio.Task[None]] = set()
+"""The tasks of connections that were given away. Nothing else holds them: the event loop knows its
+tasks, and a stream's protocol its reader, by weak references."""
+
+
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
@@ -436,6 +441,9 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
+        if self._task:
+            _STREAMING.add(self._task)
+            self._task.add_done_callback(_STREAMING.discard)
         if self._rest:
             reader.feed_data(self._rest)
         return reader, asyncio.StreamWriter(self._transport, protocol, reader, self._loop)

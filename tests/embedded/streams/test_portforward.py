@@ -1,7 +1,9 @@
 """port-forward in its three forms, to a server on loopback that stands for the pod."""
 
 import asyncio
+import errno
 import gc
+import os
 import socket as sockets
 from contextlib import asynccontextmanager
 
@@ -11,6 +13,7 @@ from kubernetes.stream import portforward
 from streams_kit import PATH, SpdyClient, serving
 from websockets.protocol import Protocol, Side
 
+from k8slab.embedded.apiserver.streams import portforward as forwarding
 from k8slab.embedded.apiserver.streams import spdy
 
 
@@ -154,3 +157,42 @@ async def test_the_official_python_client_forwards_several_ports():
     assert answers == [b"got GET\n", b""]
     assert error is None
     assert "connection refused" in missing
+
+
+class ResetWriter:
+    """A writer whose peer has reset the connection, which the event loop has not seen yet."""
+
+    def __init__(self):
+        self.closed = False
+
+    def write(self, data):
+        raise AssertionError("there is nothing to write")
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    def close(self):
+        self.closed = True
+
+
+async def test_a_connection_that_the_pod_has_reset_ends_alone():
+    reader, writer, sent = asyncio.StreamReader(), ResetWriter(), []
+    finished = asyncio.Event()
+
+    async def receive():
+        finished.set()
+        return b""
+
+    async def send(data):
+        sent.append(data)
+
+    joining = asyncio.create_task(forwarding._join(reader, writer, receive=receive, send=send))
+    await finished.wait()
+    reader.feed_data(b"last words")
+    reader.feed_eof()
+    await joining
+    assert sent == [b"last words"]
+    assert writer.closed

@@ -113,7 +113,8 @@ async def _join(
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():
-                writer.write_eof()
+                with suppress(OSError):  # ENOTCONN: the pod has reset the connection
+                    writer.write_eof()
 
     copying = asyncio.create_task(upstream())
     try:
