@@ -52,5 +52,6 @@ book: setup ## build the website into book/_build/html
 
 .PHONY: clean
 clean: ## remove .venv, caches and built files; clusters stay
+	@rm -f k8slab/embedded/apiserver/text_table.json
 	@rm -rf .venv build dist book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

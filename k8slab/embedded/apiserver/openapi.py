@@ -221,7 +221,7 @@ class Schemas:
             self._made[name] = _SCALARS[name]
             return
         row = schema.type_of(name)
-        made: dict[str, Any] = {"description": _texts()[name][0], "type": "object"}
+        made: dict[str, Any] = {"description": _text_of(name), "type": "object"}
         self._made[name] = made
         if row.required:
             made["required"] = list(row.required)
@@ -230,10 +230,9 @@ class Schemas:
             made["x-kubernetes-map-type"] = "atomic"
 
     def _property(self, field: Field, owner: Type) -> dict[str, Any]:
-        texts = _texts()
-        described = texts[owner.name][1].get(field.name, "")
+        described = _text_of(owner.name, field.name)
         if not described and field.is_type:
-            described = texts[field.word][0]
+            described = _text_of(field.word)
         one = self._one(field, described="" if field.shape else described)
         if values := _enums().get(owner.name, {}).get(field.name):
             one = {**one, "enum": values}
@@ -273,10 +272,21 @@ def _enums() -> dict[str, dict[str, list[str]]]:
     return table
 
 
+def _text_of(name: str, field: str = "") -> str:
+    """Return the description of a type or of one of its fields; empty where there is none."""
+    own, fields = _texts().get(name, ("", {}))
+    text: str = fields.get(field, "") if field else own
+    return text
+
+
 @lru_cache(maxsize=1)
 def _texts() -> dict[str, Any]:
-    """Return by type its description and those of its fields (see `schema_build`)."""
-    table: dict[str, Any] = orjson.loads(Path(__file__).with_name("text_table.json").read_bytes())
+    """Return by type its description and those of its fields; without `make setup` there are none.
+
+    See `schema_build`.
+    """
+    path = Path(__file__).with_name("text_table.json")
+    table: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else {}
     return table
 
 

@@ -1,9 +1,10 @@
 """Compile the schemas of the served kinds from the models of the `kubernetes` package.
 
-Run as ``python -m k8slab.embedded.apiserver.schema_build``: it writes ``schema_table.json`` and
-``text_table.json``, one line for each type. The daemon reads only those tables, and the texts only
-for OpenAPI; the models would cost it 87 MB. The texts are the API's own documentation (Kubernetes,
-Apache-2.0), which ``kubectl explain`` shows.
+The daemon reads only tables, one line for each type; the models would cost it 87 MB.
+``tools/generate.py`` writes ``schema_table.json``. ``text_table.json`` holds the API's own
+documentation, which ``kubectl explain`` shows. It is not ours, so it is not part of this project:
+`make setup` runs ``python -m k8slab.embedded.apiserver.schema_build``, which takes it from the
+installed package. Without it everything works, and nothing is explained.
 
 A type is ``{"f": {field: type}, "r": [required fields]}``, its texts are ``[description, {field:
 description}]``. A field's type is a word (``string``, ``integer``, ``number``, ``boolean``,
@@ -224,5 +225,4 @@ def text(table: dict[str, Any]) -> bytes:
 
 
 if __name__ == "__main__":
-    for path, table in zip((TABLE, TEXTS), build(), strict=True):
-        path.write_bytes(text(table))
+    TEXTS.write_bytes(text(build()[1]))
