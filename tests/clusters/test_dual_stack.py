@@ -182,7 +182,7 @@ def test_a_policy_is_enforced_and_reported_in_every_family(cluster):
 
 
 def test_the_family_is_kept_and_cannot_change(cluster):
-    chosen = cluster.name.removeprefix("test-")
+    chosen = cluster.name.removeprefix("families-")
     assert clusters.up(cluster.name, wanted=Wanted(ip_family=chosen)).name == cluster.name
     with pytest.raises(UsageError, match="start afresh"):
         clusters.up(cluster.name, wanted=Wanted(ip_family="ipv4"))
