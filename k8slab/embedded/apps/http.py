@@ -7,6 +7,7 @@ sends nor reads for `IDLE_SECONDS` is closed.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
@@ -64,10 +65,18 @@ class HttpServer:
                 self.loop.unwatch(listener)
                 self.loop.call_later(ACCEPT_PAUSE, lambda: self.serve(listener, context))
                 return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _Connection(self, sock, peer, context)
-            self._sweep_later()
+            try:
+                self._take(sock, peer, context)
+            except OSError:  # the client has reset it meanwhile, as a probe does
+                sock.close()
+
+    def _take(self, sock: socket.socket, peer: tuple, context: ssl.SSLContext | None) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(number, os.strerror(number))
+        _Connection(self, sock, peer, context)
+        self._sweep_later()
 
     def _sweep_later(self) -> None:
         if not self._sweeping:
