@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from k8slab.audit.catalogue import CHECKS
-from k8slab.policy.index import bits_of
+from k8slab.policy.index import bits_of, numbers_of
 from k8slab.policy.model import ACCEPT, INGRESS, NETWORK
 from k8slab.policy.ports import PortSet
 
@@ -26,6 +26,7 @@ class Backends:
     def __init__(self, world: World) -> None:
         self.world = world
         self.selecting = [s for s in world.estate.services.values() if s.selector is not None]
+        self._isolating: dict[str, list[tuple[Policy, int]]] = {}
         self.classes: dict[str, int] = {}
         for service in self.selecting:
             self.classes[service.key] = self._behind(service)
@@ -58,6 +59,18 @@ class Backends:
                 found[port.protocol, port.port].append((service, port))
         return found
 
+    def isolating(self, space: str) -> list[tuple[Policy, int]]:
+        """Return the policies that isolate pods of a namespace for ingress, with their classes."""
+        if space not in self._isolating:
+            world = self.world
+            self._isolating[space] = [
+                (policy, world.subject(policy))
+                for name in dict.fromkeys((space, ""))
+                for policy in world.by_namespace.get(name, ())
+                if policy.tier == NETWORK and INGRESS in policy.rules
+            ]
+        return self._isolating[space]
+
     def translated(self, match: PortMatch, destination: int) -> tuple[str, int | str] | None:
         """Return the Service (and its target port) whose own port a rule names by mistake."""
         if not isinstance(match.port, int) or match.end:
@@ -81,7 +94,7 @@ def drift(world: World, backends: Backends) -> Iterator[Finding]:
             path = f"spec.ports[{number}]"
             if told := _undeclared(world, port, behind):
                 yield source.finding(CHECKS["service-port-nowhere"], told, path)
-            elif told := _closed(world, service, port, behind & world.pods):
+            elif told := _closed(backends, service, port, behind & world.pods):
                 yield source.finding(CHECKS["service-unreachable"], told, path)
 
 
@@ -100,31 +113,25 @@ def _undeclared(world: World, port: ServicePort, behind: int) -> str:
 
 def _has_name(world: World, port: ServicePort, behind: int) -> bool:
     """Look at the pods themselves: classes know only the names that policies use."""
-    index, pods = world.index, world.estate.pods
     return any(
-        (port.protocol, port.target) in pods[key].ports
-        for number, each in enumerate(index.classes)
-        if behind >> number & 1
-        for key in each.keys
+        (port.protocol, port.target) in world.estate.pods[key].ports
+        for number in numbers_of(behind)
+        for key in world.index.classes[number].keys
     )
 
 
-def _closed(world: World, service: Service, port: ServicePort, behind: int) -> str:
+def _closed(backends: Backends, service: Service, port: ServicePort, behind: int) -> str:
     """Say that every pod behind the port is isolated and no rule admits anybody there."""
-    policies = [
-        policy
-        for policy in (
-            *world.by_namespace.get(service.namespace, ()),
-            *world.by_namespace.get("", ()),
-        )
-        if policy.tier == NETWORK and INGRESS in policy.rules and world.subject(policy) & behind
+    isolating = [
+        (policy, bits) for policy, bits in backends.isolating(service.namespace) if bits & behind
     ]
     isolated = 0
-    for policy in policies:
-        isolated |= world.subject(policy)
+    for _, bits in isolating:
+        isolated |= bits
     if not behind or behind & ~isolated:
         return ""
-    if any(_admits_somebody(world, policy, port, behind) for policy in policies):
+    policies = [policy for policy, _ in isolating]
+    if any(_admits_somebody(backends.world, policy, port, behind) for policy in policies):
         return ""
     names = ", ".join(policy.label for policy in policies[:3])
     return f"its pods are isolated by {names}, and no rule admits anybody on port {port.target}"
@@ -146,10 +153,9 @@ def _admits_somebody(world: World, policy: Policy, port: ServicePort, behind: in
 
 def _admits_by_name(world: World, policy: Policy, port: ServicePort, behind: int) -> bool:
     """Ask pod by pod, where a port has a name."""
-    index, pods = world.index, world.estate.pods
-    bits = world.subject(policy) & behind
-    for number, each in enumerate(index.classes):
-        for key in each.keys if bits >> number & 1 else ():
+    pods = world.estate.pods
+    for number in numbers_of(world.subject(policy) & behind):
+        for key in world.index.classes[number].keys:
             pod = pods[key]
             target = port.target
             if isinstance(target, str):

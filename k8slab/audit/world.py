@@ -38,6 +38,7 @@ class World:
         self.estate: Estate = self._compile(sources)
         self.index = self.estate.profiler.index
         self.by_subject = {source.subject: source for source in sources}
+        self._subjects: dict[Policy, int] = {}
         self._members: dict[tuple[Any, str], int] = {}
 
     def _compile(self, sources: Sequence[Source]) -> Estate:
@@ -78,8 +79,11 @@ class World:
         return found
 
     def subject(self, policy: Policy) -> int:
-        """Return the classes of pods that a policy selects."""
-        return self.members(policy.subject, INGRESS) & self.pods
+        """Return the classes of pods that a policy selects; remembered."""
+        found = self._subjects.get(policy)
+        if found is None:
+            found = self._subjects[policy] = self.members(policy.subject, INGRESS) & self.pods
+        return found
 
     @cached_property
     def pods(self) -> int:
