@@ -4,11 +4,13 @@ import os
 import random
 import signal
 import threading
+from pathlib import Path
 
 import pytest
-from faults_kit import family, pod, probe
+from faults_kit import family, pod, probe, until
 
 from k8slab import clusters
+from k8slab.embedded.runtime.images import WORLD
 from k8slab.errors import K8slabError
 
 SPACE = "busy"
@@ -171,3 +173,21 @@ def remove_load(cluster, run):
     for item in cluster.list("pods", SPACE):
         if item["metadata"]["name"].startswith(f"{run}-"):
             cluster.delete("pods", item["metadata"]["name"], SPACE, grace=0)
+
+
+def test_the_world_outside_that_ends_is_started_again(busy):
+    example = ("stranger", "example.com", 443)
+
+    def outcome():
+        return probe(busy, SPACE, example)[0]
+
+    until(lambda: outcome() == "open")
+    with family("lab") as processes:
+        (world,) = [pid for pid in processes.members() if WORLD in command_line(pid)]
+        os.kill(world, signal.SIGKILL)
+    until(lambda: outcome() != "open")
+    until(lambda: outcome() == "open")
+
+
+def command_line(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

@@ -11,6 +11,7 @@ from collections import Counter
 from select import select
 
 import rulesets
+from faults_kit import LAB
 from views import View
 
 from k8slab import policy
@@ -292,37 +293,30 @@ def names(view):
 
 
 def packets(view):
-    """Connections between pods succeed exactly where the policies let them, by real packets."""
+    """Connections between pods succeed exactly where policies let them, and the world answers."""
     objects = view.objects
     listening = {
-        _key(pod): pod
+        _key(pod): pod["status"]["podIP"]
         for pod in objects.pods
         if _condition(pod, "Ready") == "True"
         and pod["spec"]["containers"][0]["image"] == "k8slab/app"
     }
-    if not listening:
-        return
     everything = [*objects.pods, *objects.namespaces, *objects.policies, *objects.cluster_policies]
     estate = policy.compile([*everything, *objects.nodes])
-    chosen = random.choices(sorted(listening), k=2 * FLOWS)
-    pairs = sorted({*zip(chosen[::2], chosen[1::2], strict=True)})
-    body = {
-        "deadlineSeconds": 2,
-        "flows": [
-            {
-                "from": {"namespace": source.split("/")[0], "pod": source.split("/")[1]},
-                "to": listening[target]["status"]["podIP"],
-                "port": 8080,
-            }
-            for source, target in pairs
-        ],
-    }
-    answer = view.cluster.request("POST", "/apis/lab.k8slab.dev/v1/probes", body)
-    for (source, target), seen in zip(pairs, answer["results"], strict=True):
+    wanted = {("/".join(OBSERVER), "example.com", 443): "open"}
+    chosen = random.choices(sorted(listening), k=2 * FLOWS) if listening else []
+    for source, target in {*zip(chosen[::2], chosen[1::2], strict=True)}:
         verdict = estate.decide(policy.Flow.of(source, target, 8080))
-        expected = "open" if verdict.allowed else "silent"
+        wanted[source, listening[target], 8080] = "open" if verdict.allowed else "silent"
+    flows = [
+        {"from": dict(zip(("namespace", "pod"), source.split("/"), strict=True)), **to}
+        for source, to in ((key[0], {"to": key[1], "port": key[2]}) for key in wanted)
+    ]
+    body = {"deadlineSeconds": 2, "flows": flows}
+    answer = view.cluster.request("POST", f"{LAB}/probes", body)
+    for (flow, expected), seen in zip(wanted.items(), answer["results"], strict=True):
         if seen["outcome"] != expected:
-            yield f"{source} to {target}: {expected} expected, {seen['outcome']}: {seen['detail']}"
+            yield f"{flow}: {expected} expected, {seen['outcome']} seen: {seen['detail']}"
 
 
 def _key(item):

@@ -1,8 +1,9 @@
 """Who can be killed in a running cluster, and what has to bring it back.
 
 The supervisor, init, the zygote and the daemon are the cluster: with one of them all of it ends,
-and `up` brings it back. A pod's process is started again by its kubelet. A node's agent lives in
-the daemon; it is stopped, and started after a while, through the lab's API group.
+and `up` brings it back. A pod's process is started again by its kubelet, the world outside by the
+daemon. A node's agent lives in the daemon; it is stopped, and started after a while, through the
+lab's API group.
 """
 
 import os
@@ -18,7 +19,9 @@ from k8slab.embedded.config import ClusterPaths
 from k8slab.errors import ClusterNotReadyError
 
 CLUSTER = ("daemon", "supervisor", "init", "zygote")
-VICTIMS = (*CLUSTER, "CoreDNS", "pod", "agent", "start")
+VICTIMS = (*CLUSTER, "CoreDNS", "pod", "world", "agent", "start")
+ROUTER = "172.18.0.1"
+"""The switch's own address: where the world outside runs."""
 END_SECONDS = 5.0
 """How long the rest of a cluster may live after one of its processes was killed."""
 
@@ -69,12 +72,15 @@ def _kill_start(arena, rng):
 
 def _kill_process(victim, arena, rng):
     found = Processes(arena.name)
-    dns = found.named("coredns")
-    pids = dns if victim == "CoreDNS" else sorted(found.inits.keys() - set(dns))
-    pods = [pid for pid in pids if "172.18.0.1" not in found.inits[pid]]  # the world outside
-    if not pods:
+    groups = {
+        "CoreDNS": found.named("coredns"),
+        "world": [pid for pid, addresses in found.inits.items() if ROUTER in addresses],
+    }
+    others = {pid for group in groups.values() for pid in group}
+    pids = groups.get(victim) or sorted(found.inits.keys() - others)
+    if not pids:
         return f"found no {victim} to kill"
-    pid = rng.choice(pods)
+    pid = rng.choice(pids)
     pidfd = os.pidfd_open(pid)
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     os.close(pidfd)

@@ -35,6 +35,11 @@ class Entry:
     doubtful: bool = False
     """A write was sent before that one, and its answer never came."""
 
+    @property
+    def in_doubt(self):
+        """Say whether the object may also be as some unanswered write wanted it."""
+        return self.pending or self.doubtful
+
 
 class Ledger:
     """Everything that was acknowledged, by kind, namespace and name. For several threads."""
@@ -66,6 +71,8 @@ class Ledger:
             old = self._entries.get(key, Entry())
             if patch and old.uid == meta["uid"]:
                 wanted = _merged(old.wanted, wanted)
+            if made["kind"] == "Namespace" and old.uid != meta["uid"]:
+                self._empty(meta["name"])
             version = int(meta["resourceVersion"])
             self._entries[key] = Entry(uid=meta["uid"], version=version, wanted=wanted)
 
@@ -74,9 +81,13 @@ class Ledger:
         with self._lock:
             old = self._entries.get((kind, namespace, name), Entry())
             self._entries[kind, namespace, name] = Entry(gone=old.uid or old.gone)
-            for key, entry in self._entries.items():
-                if kind == "Namespace" and key[1] == name:
-                    self._entries[key] = Entry(gone=entry.uid or entry.gone)
+            if kind == "Namespace":
+                self._empty(name)
+
+    def _empty(self, namespace):
+        for key, entry in self._entries.items():
+            if key[1] == namespace:
+                self._entries[key] = Entry(gone=entry.uid or entry.gone)
 
     def uid(self, kind, namespace, name):
         """Return the UID of an object that should be there, or an empty string."""
@@ -95,6 +106,8 @@ class Ledger:
         """Compare with what is there now: a check of a `View`, for `invariants.settle`."""
         with self._lock:
             entries = dict(self._entries)
+        doubtful = {key[2] for key, e in entries.items() if key[0] == "Namespace" and e.in_doubt}
+        entries = {key: entry for key, entry in entries.items() if key[1] not in doubtful}
         for kind in sorted({key[0] for key in entries}):
             found = {
                 (item["metadata"].get("namespace", ""), item["metadata"]["name"]): item
@@ -106,17 +119,16 @@ class Ledger:
 
 
 def _compare(name, entry, found):
-    doubtful = entry.doubtful or entry.pending
     if found is None:
-        if entry.uid and not doubtful:
+        if entry.uid and not entry.in_doubt:
             yield f"{name} was acknowledged at version {entry.version} and is not there"
         return
     uid = found["metadata"]["uid"]
     if uid == entry.gone:
-        if not doubtful:
+        if not entry.in_doubt:
             yield f"{name} was deleted and is still there"
         return
-    if doubtful or not entry.uid:
+    if entry.in_doubt or not entry.uid:
         return  # somebody may have made it anew: the write whose answer did not come
     if uid != entry.uid:
         yield f"{name} has the UID {uid}, it was acknowledged with {entry.uid}"

@@ -48,12 +48,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.runtime.containers import Container
 
 log = logging.getLogger(__name__)
 
 DNS_SECONDS = 10.0
 """How long cluster DNS may take to answer before the start goes on without it."""
 DNS_ATTEMPT_SECONDS = 0.25
+WORLD_PAUSE = 1.0
+"""Seconds after its end until the world outside is started again."""
 API_PORT = 6443
 
 
@@ -131,6 +134,7 @@ class Daemon:
         self.runtime = Runtime(zygote, inside)
         self.server: Server | None = None
         self.store: Store | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def run(self, api_sockets: list[socket.socket], stop: int) -> int:
         """Start, wait for the end, stop."""
@@ -196,7 +200,7 @@ class Daemon:
         lab.kubelets = pods.kubelets = controllers.kubelets
         lab.controllers = controllers
         with step("world"):
-            await world
+            self._keeping = asyncio.create_task(self._keep_world(await world))
         with step("dns"):
             answered = await self._names_resolve(controllers, lab)
         await signing
@@ -232,7 +236,21 @@ class Daemon:
                 ("::", API_PORT), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512
             )
 
-    async def _start_world(self) -> None:
+    async def _keep_world(self, world: Container) -> None:
+        """Start the world again when it ends: a machine short of memory ends what pods run first.
+
+        Nobody else does that: the world belongs to no pod.
+        """
+        while True:
+            await world.finished.wait()
+            log.error("the world outside has ended; it is started again")
+            await asyncio.sleep(WORLD_PAUSE)
+            try:
+                world = await self._start_world()
+            except (K8slabError, OSError):
+                log.exception("the world outside cannot be started; will be retried")
+
+    async def _start_world(self) -> Container:
         """Start the internet and the corporate network; pods trust its certificates."""
         from k8slab.embedded.apps import world_certificates as certificates  # noqa: PLC0415
 
@@ -244,7 +262,7 @@ class Daemon:
         argv += [f"--ip-version={version}" for version in self.config.ip_versions]
         router = linux.open_netns()
         try:
-            await self.runtime.start_app(
+            return await self.runtime.start_app(
                 WORLD,
                 argv,
                 netns={**self.network.world, "router": router},

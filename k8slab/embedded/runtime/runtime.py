@@ -387,11 +387,11 @@ class Runtime:
 
     async def start_app(
         self, app: str, argv: list[str], *, netns: dict[str, int], files: dict[str, bytes]
-    ) -> None:
+    ) -> Container:
         """Run an app of the cluster's own, such as the world outside, with full rights.
 
-        It finds the network namespaces as ``K8SLAB_FD_<NAME>`` and may enter them. How it
-        ends is told by `on_exit`, with the app's name as container id.
+        It finds the network namespaces as ``K8SLAB_FD_<NAME>`` and may enter them. Its end is
+        told by `Container.finished`, and by `on_exit` with the app's name as container id.
         """
         program = Program(
             app=app,
@@ -424,6 +424,7 @@ class Runtime:
         )
         self._containers[app] = container
         self._in_background(self._report(container))
+        return container
 
     # -- inside ------------------------------------------------------------------------
 
