@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -189,8 +190,10 @@ def main(words):
         os.environ["K8SLAB_HOME"] = home
         before = host_state(home)
         print(f"seed {wanted.seed}", flush=True)
-        code = _run(wanted)
-        clusters.delete("soak")
+        try:
+            code = _run(wanted)
+        finally:
+            clusters.delete("soak")
         if host_state(home) != before:
             print("the host's namespaces are not as they were before")
             code = 1
@@ -230,4 +233,6 @@ def settled(arena, rounds, bundle, *, say=lambda _line: None):
 
 
 if __name__ == "__main__":
+    # Whoever ends it by `kill` or `timeout` wants no cluster left behind either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
