@@ -38,7 +38,7 @@ class Canaries:
         seen = Polling(
             look=lambda: [o.outcome for o in observe(self.cluster, [*friendly, *strange])],
             good=lambda found: _as_wanted(found, len(nodes)),
-            quiet=lambda: False,
+            quiet=lambda _: False,
             deadline=deadline,
         ).run()
         if _as_wanted(seen, len(nodes)):

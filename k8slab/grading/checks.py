@@ -105,7 +105,7 @@ def _check_field(context: Context, spec: Spec) -> Finding:
     value = Polling(
         look=lambda: values.read(context, spec),
         good=lambda seen: not _misses(seen, wanted()),
-        quiet=context.quiet,
+        quiet=lambda _: context.quiet(),
         deadline=context.deadline,
     ).run()
     missed = _misses(value, wanted())
@@ -160,7 +160,9 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
         (seen,) = observe(context.cluster, [flow])
         return seen.outcome, seen.address
 
-    seen = Polling(look=look, good=good, quiet=context.quiet, deadline=context.deadline).run()
+    seen = Polling(
+        look=look, good=good, quiet=lambda _: context.quiet(), deadline=context.deadline
+    ).run()
     if good(seen):
         return Finding("dns", Status.PASSED)
     outcome, address = seen
@@ -204,7 +206,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
         good=lambda answer: not misses(answer),
         # Bodies differ from one request to the next; what is missing does not.
         same=lambda one, other: (one.told(), misses(one)) == (other.told(), misses(other)),
-        quiet=context.quiet,
+        quiet=lambda answer: context.quiet(listening=bool(answer.status)),
         deadline=context.deadline,
     ).run()
     if not (missed := misses(answer)):

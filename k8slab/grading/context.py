@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError
@@ -38,15 +39,20 @@ class Context:
         """Say whether the provider enforces before it answers (see `Polling`)."""
         return bool("probe" in self.cluster.capabilities)
 
-    def quiet(self) -> bool:
+    def quiet(self, *, listening: bool = True) -> bool:
         """Say whether nothing is under way in the exercise's namespaces.
 
-        Where the provider does not enforce before it answers, nobody can know: false.
+        Where a server was seen not to be `listening`, a program that has just started may be
+        about to: a pod without a readiness probe is Ready before its program listens. Where
+        the provider does not enforce before it answers, nobody can know: false.
         """
         if not self.prompt:
             return False
         return all(
-            all(_settled(pod) for pod in self.cluster.list("pods", space))
+            all(
+                _settled(pod) and (listening or not _just_started(pod))
+                for pod in self.cluster.list("pods", space)
+            )
             and all(_rolled_out(obj) for obj in self.cluster.list("deployments.apps", space))
             for space in self.namespaces
         )
@@ -75,6 +81,9 @@ class Context:
             return []
 
 
+STARTING = timedelta(seconds=4)
+"""How long a program may take from its start until it listens; the API gives whole seconds."""
+
 _STUCK = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
 )
@@ -86,6 +95,15 @@ def _settled(pod: Object) -> bool:
     if meta.is_deleting(pod) or status.get("phase") is None:
         return False
     return status["phase"] != "Pending" or stuck(pod)
+
+
+def _just_started(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    started = [
+        ((one.get("state") or {}).get("running") or {}).get("startedAt") for one in containers
+    ]
+    now = datetime.now(UTC)
+    return any(now - datetime.fromisoformat(time) < STARTING for time in started if time)
 
 
 def stuck(pod: Object) -> bool:

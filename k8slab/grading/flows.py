@@ -64,7 +64,7 @@ def check_flows(context: Context, wants: Sequence[Want]) -> Finding:
     pairs = Polling(
         look=lambda: _look(context.cluster, wants),
         good=lambda pairs: not _unfulfilled(pairs),
-        quiet=context.quiet,
+        quiet=lambda pairs: context.quiet(listening=not _refused(pairs)),
         deadline=context.deadline,
         same=lambda one, other: _outcomes(one) == _outcomes(other),
     ).run()
@@ -91,6 +91,11 @@ def _look(cluster: Any, wants: Sequence[Want]) -> Pairs:
 
 def _unfulfilled(pairs: Pairs) -> Pairs:
     return [(want, seen) for want, seen in pairs if not want.fulfilled_by(seen.outcome)]
+
+
+def _refused(pairs: Pairs) -> bool:
+    """Say whether a flow that should be open was refused: its server may be about to listen."""
+    return any(seen.outcome is Outcome.REFUSED for _, seen in _unfulfilled(pairs))
 
 
 def _outcomes(pairs: Pairs) -> list[tuple[Flow, Outcome]]:

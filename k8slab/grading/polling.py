@@ -31,11 +31,14 @@ def _pause(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Polling(Generic[T]):
-    """How to look: `look` sees, `good` judges, `quiet` says whether nothing is under way."""
+    """How to look: `look` sees, `good` judges.
+
+    `quiet` says whether nothing is under way that could still change what was seen.
+    """
 
     look: Callable[[], T]
     good: Callable[[T], bool]
-    quiet: Callable[[], bool]
+    quiet: Callable[[T], bool]
     deadline: float
     same: Callable[[T, T], bool] = field(default=lambda one, other: one == other)
     clock: Callable[[], float] = time.monotonic
@@ -46,7 +49,7 @@ class Polling(Generic[T]):
         ends = self.clock() + self.deadline
         seen, times, wait = self.look(), 1, FIRST_PAUSE
         while True:
-            if times >= SETTLED and (self.good(seen) or self.quiet()):
+            if times >= SETTLED and (self.good(seen) or self.quiet(seen)):
                 return seen
             if self.clock() >= ends:
                 return seen

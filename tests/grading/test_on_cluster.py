@@ -104,3 +104,29 @@ def test_dns_http_field_and_answer_are_read_from_the_cluster(cluster, namespace)
     assert status(**answer, value=where) is Status.FAILED
     context.answers["ip"] = cluster.get("pods", "web", namespace)["status"]["podIP"]
     assert status(**answer, value=where) is Status.PASSED
+
+
+LATE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: late}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: web, image: k8slab/app, command: [bash, -c, "sleep 1; exec nc -lk -p 8080"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: web, image: k8slab/app}]
+"""
+
+
+def test_a_server_that_has_just_started_is_given_time_to_listen(cluster, namespace):
+    cluster.apply(manifests.load(LATE), namespace=namespace)
+    cluster.wait("pods", "", namespace, until="ready")
+    wants = [Want(Flow.of("client", "late", 8080, namespace=namespace), "open")]
+    finding = check_flows(Context(cluster, namespace), wants)
+    assert finding.status is Status.PASSED, finding

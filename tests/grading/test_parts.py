@@ -24,7 +24,7 @@ def poll(seen, *, good=lambda _seen: False, quiet=True, deadline=10.0):
     polling = Polling(
         look=lambda: next(looks),
         good=good,
-        quiet=lambda: quiet,
+        quiet=lambda _seen: quiet,
         deadline=deadline,
         clock=lambda: clock.now,
         pause=clock.pause,
