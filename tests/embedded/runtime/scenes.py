@@ -388,12 +388,20 @@ async def draws(runtime):
     return runtime.log_file("logs/scenes.log").read_text()
 
 
+def stat_of(process):
+    """Return what the kernel says of a process; empty when it has ended meanwhile."""
+    try:
+        return (process / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 async def killed_helper(runtime):
     """A pod starts all the same when the helper that waits in its sandbox was killed."""
     await runtime.create_sandbox(SandboxSpec(uid="pod", hostname="own"))
 
     def helpers():
-        stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
+        stats = list(filter(None, map(stat_of, Path("/proc").glob("[0-9]*"))))
         fields = [(text.split()[0], text.rpartition(")")[2].split()[1]) for text in stats]
         zygote = next(text.split()[0] for text in stats if "(k8slab-zygote)" in text)
         return [int(pid) for pid, parent in fields if parent == zygote]
