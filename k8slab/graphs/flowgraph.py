@@ -63,6 +63,8 @@ class Node:
     """A pod's key or an address that stands for all of it."""
     alone: bool = False
     """One pod: what it sends to itself no policy can stop, so there is no edge for it."""
+    other: str = ""
+    """The key of a second pod, where there is one: what they send each other can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,13 @@ class FlowGraph:
     edges: tuple[Edge, ...]
     note: str = ""
 
+    def names(self) -> dict[str, str]:
+        """Return the name of each node in DOT text, and its id in SVG, by key."""
+        return {node.key: f"n{number}" for number, node in enumerate(self.nodes)}
+
     def dot(self) -> str:
         """Return the graph as DOT text, a box around each namespace."""
-        names = {node.key: f"n{number}" for number, node in enumerate(self.nodes)}
+        names = self.names()
         title = f"{self.title}\n{self.note}" if self.note else self.title
         lines = [
             "digraph policy {",
@@ -137,13 +143,13 @@ class FlowGraph:
 
     def _words(self, edge: Edge) -> str:
         mark = f"{MEANINGS[edge.mark]}: " if edge.mark else ""
-        ends = f"{_plain(edge.source)} to {_plain(edge.destination)}"
+        ends = f"{plain(edge.source)} to {plain(edge.destination)}"
         return f"{mark}{ends}: {edge.label}.".replace("\n", ", ")
 
     def table(self) -> str:
         """Return the edges as an HTML table."""
         rows = [
-            [_plain(edge.source), _plain(edge.destination), edge.label, MEANINGS.get(edge.mark, "")]
+            [plain(edge.source), plain(edge.destination), edge.label, MEANINGS.get(edge.mark, "")]
             for edge in self.edges
         ]
         return html_table(["from", "to", "ports", "change"], rows, self.title)
@@ -155,8 +161,8 @@ class FlowGraph:
             "note": self.note,
             "edges": [
                 {
-                    "from": _plain(edge.source),
-                    "to": _plain(edge.destination),
+                    "from": plain(edge.source),
+                    "to": plain(edge.destination),
                     "ports": str(edge.ports) if edge.ports else edge.label,
                     **({"change": MEANINGS[edge.mark]} if edge.mark else {}),
                 }
@@ -173,13 +179,14 @@ class FlowGraph:
         return draw(self.dot(), self.alt(), edges=len(self.edges), form=form)
 
 
-def _plain(node: Node) -> str:
+def plain(node: Node) -> str:
+    """Return the name of a node on one line."""
     text = node.label.replace("\n", ", ")
     return f"{node.namespace}: {text}" if node.namespace else text
 
 
 def _node(node: Node, name: str) -> str:
-    return f"{name} [{_SHAPES[node.kind]}, label={quote(node.label)}];"
+    return f"{name} [id={name}, {_SHAPES[node.kind]}, label={quote(node.label)}];"
 
 
 def of_connections(found: Connections, *, title: str, namespaces: Sequence[str] = ()) -> FlowGraph:
@@ -325,21 +332,25 @@ class Parts:
         found = [_outside_node(each) for each in side if isinstance(each, AddressSet)]
         groups = set(_groups(side))
         if len(self._spaces) > 1 and groups == self._all:
-            return [*found, Node("everyone", EVERYONE, "all workloads", "", _sample(groups))]
+            return [*found, Node("everyone", EVERYONE, "all workloads", "", *_samples(groups))]
         rest = set()
         for space in {group.namespace for group in groups}:
             here = {group for group in groups if group.namespace == space}
             nodes = {self._node_of[group] for group in here}
             if here == self._spaces[space] and len(nodes) > 1:
                 key, label = f"all of {space}", f"all of {space}"
-                rest.add(Node(key, ALL_OF, label, space, _sample(here)))
+                rest.add(Node(key, ALL_OF, label, space, *_samples(here)))
             else:
                 rest |= nodes
         return [*found, *sorted(rest)]
 
 
-def _sample(groups: Iterable[Group]) -> str:
-    return min(groups).pods[0]
+def _samples(groups: Iterable[Group]) -> tuple[str, bool, str]:
+    """Return the fields `sample`, `alone` and `other` of a node for these workloads."""
+    ordered = sorted(groups)
+    pods = [pod for group in ordered[:2] for pod in group.pods[:2]]
+    alone = len(pods) == 1 and not _is_template(ordered[0])
+    return pods[0], alone, pods[1] if len(pods) > 1 else ""
 
 
 def _edges(ports: dict[tuple[Node, Node], PortSet]) -> list[Edge]:
@@ -366,8 +377,7 @@ def short(group: Group) -> str:
 def _workload_node(groups: Sequence[Group]) -> Node:
     shown = _some(sorted(short(group) for group in groups))
     first = min(groups)
-    alone = len(groups) == len(first.pods) == 1 and not _is_template(first)
-    return Node(first.name, WORKLOAD, "\n".join(shown), first.namespace, first.pods[0], alone)
+    return Node(first.name, WORKLOAD, "\n".join(shown), first.namespace, *_samples(groups))
 
 
 def _some(names: Sequence[str]) -> list[str]:

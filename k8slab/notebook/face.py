@@ -12,10 +12,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters, course, graphs, probes, programs
+from k8slab.clusters.inventory import inventory
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.graphs import matrix as matrix_graph
-from k8slab.notebook import places, views
+from k8slab.notebook import pictures, places, views
 from k8slab.notebook.applying import apply_text
 from k8slab.notebook.questions import form
 from k8slab.notebook.ranges import explain_range
@@ -270,6 +271,12 @@ class Face:
             self.cluster.list("nodes"), self._pods(space), self.cluster.list("services", space)
         )
         return shown(View(found.text(), found.picture().html() + _details(found.table())))
+
+    def policies(self, *namespaces: str) -> View:
+        """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
+        exercise = self.session.current()
+        spaces = namespaces or (exercise.namespaces if exercise else [self._namespace])
+        return shown(pictures.policies_view(inventory(self.cluster), spaces))
 
     def _pods(self, namespace: str) -> list[dict]:
         found = self.cluster.list("pods", namespace)

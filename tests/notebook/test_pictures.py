@@ -1,0 +1,41 @@
+"""Pictures in notebooks: of manifests without a cluster, and of the exercise on a real one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import k8slab
+from k8slab.course import Journal, load
+from k8slab.notebook import Face
+
+DATA = Path(__file__).parents[1] / "data" / "solutions"
+
+
+def test_policies_of_files_need_neither_cluster_nor_lab(tmp_path):
+    pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a"}]}}
+    pods = [pod | {"metadata": {"name": name, "namespace": "shop"}} for name in "ab"]
+    (tmp_path / "pods.yaml").write_text(yaml.safe_dump_all(pods))
+    view = k8slab.policies("shop", manifests=[str(tmp_path)])
+    assert view.text.startswith("What policies allow in shop")
+    assert "egress: no policy selects it for egress" in view.text
+    assert "<table" in view.html
+
+
+@pytest.fixture
+def face(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "")
+    face = Face()
+    face.use(load(DATA / "90-example"), cluster)
+    face.session.journal = Journal(tmp_path / "progress.sqlite")
+    yield face
+    cluster.delete("namespaces", "lab90-protect")
+
+
+def test_policies_shows_the_namespaces_of_the_current_exercise(face):
+    face.begin("protect")
+    before = face.policies()
+    assert before.text.startswith("What policies allow in lab90-protect")
+    face.apply(face.session.solution("protect", force=True))
+    assert "a rule of lab90-protect/only-web admits it" in face.policies().text
+    assert "only-web" not in before.text
