@@ -14,8 +14,9 @@ from k8slab.errors import ExerciseError, UsageError
 from k8slab.grading import Want, Wishes
 from k8slab.grading import values as graded_values
 from k8slab.grading.checks import CHECKS
-from k8slab.grading.fields import validate
+from k8slab.grading.fields import at, validate
 from k8slab.objects import manifests, meta
+from k8slab.objects.lines import keep, with_lines
 from k8slab.policy import Flow
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def read_yaml(file: Path) -> Any:
     documents = manifests.load_values(content, str(file))
     if len(documents) != 1:
         raise ExerciseError(f"{file}: must hold one document, not {len(documents)}")
-    return documents[0]
+    return with_lines(documents[0], content.decode("utf-8-sig"))
 
 
 def _entries(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, Any]]:
@@ -181,7 +182,8 @@ class _Reader:
         place = f"{self.file}: {what} {known or number}"
         if isinstance(known, str) and not _ID.fullmatch(known):
             raise ExerciseError(
-                f"{place}: field 'id' may hold lower-case letters, digits and dashes only"
+                f"{at(place, entry, 'id')}: field 'id' may hold lower-case letters, digits and"
+                " dashes only"
             )
         return place
 
@@ -190,10 +192,13 @@ class _Reader:
         validate(entry, schema.EXERCISE, place)
         entry = _unsealed(entry, place)
         chosen = self._names(entry, place)
-        entry = fill({key: entry[key] for key in entry if key != "names"}, chosen, place)
+        entry = fill(keep(entry, {k: entry[k] for k in entry if k != "names"}), chosen, place)
         namespace = entry.get("namespace") or f"lab{self.number}-{entry['id']}"
         if not _ID.fullmatch(namespace) or len(namespace) > 63:
-            raise ExerciseError(f"{place}: field 'namespace': {namespace!r} is no namespace's name")
+            raise ExerciseError(
+                f"{at(place, entry, 'namespace')}: field 'namespace': {namespace!r} is no name"
+                " of a namespace"
+            )
         wants = [
             self._want(flow, namespace, f"{place}, flow {n}")
             for n, flow in _entries(entry, "flows")
@@ -240,12 +245,14 @@ class _Reader:
             wanted = name == "key" or bool(reasons)
             if wanted and entry.get(name) not in among:
                 raise ExerciseError(
-                    f"{place}: field {name!r} is {entry.get(name)!r}",
+                    f"{at(place, entry, name)}: field {name!r} is {entry.get(name)!r}",
                     hint=f"allowed are {', '.join(map(str, among))}",
                 )
         owner = entry.get("exercise")
         if owner is not None and owner not in exercises:
-            raise ExerciseError(f"{place}: field 'exercise': there is no exercise {owner!r}")
+            raise ExerciseError(
+                f"{at(place, entry, 'exercise')}: field 'exercise': there is no exercise {owner!r}"
+            )
         namespace = exercises[owner].namespace if owner else "default"
         observe = entry.get("observe") or {}
         self._observe(observe, namespace, f"{place}, observe")
@@ -272,7 +279,8 @@ class _Reader:
         kind = spec.get("check") if isinstance(spec, dict) else None
         if kind not in CHECKS:
             raise ExerciseError(
-                f"{place}: field 'check' is {kind!r}", hint=f"allowed are {', '.join(CHECKS)}"
+                f"{at(place, spec, 'check')}: field 'check' is {kind!r}",
+                hint=f"allowed are {', '.join(CHECKS)}",
             )
         CHECKS[kind].validate(spec, place)
 
@@ -294,7 +302,9 @@ class _Reader:
         for name in entry.get("setup") or ():
             path = self.file.parent / str(name)
             if not path.exists():
-                raise ExerciseError(f"{place}: field 'setup': there is no file {path}")
+                raise ExerciseError(
+                    f"{at(place, entry, 'setup')}: field 'setup': there is no file {path}"
+                )
             for manifest in manifests.load_paths([path]):
                 yield _placed(manifest.object, namespace)
 
@@ -304,13 +314,15 @@ class _Reader:
             return str(name)
         path = self.file.parent / name
         if not path.is_file():
-            raise ExerciseError(f"{place}: field 'solution': there is no file {path}")
+            raise ExerciseError(
+                f"{at(place, entry, 'solution')}: field 'solution': there is no file {path}"
+            )
         return path.read_text(encoding="utf-8")
 
 
-def _unsealed(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _unsealed(entry: dict[str, Any], place: str) -> dict[str, Any]:
     rest = {key: value for key, value in entry.items() if key != "sealed"}
-    return rest | unseal(entry["sealed"], place) if "sealed" in entry else rest
+    return keep(entry, rest | (unseal(entry["sealed"], place) if "sealed" in entry else {}))
 
 
 def _placed(obj: Object, namespace: str) -> Object:
@@ -331,4 +343,6 @@ def make_flow(entry: Mapping[str, Any], namespace: str, place: str) -> Flow:
             namespace=namespace,
         )
     except UsageError as error:
-        raise ExerciseError(f"{place}: {error.message}", hint=error.hint) from error
+        raise ExerciseError(
+            f"{at(place, entry, 'from')}: {error.message}", hint=error.hint
+        ) from error

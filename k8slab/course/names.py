@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError
+from k8slab.objects.lines import keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ def choose(names: Mapping[str, Sequence[str]], seed: int, scope: str) -> dict[st
 def fill(value: Any, names: Mapping[str, str], place: str) -> Any:
     """Put the names into every text of a value; an unknown word raises `ExerciseError`."""
     if isinstance(value, dict):
-        return {fill(k, names, place): fill(v, names, place) for k, v in value.items()}
+        return keep(value, {fill(k, names, place): fill(v, names, place) for k, v in value.items()})
     if isinstance(value, list):
         return [fill(item, names, place) for item in value]
     if not isinstance(value, str):

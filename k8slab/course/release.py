@@ -215,6 +215,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # mappings with lines too
 
 
 def _sealed_exercises(path: Path) -> bytes:

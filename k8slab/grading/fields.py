@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError
+from k8slab.objects.lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,14 +67,27 @@ def validate(value: Any, fields: Mapping[str, Field], place: str) -> None:
         field = fields.get(name)
         if field is None:
             raise ExerciseError(
-                f"{place}: unknown field {name!r}", hint=f"allowed are {', '.join(sorted(fields))}"
+                f"{at(place, value, name)}: unknown field {name!r}",
+                hint=f"allowed are {', '.join(sorted(fields))}",
             )
         if fault := field.fault(content):
-            raise ExerciseError(f"{place}: field {name!r} {fault}", hint=field.meaning)
+            raise ExerciseError(
+                f"{at(place, value, name)}: field {name!r} {fault}", hint=field.meaning
+            )
     for name, field in fields.items():
         if field.required and name not in value:
-            raise ExerciseError(f"{place}: field {name!r} is missing", hint=field.meaning)
+            raise ExerciseError(
+                f"{at(place, value, name)}: field {name!r} is missing", hint=field.meaning
+            )
+
+
+def at(place: str, value: Any, key: str) -> str:
+    """Put the line of a key behind the file that a place begins with, where it is known."""
+    number = line_of(value, key)
+    file, colon, rest = place.partition(": ")
+    return f"{file}:{number}{colon}{rest}" if number else place
 
 
 def _word(value: Any) -> str:
-    return next((word for kind, word in _WORDS.items() if type(value) is kind), "nothing")
+    kind = dict if isinstance(value, dict) else type(value)
+    return _WORDS.get(kind, "nothing")

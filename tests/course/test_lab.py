@@ -109,6 +109,38 @@ def test_a_fault_is_said_with_file_exercise_and_field(name, tmp_path):
     assert "exercises.yaml" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("want: open", "want: closed", 7),
+        ("title: A", "titel: A", 4),
+        ("key: open", "key: perhaps", 11),
+        ("minutes: 5", "minutes: long", 1),
+        ("task: do", "", 3),
+    ],
+)
+def test_a_fault_is_said_with_its_line(tmp_path, old, new, line):
+    text = """minutes: 5
+exercises:
+  - id: a
+    title: A
+    task: do
+    flows:
+      - {from: a, to: b, port: 80, want: open}
+predictions:
+  - id: p
+    question: "?"
+    key: open
+    choices: {open: "yes", silent: "no"}
+lab: 91-x
+title: X
+"""
+    assert old in text
+    (tmp_path / "exercises.yaml").write_text(text.replace(old, new))
+    with pytest.raises(K8slabError, match=rf"exercises\.yaml:{line}: "):
+        load(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(K8slabError, match=r"exercises\.yaml: cannot read it"):
         load(Path(tmp_path))
