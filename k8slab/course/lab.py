@@ -306,7 +306,7 @@ class _Reader:
                     f"{at(place, entry, 'setup')}: field 'setup': there is no file {path}"
                 )
             for manifest in manifests.load_paths([path]):
-                yield _placed(manifest.object, namespace)
+                yield placed(manifest.object, namespace)
 
     def _solution(self, entry: Mapping[str, Any], place: str) -> str:
         name = entry.get("solution") or ""
@@ -325,7 +325,8 @@ def _unsealed(entry: dict[str, Any], place: str) -> dict[str, Any]:
     return keep(entry, rest | (unseal(entry["sealed"], place) if "sealed" in entry else {}))
 
 
-def _placed(obj: Object, namespace: str) -> Object:
+def placed(obj: Object, namespace: str) -> Object:
+    """Return an object with its namespace: `namespace` where it names none and has one."""
     if obj["kind"] in CLUSTER_SCOPED:
         return obj
     metadata = obj.get("metadata") or {}
