@@ -159,24 +159,24 @@ def test_a_wait_ends_at_the_change_itself(api, cluster):
     api.put(f"{PODS}/web", pod("web", ready="False"))
     timer = later(0.1, api.put, f"{PODS}/web", pod("web"))
     started = time.monotonic()
-    (found,) = cluster.wait("pods", "web", "shop", deadline=10)
+    (found,) = cluster.wait("pods", "web", "shop", deadline=60)
     assert found["status"]["conditions"][0]["status"] == "True"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     timer.join()
 
 
 def test_a_wait_for_all_needs_at_least_one(api, cluster):
     timer = later(0.05, api.put, f"{PODS}/web", pod("web"))
-    assert len(cluster.wait("pods", namespace="shop", deadline=10)) == 1
+    assert len(cluster.wait("pods", namespace="shop", deadline=60)) == 1
     timer.join()
 
 
 def test_a_wait_for_deletion_ends_when_none_is_left(api, cluster):
     api.put(f"{PODS}/web", pod("web"))
     timer = later(0.05, api.remove, f"{PODS}/web")
-    assert cluster.wait("pods", "web", "shop", until="delete", deadline=10) == []
+    assert cluster.wait("pods", "web", "shop", until="delete", deadline=60) == []
     timer.join()
-    assert cluster.wait("pods", "web", "shop", until="delete", deadline=10) == []
+    assert cluster.wait("pods", "web", "shop", until="delete", deadline=60) == []
 
 
 def test_a_wait_that_ends_in_vain_says_what_was_missing(api, cluster):
@@ -197,7 +197,7 @@ def test_a_wait_lists_again_when_the_server_has_forgotten_its_revision(api, clus
     api.put(f"{PODS}/web", pod("web", ready="False"))
     api.gone_once = True
     timer = later(0.1, api.put, f"{PODS}/web", pod("web"))
-    assert cluster.wait("pods", "web", "shop", deadline=10)
+    assert cluster.wait("pods", "web", "shop", deadline=60)
     timer.join()
 
 
@@ -211,7 +211,7 @@ def test_a_wait_takes_a_function(api, cluster):
 
 def test_a_watch_yields_what_happens_from_now_on(api, cluster):
     api.put(f"{PODS}/old", pod("old"))
-    events = cluster.watch("pods", "shop", deadline=10)
+    events = cluster.watch("pods", "shop", deadline=60)
     timer = later(0.05, api.put, f"{PODS}/new", pod("new"))
     event = next(events)
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "new")

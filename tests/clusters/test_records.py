@@ -61,7 +61,7 @@ def test_the_second_of_two_commands_waits_and_says_so():
     def first():
         with records.locked("blue", waiting=told.append):
             inside.set()
-            leave.wait(10)
+            leave.wait(30)
             order.append("first")
 
     def waiting(text):
@@ -70,7 +70,7 @@ def test_the_second_of_two_commands_waits_and_says_so():
 
     thread = threading.Thread(target=first)
     thread.start()
-    inside.wait(10)
+    inside.wait(30)
     with records.locked("blue", waiting=waiting):
         order.append("second")
     thread.join()

@@ -12,12 +12,20 @@ import time
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    """Return a port that nobody has, below those that the kernel gives to other tests' clients."""
+    """Return a port that nobody has, below those that the kernel gives to other tests' clients.
+
+    The program under test binds it later: an abstract name (unix(7)) keeps it from other tests
+    until this process ends.
+    """
     while True:
         port = random.randint(20_000, 32_000)
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket(socket.AF_INET6, kind) as sock, contextlib.suppress(OSError):
+            claim.bind(f"\0k8slab-test-port-{port}")
             sock.bind(("::", port))
+            claim.detach()  # stays open
             return port
+        claim.close()
 
 
 class LoggedProcess:
@@ -34,7 +42,7 @@ class LoggedProcess:
             cwd="/",
         )
 
-    def wait_for(self, text, seconds=10.0):
+    def wait_for(self, text, seconds=30.0):
         """Read the log until a line contains `text`; return it."""
         end = time.monotonic() + seconds
         output = self.process.stdout.fileno()
@@ -56,7 +64,7 @@ class LoggedProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            rest, _ = self.process.communicate(timeout=10)
+            rest, _ = self.process.communicate(timeout=30)
         finally:
             self.process.kill()
             self.process.wait()

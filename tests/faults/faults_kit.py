@@ -14,7 +14,7 @@ from k8slab.embedded import supervisor
 from k8slab.embedded.config import ClusterPaths
 
 COMMAND = [sys.executable, "-c", "from k8slab.cli.main import main; main()"]
-DEADLINE = 20.0
+DEADLINE = 40.0
 """Seconds, generous: the machine may be busy."""
 
 _NS_GET_PARENT = 0xB702  # ioctl_ns(2)
@@ -207,7 +207,7 @@ def host_state(home):
     }
 
 
-def probe(cluster, namespace, *flows, deadline=2.0):
+def probe(cluster, namespace, *flows, deadline=10.0):
     """Return the outcomes of (source pod, destination, port) flows."""
     body = {
         "deadlineSeconds": deadline,

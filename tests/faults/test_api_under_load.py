@@ -23,7 +23,7 @@ MAPS = f"/api/v1/namespaces/{SPACE}/configmaps"
 BIG, COUNT = 100_000, 40
 """Bytes in a ConfigMap, and how many there are: a list of 4 MB."""
 SLOW = 200
-PATIENCE = 2.0
+PATIENCE = 10.0
 """Seconds that a request of somebody else may take on a machine with other work."""
 
 

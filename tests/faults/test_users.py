@@ -134,7 +134,7 @@ def test_users_have_clusters_of_the_same_name_side_by_side(homes, home):
         _, errors = process.communicate("go on\n", timeout=60)
         assert process.returncode == 0, errors
     for pidfd in waiting:
-        assert ended(pidfd, 5)
+        assert ended(pidfd, 30)
         os.close(pidfd)
     for there in found.values():
         with pytest.raises(ConnectionRefusedError):

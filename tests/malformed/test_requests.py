@@ -23,7 +23,7 @@ from tests.malformed.served import memory_of
 from tests.malformed.wire import Case
 
 SEED = int(os.environ.get("K8SLAB_SEED", "1"))
-PATIENCE = 5.0
+PATIENCE = 15.0
 """Seconds that another client may wait at most while odd requests are answered; other tests
 run on this machine at the same time."""
 

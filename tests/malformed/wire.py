@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 """Seconds within which the server answers anything; the machine may be busy."""
 
 QUIET = 0.1

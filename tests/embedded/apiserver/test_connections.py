@@ -18,7 +18,7 @@ def connect(server):
     with contextlib.ExitStack() as opened:
 
         def one(context=None):
-            raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            raw = socket.create_connection(("127.0.0.1", server.port), timeout=30)
             made = (context or server.context).wrap_socket(raw, server_hostname="127.0.0.1")
             return opened.enter_context(made)
 
@@ -41,7 +41,7 @@ def test_connections_above_the_limit_are_told_so_and_then_broken_off(small_serve
     with contextlib.ExitStack() as stack:
 
         def one():
-            raw = socket.create_connection(("127.0.0.1", small_server.port), timeout=10)
+            raw = socket.create_connection(("127.0.0.1", small_server.port), timeout=30)
             return stack.enter_context(
                 small_server.context.wrap_socket(raw, server_hostname="127.0.0.1")
             )
@@ -136,7 +136,7 @@ def test_both_versions_of_tls_carry_large_answers(server, namespace, connect, ve
 
 def test_a_handshake_that_never_comes_is_given_up(server, monkeypatch):
     monkeypatch.setattr(tls_module, "HANDSHAKE_SECONDS", 0.05)
-    mute = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    mute = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     with mute, contextlib.suppress(ConnectionError):  # a reset is an end too
         assert mute.recv(10) == b""
 
@@ -150,7 +150,7 @@ def test_a_pipeline_is_read_only_as_its_answers_are_taken(server, namespace):
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect(("127.0.0.1", server.port))
-    raw.settimeout(10)
+    raw.settimeout(30)
     with server.context.wrap_socket(raw, server_hostname="127.0.0.1") as deaf:
         deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 50)
         deaf.recv(1)

@@ -105,9 +105,9 @@ def test_the_everyday_verbs_work(run):
     assert "Pending" in run("get", "all")
     assert "Session Affinity" in run("describe", "svc", "web")
     assert "StrategyType:           RollingUpdate" in run("describe", "deploy", "web")
-    run("wait", "--for=jsonpath={.status.phase}=Pending", "pod/p", "--timeout=5s")
+    run("wait", "--for=jsonpath={.status.phase}=Pending", "pod/p", "--timeout=30s")
     run("delete", "pod", "p")
-    run("wait", "--for=delete", "pod/p", "--timeout=5s")
+    run("wait", "--for=delete", "pod/p", "--timeout=30s")
     assert 'pods "p" not found' in run("get", "pod", "p", code=1)
     assert run("auth", "can-i", "delete", "nodes").strip() == "yes"
 

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.embedded.processes import free_port
+
 
 class Echo(BaseHTTPRequestHandler):
     """Answer with what was asked."""
@@ -135,9 +137,7 @@ def test_a_service_without_the_port_or_without_endpoints_is_unavailable(
 
 
 def test_a_pod_that_refuses_is_told_as_a_real_server_does(server, pod):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        closed = unused.getsockname()[1]
+    closed = free_port()
     answer = server.request("GET", f"{pod}/pods/web:{closed}/proxy/")
     assert answer.status == 503
     assert answer.json["message"] == (

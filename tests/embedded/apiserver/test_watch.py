@@ -49,7 +49,7 @@ def small_reader(server, path):
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect(("127.0.0.1", server.port))
-    raw.settimeout(10)
+    raw.settimeout(30)
     wrapped = server.context.wrap_socket(raw, server_hostname="127.0.0.1")
     wrapped.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     return wrapped

@@ -19,7 +19,7 @@ def in_world(tmp_path):
 
     def run(play, **options):
         async def main():
-            async with asyncio.timeout(30), world(tmp_path, **options) as made:
+            async with asyncio.timeout(60), world(tmp_path, **options) as made:
                 return await play(made)
 
         return asyncio.run(main())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-async def eventually(check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
+async def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     """Return what `check` gives once it is true; time, too, can make it true."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
@@ -205,7 +205,7 @@ class World:
     controllers: assembly.Controllers
     prober: FakeProber
 
-    async def until(self, check: Callable[[], Any], *, seconds: float = 5.0) -> Any:
+    async def until(self, check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
         """Return what `check` gives once it is true."""
         return await eventually(check, seconds=seconds)
 

@@ -10,7 +10,7 @@ def replay(folder, before, after):
     """Run `before`, stop everything without a word to the pods, start anew, run `after`."""
 
     async def main():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async with world(folder) as first:
                 kept = await before(first)
             async with world(folder) as second:

@@ -39,7 +39,7 @@ def pytest_pyfunc_call(pyfuncitem):
 def _child(test, writer):
     code = 1
     try:
-        signal.alarm(30)
+        signal.alarm(120)
         uid, gid = os.getuid(), os.getgid()
         linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
         maps = (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1"))

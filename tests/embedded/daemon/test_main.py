@@ -36,7 +36,7 @@ def test_each_step_is_told_and_ready_means_that_names_resolve(cluster, paths):
     assert paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     began = time.monotonic()
     assert control.stop(paths)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # seconds, after which it would be killed
 
 
 def pods(paths):

@@ -51,7 +51,7 @@ class FakeApi:
 
     def __enter__(self):
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(30)
         return self
 
     def __exit__(self, *_):
@@ -215,13 +215,13 @@ class DnsProcess(LoggedProcess):
     def ask(self, name, kind="A", *, tcp=False, **options):
         query = dns.message.make_query(name, kind, **options)
         ask = dns.query.tcp if tcp else dns.query.udp
-        return ask(query, "127.0.0.1", port=self.port, timeout=5)
+        return ask(query, "127.0.0.1", port=self.port, timeout=30)
 
     def data(self, name, kind="A", **options):
         answer = self.ask(name, kind, **options).answer
         return sorted(str(rdata) for rrset in answer for rdata in rrset)
 
-    def until(self, name, expected, kind="A", seconds=5.0):
+    def until(self, name, expected, kind="A", seconds=30.0):
         """Ask until the answer is `expected`; return how long that took."""
         start = time.monotonic()
         while (got := self.data(name, kind)) != sorted(expected):

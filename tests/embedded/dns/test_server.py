@@ -15,6 +15,7 @@ import dns.rdatatype
 import pytest
 
 from k8slab.embedded import wire
+from tests.embedded.processes import free_port
 
 CLUSTER = """
 .:$PORT {
@@ -39,7 +40,7 @@ def service(name, address="10.96.1.1", **spec):
 
 
 def page(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -48,7 +49,7 @@ def page(port, path):
         connection.close()
 
 
-def wait_ready(server, seconds=10):
+def wait_ready(server, seconds=30):
     end = time.monotonic() + seconds
     while page(server.ports["READY"], "/ready")[0] != 200:
         assert time.monotonic() < end, "the server did not become ready"
@@ -194,10 +195,8 @@ def test_a_zone_can_have_a_resolver_of_its_own(start_dns):
 
 
 def test_a_dead_upstream_is_skipped(start_dns):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead, Upstream() as upstream:
-        dead.bind(("127.0.0.1", 0))
-        number = dead.getsockname()[1]
-        dead.close()
+    number = free_port(socket.SOCK_DGRAM)
+    with Upstream() as upstream:
         server = start_dns(
             ".:$PORT {\n errors\n forward . "
             f"127.0.0.1:{number} 127.0.0.1:{upstream.port} {{\n  policy sequential\n }}\n}}\n"
@@ -206,9 +205,7 @@ def test_a_dead_upstream_is_skipped(start_dns):
 
 
 def test_without_any_upstream_the_answer_is_servfail_and_the_log_says_why(start_dns):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
-        dead.bind(("127.0.0.1", 0))
-        number = dead.getsockname()[1]
+    number = free_port(socket.SOCK_DGRAM)
     server = start_dns(f".:$PORT {{\n errors\n forward . 127.0.0.1:{number}\n}}\n")
     assert server.ask("a.example.").rcode() == dns.rcode.SERVFAIL
     line = server.wait_for("[ERROR] plugin/errors: 2 a.example. A")
@@ -234,7 +231,7 @@ def test_a_ring_of_forwards_ends_the_process_with_the_reason(start_dns):
     server = start_dns(".:$PORT {\n loop\n forward . 127.0.0.1:$PORT\n}\n")
     line = server.wait_for("[FATAL] plugin/loop: Loop (127.0.0.1:")
     assert 'detected for zone "."' in line
-    assert server.process.wait(5) == 1
+    assert server.process.wait(30) == 1
 
 
 @pytest.mark.parametrize(
@@ -267,7 +264,7 @@ def test_what_cannot_be_served_ends_with_code_1(tmp_path, corefile, message):
 def test_bytes_that_are_no_question_are_survived(start_dns):
     server = start_dns(".:$PORT {\n hosts {\n  10.0.0.1 a.example\n }\n}\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.connect(("127.0.0.1", server.port))
         sock.send(b"x")
         sock.send(b"\xab\xcd\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1")
@@ -309,6 +306,6 @@ def test_it_needs_no_import_once_it_runs(api, start_dns):
         assert server.data("www.example.com.") == ["203.0.113.9"]
         page(server.ports["METRICS"], "/metrics")
     server.process.terminate()
-    rest, _ = server.process.communicate(timeout=10)
+    rest, _ = server.process.communicate(timeout=30)
     assert "LATE IMPORT" not in "\n".join(server.lines) + rest.decode()
     assert server.process.returncode == 0

@@ -47,9 +47,9 @@ async def test_pods_services_and_policies_work_in_both_families(fabric):
             listener = socket.create_server(
                 ("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True
             )
-        listener.settimeout(5)
+        listener.settimeout(30)
 
-        def seen(source, address, port=8080, patience=5.0):
+        def seen(source, address, port=8080, patience=30.0):
             """Return the client's address as the server sees it."""
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             with linux.in_netns(f.place(source)), socket.socket(family) as client:
@@ -120,15 +120,13 @@ async def test_the_first_packet_over_ipv6_is_not_held_back_by_neighbours_or_dupl
     fabric,
 ):
     async with fabric(**DUAL) as f:
-        clock = asyncio.get_running_loop().time
         for number in range(5):
             await f.pod(f"server{number}", 1)
             await f.pod(f"client{number}", 2)
             address = f.network._pods[f"server{number}"].addresses[1]
-            began = clock()
             assert (await f.ask(f"client{number}", address)).startswith(f"server{number} fd00:")
-            # Duplicate detection and a lost solicitation each take a second.
-            assert clock() - began < 0.5
+        # Duplicate detection and a lost solicitation each take a second: the kernel sends again.
+        assert f.retransmitted == 0
 
 
 @pytest.mark.kernel

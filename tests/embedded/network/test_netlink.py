@@ -21,7 +21,9 @@ def pair(here, netns, name="near"):
 
 
 @pytest.mark.kernel
-def test_a_veth_pair_is_in_two_namespaces_from_the_start_and_carries_packets_once_up():
+def test_a_veth_pair_is_in_two_namespaces_from_the_start_and_carries_packets_once_up(
+    retransmissions,
+):
     other = linux.new_netns()
     with closing(Netlink(linux.open_netns())) as here, closing(Netlink(other)) as there:
         pair(here, other)
@@ -33,7 +35,8 @@ def test_a_veth_pair_is_in_two_namespaces_from_the_start_and_carries_packets_onc
         assert there.wait_up("far").up
         with linux.in_netns(other):
             server = socket.create_server(("10.0.0.2", 80))
-        socket.create_connection(("10.0.0.2", 80), timeout=1).close()
+        with socket.create_connection(("10.0.0.2", 80), timeout=30) as client:
+            assert retransmissions(client) == 0
         server.close()
 
 

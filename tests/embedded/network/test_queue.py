@@ -69,7 +69,7 @@ def test_a_deletion_that_has_not_begun_is_left_out_on_closing_but_finished():
         gate.set()  # only now may the first one end
 
     async def scenario(queue):
-        queue.later(lambda: gate.wait(5), finish=lambda: finished.append("first"))
+        queue.later(lambda: gate.wait(30), finish=lambda: finished.append("first"))
         queue.later(lambda: begun.append("second"), finish=second)
 
     run(scenario)
@@ -85,7 +85,7 @@ def test_a_deletion_that_fails_is_logged(caplog):
             raise KernelError("busy")
 
         queue.later(refuse, finish=done.set)
-        await queue.run(done.wait, 5)
+        await queue.run(done.wait, 30)
 
     with caplog.at_level(logging.ERROR):
         run(scenario)

@@ -107,4 +107,4 @@ def test_what_is_written_during_the_last_look_is_still_followed(tmp_path, monkey
         pieces = read_log(log.path, LogOptions(follow=True), lambda: log)
         return b"".join([piece async for piece in pieces])
 
-    assert asyncio.run(asyncio.wait_for(follow(), 5)) == b"first\nlast"
+    assert asyncio.run(asyncio.wait_for(follow(), 30)) == b"first\nlast"

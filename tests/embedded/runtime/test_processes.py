@@ -30,7 +30,7 @@ def test_many_requests_at_once_are_all_answered_though_the_socket_is_full():
     full = threading.Event()
 
     def answer():
-        full.wait(10)
+        full.wait(30)
         for _ in range(MANY):
             given = receive_request(theirs)
             with socket.socket(fileno=given.pop("status")) as status:
@@ -47,7 +47,7 @@ def test_many_requests_at_once_are_all_answered_though_the_socket_is_full():
         for _ in range(3):
             await asyncio.sleep(0)
         full.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             found = await asyncio.gather(*launches)
         for launched in found:
             launched.close()
@@ -60,7 +60,7 @@ def test_many_requests_at_once_are_all_answered_though_the_socket_is_full():
         assert len(asyncio.run(main())) == MANY
     finally:
         theirs.close()
-        thread.join(10)
+        thread.join(30)
 
 
 def test_what_was_launched_for_somebody_who_gave_up_is_killed_and_its_end_is_nobodys():
@@ -70,7 +70,7 @@ def test_what_was_launched_for_somebody_who_gave_up_is_killed_and_its_end_is_nob
     def answer():
         """Say the child's pid, late."""
         given = receive_request(theirs)
-        given_up.wait(10)
+        given_up.wait(30)
         with socket.socket(fileno=given.pop("status")) as status:
             pidfd = os.pidfd_open(child.pid)
             socket.send_fds(status, [f"pid {child.pid}".encode()], [pidfd])
@@ -89,10 +89,10 @@ def test_what_was_launched_for_somebody_who_gave_up_is_killed_and_its_end_is_nob
         given_up.set()
         await asyncio.wait({launch})
         assert launch.cancelled()
-        assert child.wait(10) == -9
+        assert child.wait(30) == -9
         first = zygote.ended(child.pid)
         theirs.send(EXIT.pack(child.pid, 9))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await first == 137
         assert not zygote.ended(child.pid).done(), "the pid belongs to the next process now"
         zygote.close()
@@ -104,6 +104,6 @@ def test_what_was_launched_for_somebody_who_gave_up_is_killed_and_its_end_is_nob
         asyncio.run(main())
     finally:
         theirs.close()
-        thread.join(10)
+        thread.join(30)
         child.kill()
         child.wait()

@@ -62,7 +62,7 @@ class LocalPods:
 
     async def process(self):
         """Return the first process as soon as there is one."""
-        await asyncio.wait_for(self._started.wait(), 10)
+        await asyncio.wait_for(self._started.wait(), 30)
         return self.processes[0]
 
     async def exec(self, pod, container, argv, *, tty, stdin):
@@ -125,7 +125,7 @@ async def serving():
         yield server.sockets[0].getsockname()[1], pods
     finally:
         server.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
@@ -192,7 +192,7 @@ class SpdyClient:
 
     async def until(self, condition):
         """Read until `condition(self)`; the end of the connection ends it too."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not condition(self) and (data := await self.reader.read(65536)):
                 for event in self.spdy.receive(data):
                     if isinstance(event, spdy.DataReceived):

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import gc
 import os
-import socket as sockets
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +14,7 @@ from websockets.protocol import Protocol, Side
 
 from k8slab.embedded.apiserver.streams import portforward as forwarding
 from k8slab.embedded.apiserver.streams import spdy
+from tests.embedded.processes import free_port
 
 
 @asynccontextmanager
@@ -27,12 +27,6 @@ async def echo():
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
-
-
-def closed_port():
-    with sockets.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
 
 
 async def test_several_connections_share_one_spdy_connection():
@@ -57,7 +51,7 @@ async def test_several_connections_share_one_spdy_connection():
 async def test_a_closed_port_is_told_on_the_error_stream_and_the_rest_goes_on():
     async with echo() as target, serving() as (port, _):
         client = await SpdyClient.connect(port, "portforward", ["portforward.k8s.io"])
-        closed = closed_port()
+        closed = free_port()
         error = client.open(streamtype="error", port=str(closed), requestid="0")
         data = client.open(streamtype="data", port=str(closed), requestid="0")
         await client.until(lambda now: {error, data} <= now.finished)
@@ -89,9 +83,9 @@ async def test_a_client_that_vanishes_closes_the_connections_in_the_pod():
             client.open(streamtype="error", port=str(target), requestid="0")
             stream = client.open(streamtype="data", port=str(target), requestid="0")
             client.send(stream, b"half a request")
-            await asyncio.wait_for(started.wait(), 5)
+            await asyncio.wait_for(started.wait(), 30)
             client.close()
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_spdy_in_a_websocket_as_current_kubectl_speaks_it():
@@ -137,8 +131,8 @@ async def test_the_official_python_client_forwards_several_ports():
             api.connect_get_namespaced_pod_portforward, "web", "default", ports=ports
         )
         first, second = (forward.socket(target) for target in targets)
-        first.settimeout(10)
-        second.settimeout(10)
+        first.settimeout(30)
+        second.settimeout(30)
         first.sendall(b"GET\n")
         answers = [first.recv(100), second.recv(100)]
         first.close()
@@ -151,7 +145,7 @@ async def test_the_official_python_client_forwards_several_ports():
         writer.close()
 
     async with await asyncio.start_server(line, "127.0.0.1", 0) as server, serving() as (port, _):
-        target, closed = server.sockets[0].getsockname()[1], closed_port()
+        target, closed = server.sockets[0].getsockname()[1], free_port()
         answers, error, missing = await asyncio.to_thread(use, port, [target, closed])
     gc.collect()  # that client leaves its sockets to the garbage collector
     assert answers == [b"got GET\n", b""]

@@ -61,7 +61,7 @@ async def test_a_terminal_can_be_resized():
         await socket.recv()
         await socket.send(b"\x04" + orjson.dumps({"Width": 120, "Height": 40}))
         process = await pods.process()
-        assert await asyncio.wait_for(process.sizes.get(), 5) == (120, 40)
+        assert await asyncio.wait_for(process.sizes.get(), 30) == (120, 40)
 
 
 async def test_a_quick_command_with_a_terminal_ends_after_the_size_has_come(monkeypatch):
@@ -76,7 +76,7 @@ async def test_a_quick_command_with_a_terminal_ends_after_the_size_has_come(monk
         collecting = asyncio.ensure_future(collect(socket))
         assert await asyncio.wait({collecting}, timeout=0.1) == (set(), {collecting})
         await socket.send(b"\x04" + orjson.dumps({"Width": 120, "Height": 40}))
-        _, status = await asyncio.wait_for(collecting, 10)
+        _, status = await asyncio.wait_for(collecting, 30)
     assert status == SUCCESS
 
 
@@ -111,7 +111,7 @@ async def test_a_client_that_vanishes_ends_the_command():
         await socket.recv()
         socket.transport.abort()
         process = await pods.process()
-        assert await asyncio.wait_for(process.wait(), 5) == 128 + 9
+        assert await asyncio.wait_for(process.wait(), 30) == 128 + 9
 
 
 async def test_a_client_that_vanishes_with_input_unread_ends_the_command():
@@ -123,7 +123,7 @@ async def test_a_client_that_vanishes_with_input_unread_ends_the_command():
         for _ in range(16):  # more than the pipe and our buffers, less than the kernel's
             await socket.send(b"\x00" + bytes(1 << 16))
         socket.transport.abort()
-        assert await asyncio.wait_for(process.wait(), 5) == 128 + 9
+        assert await asyncio.wait_for(process.wait(), 30) == 128 + 9
 
 
 async def test_a_hundred_megabytes_stream_through_a_slow_client_without_piling_up(python):
@@ -169,7 +169,7 @@ async def test_spdy_resizes_and_a_client_that_vanishes_ends_the_command():
         assert await process.sizes.get() == (80, 24)
         assert await process.sizes.get() == (81, 25)
         client.writer.transport.abort()
-        assert await asyncio.wait_for(process.wait(), 5) == 128 + 9
+        assert await asyncio.wait_for(process.wait(), 30) == 128 + 9
 
 
 async def test_spdy_with_a_protocol_that_nobody_speaks_is_forbidden():
