@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from k8slab.cli import options, sources
-from k8slab.cli.console import show, show_json, tell
+from k8slab.cli.console import show, show_json, tell, write_file
 
 if TYPE_CHECKING:
     from k8slab.audit import Finding, Report
+    from k8slab.errors import ManifestError
 
 SEVERITIES = ("error", "warning", "note")
 FORMATS = ("text", "json", "sarif", "html")
@@ -64,7 +64,7 @@ def audit(
     report = room.audit(sources.gather((*manifests, *paths), name), asked)
     told = _render(report, "json" if as_json else output)
     if out:
-        Path(out).write_text(told + "\n", encoding="utf-8")
+        write_file(out, f"{told}\n".encode())
         tell(f"{report.summary}; written to {out}")
     else:
         show(told)
@@ -118,12 +118,25 @@ def lint(*, paths: tuple[str, ...], manifests: tuple[str, ...], as_json: bool, f
             faults.append(error)
     found = room.lint(given)
     if as_json:
-        told = [{"severity": "error", "message": e.message, "place": e.place} for e in faults]
+        told = [_unreadable(fault) for fault in faults]
         show_json([*told, *(finding.to_json() for finding in found)])
     else:
         from k8slab.audit.report.text import compiler_lines  # noqa: PLC0415
 
-        for fault in faults:
-            show(f"{fault.message.replace(': ', ': error: ', 1)} [unreadable]")
+        for fault in map(_unreadable, faults):
+            hint = f" ({fault['remedy']})" if "remedy" in fault else ""
+            show(f"{fault['place']}: error: {fault['message']}{hint} [unreadable]")
         sys.stdout.writelines(f"{line}\n" for line in compiler_lines(found))
     return 2 if faults else _exit_code(found, fail_on)
+
+
+def _unreadable(fault: ManifestError) -> dict[str, str]:
+    """Return a file that cannot be read as a finding."""
+    found = {
+        "check": "unreadable",
+        "severity": "error",
+        "message": fault.message.removeprefix(f"{fault.place}: "),
+        "place": fault.place,
+        "remedy": fault.hint,
+    }
+    return {key: value for key, value in found.items() if value}

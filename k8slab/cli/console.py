@@ -6,12 +6,16 @@ it hangs: on a terminal in place, elsewhere as a line after a second and one whe
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +46,25 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         show("   ".join(padded).rstrip())
+
+
+_NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""What is wrong with a path that somebody gave, and not with the machine."""
+
+
+def bad_path(error: OSError, path: str) -> UsageError:
+    """Return what to raise for a path that cannot be opened; raises errors of the machine again."""
+    if error.errno not in _NO_SUCH_PLACE:
+        raise error
+    return UsageError(f"{path}: {error.strerror}", hint="look at the path")
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write a result to a file; raises `UsageError` for a path that cannot be."""
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise bad_path(error, path) from error
 
 
 @contextmanager

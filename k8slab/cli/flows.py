@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from k8slab.cli.console import bad_path
 from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,15 @@ def from_words(words: tuple[str, ...]) -> Flow:
 
 
 def read_flows(path: str) -> Iterator[tuple[int, Flow | UsageError]]:
-    """Yield the number of each line that is not empty, and its flow or what is wrong with it."""
-    with click.open_file(path, encoding="utf-8", errors="replace") as file:
+    """Yield the number of each line that is not empty, and its flow or what is wrong with it.
+
+    Raises `UsageError` when there is no such file.
+    """
+    try:
+        opened = click.open_file(path, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise bad_path(error, path) from error
+    with opened as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:

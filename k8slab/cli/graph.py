@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from k8slab.cli import options, sources
-from k8slab.cli.console import show, show_json, tell
+from k8slab.cli.console import show, show_json, tell, write_file
 from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _write(drawn: Callable[[str], bytes], how: dict[str, Any]) -> None:
         raise UsageError(f"{form} is no text for a terminal", hint=f"give --out graph.{form}")
     content = drawn(form)
     if out:
-        Path(out).write_bytes(content)
+        write_file(out, content)
         tell(f"written to {out}")
     elif form in ("png", "pdf"):
         sys.stdout.buffer.write(content)

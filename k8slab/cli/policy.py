@@ -54,13 +54,15 @@ def decide(
     estate = sources.compile_estate(manifests, name)
     if wanted is None:
         return _decide_lines(estate, str(flows), as_json=as_json)
+    from k8slab.policy.verdict import together  # noqa: PLC0415
+
     verdict = estate.decide(wanted)
     if as_json:
         show_json(_json(verdict))
     else:
         show(f"{verdict.action.value}: {wanted}")
-        for reason in verdict.reasons:
-            show(f"  {reason.lines()[0]}")
+        for head in dict.fromkeys(reason.lines()[0] for reason in together(verdict.reasons)):
+            show(f"  {head}")
     return 0 if verdict.allowed else 1
 
 

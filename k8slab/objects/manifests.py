@@ -145,8 +145,9 @@ def load(text: str | bytes, source: str = "manifest") -> list[Object]:
 def load_paths(paths: Iterable[Path | str], *, recursive: bool = False) -> list[Manifest]:
     """Read files and directories (their ``.yaml``, ``.yml``, ``.json`` files, sorted).
 
-    With `recursive` also the directories in them, except hidden ones. Instructions for
-    kustomize are passed over in directories: read what it builds from them.
+    With `recursive` also the directories in them, except hidden ones and links, which could lead
+    round in a circle. Instructions for kustomize are passed over in directories: read what it
+    builds from them.
     """
     return [
         manifest
@@ -160,12 +161,20 @@ def _files(path: Path, *, recursive: bool) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for entry in sorted(path.iterdir()):
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    for entry in entries:
         if entry.is_dir():
-            if recursive and not entry.name.startswith("."):
+            if recursive and not entry.name.startswith(".") and not entry.is_symlink():
                 yield from _files(entry, recursive=True)
-        elif entry.suffix in SUFFIXES and entry.name not in KUSTOMIZE_FILES:
+        elif entry.suffix in SUFFIXES and entry.name not in KUSTOMIZE_FILES and entry.is_file():
             yield entry
+
+
+def _unreadable(path: Path, error: OSError) -> ManifestError:
+    return ManifestError(f"cannot read it: {error.strerror}", place=str(path))
 
 
 def _content(path: Path) -> bytes:
@@ -173,7 +182,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ManifestError(f"cannot read it: {error.strerror}", place=str(path)) from error
+        raise _unreadable(path, error) from error
     if len(content) > MAX_BYTES:
         raise ManifestError(f"larger than {MAX_BYTES >> 20} MiB", place=str(path))
     return content

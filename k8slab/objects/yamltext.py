@@ -106,7 +106,9 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> Manife
     lines = text.splitlines()
     line = lines[number - 1] if number <= len(lines) else ""
     hint = ""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
+    if "{{" in line:
+        hint = TEMPLATE_HINT
+    elif "\t" in line[: len(line) - len(line.lstrip())]:
         hint = "this line is indented with a tab; YAML allows spaces only"
     elif error.problem and "mapping values are not allowed" in error.problem:
         hint = "look at the indentation here and in the line before; quote text that contains ': '"
@@ -114,6 +116,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> Manife
         hint = f"look at the indentation here and in the line before: {line.strip()[:60]}"
     return ManifestError(str(error.problem), place=f"{source}:{number}", hint=hint)
 
+
+TEMPLATE_HINT = "this looks like a template: read what `helm template` makes of it"
 
 _OPEN = object()
 """Stands for the value of an anchor whose collection has not ended."""
@@ -123,6 +127,7 @@ class _Reader:
     """Turns the events of one text into values."""
 
     def __init__(self, text: str, source: str) -> None:
+        self._text = text
         self._source = source
         self._next = Loader(text).get_event
         self._end: Any = None  # the event with which the last mapping ended
@@ -215,7 +220,9 @@ class _Reader:
         elif type(event) is AliasEvent:
             key = self._alias(event)
         if not isinstance(key, str):
-            raise self._error("a key must be text", event)
+            start = event.start_mark.index
+            template = self._text.startswith("{", start) and self._text[start - 1 : start] == "{"
+            raise self._error("a key must be text", event, hint=TEMPLATE_HINT if template else "")
         return self._keys.setdefault(key, key)  # the same words again and again: kept once
 
     def _merge(self, event: Any, depth: int) -> dict[str, Any]:

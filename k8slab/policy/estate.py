@@ -106,7 +106,8 @@ class Estate:
         legs = list(self.parties.legs(flow))
         allowed = all(self._allows(leg, flow.protocol) for leg in legs)
         action = Action.ALLOW if allowed else Action.DENY
-        return Verdict(flow, action, partial(self._explain, flow))
+        translated = partial(self.parties.translations, flow)
+        return Verdict(flow, action, partial(self._explain, flow), translated)
 
     @cached_property
     def _classes(self) -> dict[str, int]:

@@ -106,7 +106,7 @@ class Connections:
         keys = self._estate.workloads.get(party) or (f"{party.namespace}/{party.name}",)
         unknown = [key for key in keys if key not in self._index.class_of]
         if unknown:
-            raise UsageError(f"nothing is known about {party}", hint="is the name right?")
+            raise self._estate.parties.unknown(party)
         numbers = {self._index.class_of[key] for key in keys}
         numbers |= {self._alike.get(number, number) for number in numbers}
         bits = bits_of(numbers, self._index.full)

@@ -25,15 +25,23 @@ from typing import TYPE_CHECKING
 
 from k8slab.errors import UsageError
 from k8slab.policy import addresses
-from k8slab.policy.flow import WORKLOADS
+from k8slab.policy.flow import WORKLOADS, Party
 from k8slab.policy.model import Pod, Side
+from k8slab.policy.verdict import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from k8slab.policy.estate import Estate
-    from k8slab.policy.flow import Flow, Party
+    from k8slab.policy.flow import Flow
     from k8slab.policy.services import Service
+
+
+MOST_MEANT = 3
+"""Names that are offered for one that nobody has."""
+
+MOST_COMPARED = 500
+"""Names with which it is compared: a command that reads a thousand wrong lines must not stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,23 @@ class Parties:
                 for source in sources:
                     yield leg(source, destination, port)
 
+    def translations(self, flow: Flow) -> tuple[str, ...]:
+        """Say in words what the network makes of the destination before policies are asked."""
+        ends: dict[int, dict[str, None]] = {}
+        lines: dict[str, None] = {}
+        for each in self.legs(flow):
+            if each.port != flow.port or flow.destination.kind in ("svc", "node"):
+                ends.setdefault(each.port, {})[each.destination.side.name] = None
+            if each.seen is not each.source:
+                told = f"{each.destination.side.name} sees {each.seen.side.name} as the client"
+                lines[f"{told}, not {each.source.side.name}"] = None
+        for port, names in ends.items():
+            told = f"{flow.destination} port {flow.port} is port {port} of {listed(names)}"
+            if flow.destination.kind not in ("svc", "node"):
+                told = f"port {flow.port} is {port} on {listed(names)}"
+            lines[f"{told}: that is what policies see"] = None
+        return tuple(lines)
+
     def places(self, party: Party) -> list[Place]:
         """Return the sides of a party."""
         estate = self.estate
@@ -110,7 +135,40 @@ class Parties:
                 return [Place(Side(str(party), estate.nodes[party.name]))]
             case kind if kind in WORKLOADS and party in estate.workloads:
                 return [self.pod(key) for key in estate.workloads[party]]
-        raise UsageError(f"nothing is known about {party}", hint="is the name right?")
+        raise self.unknown(party)
+
+    def unknown(self, party: Party) -> UsageError:
+        """Return what to raise for a party that is not there, with whom may be meant instead."""
+        hint = "is the name right?"
+        if party.kind in ("name", "world"):
+            hint = "policies see addresses and no names: ask about ip:ADDRESS"
+        elif party.kind == "node" and not self.estate.nodes:
+            hint = "no node is among these objects: ask about ip:ADDRESS"
+        elif found := self._meant(party):
+            hint = f"is one of these meant: {', '.join(found)}?"
+        return UsageError(f"nothing is known about {party}", hint=hint)
+
+    def _meant(self, party: Party) -> list[str]:
+        """Return parties of the same name, else those of its namespace with a name like it."""
+        from difflib import get_close_matches  # noqa: PLC0415  seldom needed
+
+        names = self._services if party.kind == "svc" else self._places
+        if same := [known for known in names if known.name == party.name and known != party]:
+            return [str(known) for known in same[:MOST_MEANT]]
+        here = [each for each in names if each.namespace == party.namespace and each != party]
+        near = {known.name: known for known in here}
+        found = get_close_matches(party.name, list(near)[:MOST_COMPARED], MOST_MEANT)
+        return [str(near[name]) for name in found]
+
+    @cached_property
+    def _places(self) -> list[Party]:
+        """Return who can be asked about by name, besides Services: workloads and nodes."""
+        return [*sorted(self.estate.workloads), *(Party("node", n) for n in self.estate.nodes)]
+
+    @cached_property
+    def _services(self) -> list[Party]:
+        keys = (key.partition("/") for key in self.estate.services)
+        return [Party("svc", name, space) for space, _, name in keys]
 
     def pod(self, key: str) -> Place:
         """Return the side of a pod."""
@@ -158,7 +216,7 @@ class Parties:
         if party.kind == "svc":
             key = f"{party.namespace}/{party.name}"
             if key not in self.estate.services:
-                raise UsageError(f"there is no Service {key}")
+                raise self.unknown(party)
             return self.estate.services[key]
         if party.kind == "ip":
             return self._service_addresses.get(addresses.point(party.name))

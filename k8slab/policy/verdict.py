@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from k8slab.policy.flow import Flow
 
@@ -56,6 +56,8 @@ class Reason:
     """Index of the entry of that rule's ``from`` or ``to`` that matched; ``None`` for everyone."""
     decided_by: str = ""
     """`Policy.key` of the policy whose rule decided."""
+    matched: str = ""
+    """What that rule says, in words: the peer that matched, and the ports."""
 
     def lines(self) -> list[str]:
         """Return the walk through the rules, one sentence a line."""
@@ -63,6 +65,33 @@ class Reason:
         if self.action is Action.ALLOW:
             return [head]
         return [head, *(f"  {miss}" for miss in self.misses)]
+
+    def walk(self) -> list[str]:
+        """Return `lines` and, where a rule decided, what it says."""
+        if not self.matched or self.rule is None:
+            return self.lines()
+        _, _, label = self.decided_by.partition(" ")
+        return [*self.lines(), f"  {label} rule {self.rule + 1}: {self.matched}"]
+
+
+MOST_NAMES = 4
+"""Names in one sentence; of more the first, and how many more there are."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as text."""
+    every = list(names)
+    if len(every) <= MOST_NAMES:
+        return ", ".join(every)
+    return f"{', '.join(every[: MOST_NAMES - 1])} and {len(every) - MOST_NAMES + 1} more"
+
+
+def together(reasons: Iterable[Reason]) -> list[Reason]:
+    """Put reasons that differ in nothing but the subject together, such as those of replicas."""
+    found: dict[Reason, list[str]] = {}
+    for reason in reasons:
+        found.setdefault(replace(reason, subject=""), []).append(reason.subject)
+    return [replace(reason, subject=listed(names)) for reason, names in found.items()]
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,7 @@ class Verdict:
     flow: Flow
     action: Action
     why: Callable[[], tuple[Reason, ...]] = field(repr=False, compare=False)
+    how: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False, compare=False)
 
     @property
     def allowed(self) -> bool:
@@ -86,7 +116,13 @@ class Verdict:
         """Return what was decided on each side, and why."""
         return self.why()
 
+    @cached_property
+    def translations(self) -> tuple[str, ...]:
+        """Return in words what the network makes of the addresses before policies are asked."""
+        return self.how()
+
     def explain(self) -> str:
         """Return the whole walk as text for a learner."""
-        lines = [line for reason in self.reasons for line in reason.lines()]
+        lines = [*self.translations]
+        lines += [line for reason in together(self.reasons) for line in reason.walk()]
         return "\n".join([f"{self.flow}: {self.action.value}", *(f"  {line}" for line in lines)])

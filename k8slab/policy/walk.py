@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from k8slab.policy.model import ACCEPT, DENY, LOG, NETWORK, PASS, TIERS
+from k8slab.policy.model import ACCEPT, DENY, INGRESS, LOG, NETWORK, PASS, TIERS
 from k8slab.policy.verdict import Action, Miss, Reason
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _decided(question: Question, policy: Policy, rule: Rule, names: tuple[str, .
         text = f"a rule of {policy.label} admits it"
     else:
         text = f"{place} {policy.label} denies it"
+    peer = rule.peer_of(question.peer)
     return Reason(
         question.direction,
         question.subject.name,
@@ -94,6 +95,15 @@ def _decided(question: Question, policy: Policy, rule: Rule, names: tuple[str, .
         names,
         policy.label if action is Action.ALLOW else "",
         rule=rule.index,
-        peer=rule.peer_of(question.peer),
+        peer=peer,
         decided_by=policy.key,
+        matched=_told(rule, peer),
     )
+
+
+def _told(rule: Rule, peer: int | None) -> str:
+    """Return what a rule says, of its peers the one that matched."""
+    way = "from" if rule.direction == INGRESS else "to"
+    who = "everyone" if rule.peers is None or peer is None else str(rule.peers[peer])
+    ports = "all ports" if rule.ports is None else ", ".join(map(str, rule.ports))
+    return f"{way} {who}, {ports}"

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import time
 
@@ -266,3 +267,19 @@ def test_a_name_that_is_no_text_is_refused_with_its_line(metadata, message):
     with pytest.raises(ManifestError) as error:
         manifests.load_text(f"apiVersion: v1\nkind: Pod\nmetadata: {{{metadata}}}\n", "f")
     assert message in str(error.value)
+
+
+def test_a_directory_that_leads_back_to_itself_is_read_once(tmp_path):
+    (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "never.yaml")
+    assert len(manifests.load_paths([tmp_path], recursive=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a: {{ .Values.a }}\n", "{{- if .Values.a }}\na: 1\n{{- end }}\n"]
+)
+def test_a_template_is_refused_with_what_to_read_instead(text):
+    with pytest.raises(ManifestError) as error:
+        manifests.load_text(text, "f")
+    assert "`helm template`" in error.value.hint

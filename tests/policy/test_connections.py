@@ -8,7 +8,7 @@ from k8slab import policy
 from k8slab.errors import UsageError
 from k8slab.policy import Flow, Party
 from k8slab.policy.addresses import network
-from k8slab.testing.estates import Size, realistic
+from k8slab.audit.estates import Size, realistic
 
 
 def network_policy(spec, name="p", namespace="shop"):

@@ -8,7 +8,7 @@ from k8slab import policy
 from k8slab.errors import UsageError
 from k8slab.objects import meta
 from k8slab.policy import Flow
-from k8slab.testing.estates import Size, realistic
+from k8slab.audit.estates import Size, realistic
 
 DNS = """
 - {kind: Namespace, metadata: {name: kube-system}}

@@ -79,3 +79,23 @@ def test_both_sides_are_told_when_both_deny():
 def test_reasons_are_found_once():
     verdict = decide("shop/web shop/db 80")
     assert verdict.reasons is verdict.reasons
+
+
+def test_what_replicas_have_in_common_is_told_once():
+    objects = yaml.safe_load(WORLD)
+    again = yaml.safe_load(WORLD)
+    twin = next(o for o in again if o["metadata"]["name"] == "db" and o["kind"] == "Pod")
+    twin["metadata"]["name"], twin["status"]["podIP"] = "db2", "10.244.0.9"
+    spec = yaml.safe_load(
+        "{podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 1}]}]}"
+    )
+    made = {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": spec}
+    verdict = policy.compile([*objects, twin, made]).decide(Flow.of("shop/web", "svc:shop/db", 80))
+    assert len(verdict.reasons) == 3
+    assert verdict.explain().splitlines() == [
+        "shop/web -> svc:shop/db port 80/TCP: deny",
+        "  svc:shop/db port 80 is port 8080 of shop/db, shop/db2: that is what policies see",
+        "  egress of shop/web: allow, no policy selects it for egress",
+        "  ingress of shop/db, shop/db2: deny, isolated by shop/p, and no rule admits it",
+        "    shop/p rule 1: port 8080 is not 1",
+    ]
