@@ -70,7 +70,7 @@ def bare_shell(cluster, namespace, tmp_path):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=90,
+            timeout=150,
             check=False,
         )
 

@@ -17,14 +17,14 @@ NODES = (
         not_old=_BUDGET,
     ),
     S(
-        "kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 --timeout=1s",
+        "kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 --timeout=4s",
         r"Cannot evict pod as it would violate the pod's disruption budget\.",
         1,
         not_old=_BUDGET,
     ),
     S("kubectl delete pdb keep", r'^poddisruptionbudget.policy "keep" deleted', not_old=_BUDGET),
     S(
-        "kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 --timeout=30s",
+        "kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 --timeout=90s",
         r"^evicting pod \S+/box$(.*\n)*^node/\S+ (drained|evicted)$",
     ),
     S("kubectl get pods --field-selector=spec.nodeName=$WORKER", r"^No resources found in"),

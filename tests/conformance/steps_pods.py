@@ -34,12 +34,12 @@ RUN = (
         "kubectl run named --image=k8slab/app --port=8080 --expose --labels=run=named",
         r"^(service|pod)/named created$\n^(service|pod)/named created$",
     ),
-    S("kubectl wait pod named --for=condition=Ready --timeout=20s", r"^pod/named condition met$"),
+    S("kubectl wait pod named --for=condition=Ready --timeout=90s", r"^pod/named condition met$"),
     S("kubectl exec box -c main -- curl -s named:8080/", r"^pod: named$"),
     S("kubectl run dry --image=nginx --dry-run=client -o yaml", r"^    name: dry$"),
     S("kubectl run one --image=nginx --env=A=b --annotations=x=y", r"^pod/one created$"),
     S(
-        "kubectl run bad --image=ngnix && kubectl wait pod/bad --timeout=20s "
+        "kubectl run bad --image=ngnix && kubectl wait pod/bad --timeout=90s "
         "--for=jsonpath='{.status.containerStatuses[0].state.waiting.reason}'=ErrImagePull",
         r"^pod/bad condition met$",
         not_old=since("1.23") + " (wait for jsonpath)",
@@ -57,7 +57,7 @@ RUN = (
     ),
     S(
         'kubectl run picky --image=nginx --overrides=\'{"spec":{"nodeSelector":{"disk":"ssd"}}}\''
-        " && kubectl wait pod/picky --for=condition=PodScheduled=false --timeout=20s",
+        " && kubectl wait pod/picky --for=condition=PodScheduled=false --timeout=90s",
         r"^pod/picky condition met$",
     ),
     S(
@@ -109,7 +109,7 @@ EXEC = (
         r'previous terminated container "main" in pod "box" not found',
         1,
     ),
-    S("timeout 1 kubectl logs -f box -c main", r"^two$", 124),
+    S("exec 3< <(exec kubectl logs -f box -c main); grep -m1 two <&3; kill $!", r"^two$"),
     S("kubectl logs nosuch", r'pods "nosuch" not found', 1),
     S(
         "kubectl run twice --image=busybox -- sh -c 'echo life; [ -e /dev/shm/x ] && sleep 999' && "
@@ -118,7 +118,7 @@ EXEC = (
     ),
     S(
         "kubectl run talk --image=busybox -i --attach=false -- sh -c 'read x; echo got $x' && "
-        "kubectl wait pod/talk --for=condition=Ready --timeout=20s && "
+        "kubectl wait pod/talk --for=condition=Ready --timeout=90s && "
         "echo words | kubectl attach -i talk",
         r"^got words$",
     ),
@@ -177,7 +177,7 @@ DEBUG = (
         not_old=_NO_EPHEMERAL,
     ),
     S(
-        "kubectl wait pod/box --timeout=20s --for=jsonpath="
+        "kubectl wait pod/box --timeout=90s --for=jsonpath="
         "'{.status.ephemeralContainerStatuses[0].state.terminated.exitCode}'=0 "
         "&& kubectl logs box -c eyes",
         r"^sh -c echo one; echo two; sleep 3600",
@@ -191,7 +191,7 @@ DEBUG = (
     ),
     S(
         "kubectl debug box --copy-to=twin --image=busybox -c eyes -- sleep 999 "
-        "&& kubectl wait pod/twin --for=condition=Ready --timeout=20s",
+        "&& kubectl wait pod/twin --for=condition=Ready --timeout=90s",
         r"^pod/twin condition met$",
     ),
     S("kubectl exec twin -c eyes -- hostname", r"^twin$"),
@@ -231,7 +231,7 @@ DELETE = (
     S("kubectl get rs -o name", r"^replicaset.apps/web-\w+$"),
     S("kubectl delete rs --all --cascade=foreground", r'^replicaset.apps "web-\w+" deleted'),
     S(
-        "kubectl wait pod -l app=web --for=delete --timeout=20s",
+        "kubectl wait pod -l app=web --for=delete --timeout=90s",
         r"\A\Z",
         not_old="takes what is not there for an error (1.20)",
     ),

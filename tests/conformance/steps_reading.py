@@ -29,7 +29,10 @@ GET = (
     S("kubectl get pods nosuch", r'^Error from server \(NotFound\): pods "nosuch" not found$', 1),
     S("kubectl get nosuch", r'^error: the server doesn\'t have a resource type "nosuch"$', 1),
     S("kubectl get pods -n nosuch", r"^No resources found in nosuch namespace\.$"),
-    S("timeout 1 kubectl get pods -w", r"^box +2/2 +Running", 124),
+    S(
+        "exec 3< <(exec kubectl get pods -w); grep -m1 '^box ' <&3; kill $!",
+        r"^box +2/2 +Running",
+    ),
     S(
         "exec 3< <(exec kubectl get cm -w --output-watch-events); "
         "kubectl create cm seen >&2; grep -m1 'seen' <&3; kill $!",

@@ -38,7 +38,8 @@ APPLY = (
         not_old=removed("extensions/v1beta1", "1.22"),
     ),
     S('kubectl patch deploy web -p \'{"spec":{"replicas":1}}\'', r"^deployment.apps/web patched$"),
-    S('kubectl patch deploy web --type=merge -p \'{"spec":{"replicas":1}}\'', r"\(no change\)$"),
+    # Of a Deployment, whose status its controller changes meanwhile, it might not say so.
+    S('kubectl patch svc web --type=merge -p \'{"spec":{"type":"ClusterIP"}}\'', r"\(no change\)$"),
     S(
         "kubectl patch deploy web --type=json "
         '-p \'[{"op":"replace","path":"/spec/replicas","value":2}]\'',
@@ -152,7 +153,7 @@ CREATE = (
     ),
     S("kubectl get ingress safe", r"^safe +nginx +a\.test +80, 443 +\d+s$"),
     S("kubectl create job j --image=busybox -- echo done", r"^job.batch/j created$"),
-    S("kubectl wait job/j --for=condition=complete --timeout=20s", r"^job.batch/j condition met$"),
+    S("kubectl wait job/j --for=condition=complete --timeout=90s", r"^job.batch/j condition met$"),
     S("kubectl logs job/j", r"^done$"),
     S(
         "kubectl describe job j",
@@ -166,7 +167,7 @@ CREATE = (
     ),
     S(
         "kubectl create job now --from=cronjob/tick "
-        "&& kubectl wait job/now --for=condition=complete --timeout=20s && kubectl logs job/now",
+        "&& kubectl wait job/now --for=condition=complete --timeout=90s && kubectl logs job/now",
         r"^tock$",
         not_old=removed("batch/v1beta1", "1.25"),
     ),
@@ -205,11 +206,11 @@ CREATE = (
 ROLLOUT = (
     S("kubectl rollout status deploy/web", r'^deployment "web" successfully rolled out$'),
     S("kubectl set env deploy/web A=1", r"^deployment.apps/web env updated$"),
-    S("kubectl rollout status deploy/web --timeout=30s", r"successfully rolled out$"),
+    S("kubectl rollout status deploy/web --timeout=90s", r"successfully rolled out$"),
     S("kubectl rollout history deploy/web", r"^REVISION +CHANGE-CAUSE$\n^1 +<none>$\n^2 +<none>$"),
     S("kubectl rollout history deploy/web --revision=2", r"^      A:\s1$"),
     S("kubectl rollout undo deploy/web", r"^deployment.apps/web rolled back$"),
-    S("kubectl rollout status deploy/web --timeout=30s", r"successfully rolled out$"),
+    S("kubectl rollout status deploy/web --timeout=90s", r"successfully rolled out$"),
     S("kubectl get deploy web -o jsonpath={.spec.template.spec.containers[0].env}", r"\A\Z"),
     S("kubectl rollout undo deploy/web --to-revision=2", r"^deployment.apps/web rolled back$"),
     S(
@@ -224,24 +225,24 @@ ROLLOUT = (
     S("kubectl set serviceaccount deploy web default", r"serviceaccount updated$"),
     S("kubectl rollout resume deploy/web", r"^deployment.apps/web resumed$"),
     S("kubectl rollout restart deploy/web", r"^deployment.apps/web restarted$"),
-    S("kubectl rollout status deploy/web --timeout=30s", r"successfully rolled out$"),
+    S("kubectl rollout status deploy/web --timeout=90s", r"successfully rolled out$"),
     S("kubectl scale deploy web --replicas=1", r"^deployment.apps/web scaled$"),
     S(
         "kubectl scale deploy web --replicas=2 --current-replicas=9",
         r"Expected replicas to be 9",
         1,
     ),
-    S("kubectl wait deploy/web --for=condition=Available --timeout=30s", r"condition met$"),
+    S("kubectl wait deploy/web --for=condition=Available --timeout=90s", r"condition met$"),
     S(
         "kubectl apply -f sets.yaml",
         r"^statefulset.apps/db created$\n^daemonset.apps/agent created$",
     ),
     S(
-        "kubectl rollout status sts/db --timeout=30s",
+        "kubectl rollout status sts/db --timeout=90s",
         r"^partitioned roll out complete|roll(ing|ed) (update|out) complete",
     ),
     S(
-        "kubectl rollout status ds/agent --timeout=30s",
+        "kubectl rollout status ds/agent --timeout=90s",
         r'^daemon set "agent" successfully rolled out',
     ),
     S("kubectl rollout history ds/agent", r"^1 +<none>$"),
