@@ -49,3 +49,12 @@ graph = Later(
     form follows the ending of --out.
     """,
 )
+
+author = Later(
+    "author",
+    "k8slab.cli.author",
+    help="""Write labs: begin them, judge them, build and open what learners get.
+
+    The sources are in solutions/; book/authoring.md tells how a lab is written.
+    """,
+)

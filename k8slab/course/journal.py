@@ -15,6 +15,7 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.config import state_home
@@ -22,12 +23,14 @@ from k8slab.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KINDS = (
     "begin", "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution",
     "reset", "seed",
 )  # fmt: skip
+
+VARIABLE = "K8SLAB_JOURNAL"
+"""Names another file, so that an author who tries a lab does not write into their own progress."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -56,7 +59,8 @@ class Journal:
     """The journal in one file; made 0600 at the first write."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or state_home() / "progress.sqlite"
+        named = os.environ.get(VARIABLE)
+        self.path = path or (Path(named) if named else state_home() / "progress.sqlite")
 
     def add(self, lab: str, kind: str, subject: str, **data: Any) -> None:
         """Append one event."""

@@ -120,15 +120,19 @@ def build_solutions(solutions: Path, target: Path) -> list[Path]:
 
     `target` is a scratch directory; each lab gets its own in it. Returns the notebooks.
     """
+    sources = sorted(path.parent for path in solutions.glob(f"*/{FILE}"))
+    return [page for source in sources for page in build_solution(source, target / source.name)]
+
+
+def build_solution(source: Path, target: Path) -> list[Path]:
+    """Write one lab's notebooks with answers into a directory beside copies of its files."""
     notebooks = []
-    for source in sorted(path.parent for path in solutions.glob(f"*/{FILE}")):
-        directory = target / source.name
-        shutil.copytree(source, directory, dirs_exist_ok=True)
-        for name in NOTEBOOKS:
-            if (source / f"{name}.md").exists():
-                path = directory / f"{name}.ipynb"
-                path.write_bytes(notebook_bytes(_pass(read_source(source / f"{name}.md"), _fix)))
-                notebooks.append(path)
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    for name in NOTEBOOKS:
+        if (source / f"{name}.md").exists():
+            path = target / f"{name}.ipynb"
+            path.write_bytes(notebook_bytes(_pass(read_source(source / f"{name}.md"), _fix)))
+            notebooks.append(path)
     return notebooks
 
 
