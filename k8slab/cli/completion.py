@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
+_OF_EXERCISES = ("check", "hint", "reset", "solution", "submit")
+
+
 def cluster_names(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
@@ -32,7 +35,7 @@ def exercise_names(
 
     try:
         names = library.lab_names()
-        if "/" in incomplete and context.info_name in ("check", "hint"):
+        if "/" in incomplete and context.info_name in _OF_EXERCISES:
             lab = library.find(incomplete.partition("/")[0])
             names = [f"{lab.name}/{exercise}" for exercise in lab.exercises]
     except K8slabError:

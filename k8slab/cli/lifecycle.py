@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from k8slab.cli import options
+from k8slab.cli.completion import exercise_names
 from k8slab.cli.console import show, show_json, show_table, steps, tell
 
 if TYPE_CHECKING:
@@ -143,10 +144,18 @@ def down(*, name: str, delete: bool, every: bool) -> None:
 
 
 @click.command()
+@click.argument("what", required=False, metavar="[LAB/EXERCISE]", shell_complete=exercise_names)
 @options.name
+@click.option(
+    "--keep-mine", is_flag=True, help="Save your own objects first, and apply them again."
+)
 @_making
-def reset(
+@options.as_json
+def reset(  # noqa: PLR0913  one parameter for each option
     *,
+    what: str | None,
+    keep_mine: bool,
+    as_json: bool,
     name: str,
     provider: str | None,
     nodes: int | None,
@@ -154,11 +163,24 @@ def reset(
     pod_cidr: str,
     service_cidr: str,
     no_load_balancer: bool,
-) -> None:
-    """Replace a cluster by a fresh one: nothing that was in it is kept."""
+) -> int:
+    """Set an exercise up anew, or replace a whole cluster by a fresh one.
+
+    LAB/EXERCISE: what is in its namespaces is deleted, and the start made again. With
+    --keep-mine what you added, changed and deleted is saved to a file, and done again on fresh
+    pods. Points that you have stay.
+
+    Without an argument: the cluster. Nothing that was in it is kept.
+
+    \b
+    k8slab reset 05/default-deny --keep-mine
+    k8slab reset --nodes 5
+    """  # noqa: D301
     from k8slab import clusters  # noqa: PLC0415
+    from k8slab.cli.exercises import reset_exercise  # noqa: PLC0415
     from k8slab.clusters import records  # noqa: PLC0415
     from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
+    from k8slab.errors import UsageError  # noqa: PLC0415
 
     # Checked before anything is thrown away.
     wanted = Wanted(
@@ -168,12 +190,19 @@ def reset(
         service_cidr=service_cidr,
         no_load_balancer=no_load_balancer,
     )
+    if what:
+        if provider or wanted != Wanted():
+            raise UsageError("a reset of an exercise leaves the cluster as it is made")
+        return reset_exercise(what, name, keep_mine=keep_mine, as_json=as_json)
+    if keep_mine:
+        raise UsageError("--keep-mine is about an exercise", hint="name it: LAB/EXERCISE")
     made_by = records.provider_of(records.chosen_name(name))
     if made_by:
         with steps() as progress:
             progress("removing the old cluster")
             clusters.delete(name, progress=progress)
-    _up(name, provider or made_by, wanted, set_context=False, as_json=False)
+    _up(name, provider or made_by, wanted, set_context=False, as_json=as_json)
+    return 0
 
 
 @click.command("list")

@@ -13,12 +13,13 @@ command that needs it, so that ``k8slab --help`` answers at once.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 
 import click
 
-from k8slab.cli import groups, labs, lifecycle, report
+from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, report
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -50,11 +51,15 @@ for _command in (
     report.doctor,
     report.images,
     labs.lab,
-    labs.check,
-    labs.hint,
-    labs.progress,
+    exercises.check,
+    exercises.hint,
+    exercises.solution,
+    exercises.progress,
+    handing_in.submit,
+    handing_in.grade,
     groups.policy,
     groups.graph,
+    groups.author,
     completion,
 ):
     k8slab.add_command(_command)
@@ -62,6 +67,8 @@ for _command in (
 
 def main() -> None:
     """Run the command line and exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text: as they came
+        sys.stdout.reconfigure(errors="surrogateescape")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -26,6 +26,8 @@ class Resource:
     kind: str
     namespaced: bool = True
     short: str = ""
+    verbs: tuple[str, ...] = ()
+    """What discovery says can be done; empty for what stands in the table."""
 
     def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """Return the path of the collection, of one object, or of a part of it."""
@@ -145,6 +147,14 @@ class Resources:
             hint="`kubectl api-resources` lists what it serves",
         )
 
+    def makeable(self) -> list[Resource]:
+        """Return every kind in a namespace of which objects can be made and listed, once each."""
+        return [
+            found
+            for found in self._discovered()
+            if found.namespaced and {"create", "list"} <= set(found.verbs)
+        ]
+
     def _of_version(self, version: str) -> list[Resource]:
         root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         try:
@@ -160,6 +170,7 @@ class Resources:
                 entry["kind"],
                 entry["namespaced"],
                 next(iter(entry.get("shortNames") or ()), ""),
+                tuple(entry.get("verbs") or ()),
             )
             for entry in listed
             if "/" not in entry["name"]

@@ -3,11 +3,15 @@
 Predictions, observations, reasons, answers, hints, checks and set-ups are written as they
 happen and never changed (a trigger refuses it), so that progress survives a killed kernel,
 a reset cluster and a newer course. WAL mode lets notebook and command line write side by
-side; each write is one transaction.
+side; each write is one transaction, on the disk before it is acknowledged.
+
+A file that SQLite finds damaged is never written to: every call says so, until `repair` has
+saved what can be read into a new file. The damaged one is kept beside it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -44,6 +48,10 @@ CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events
 """
 
 
+_INSERT = "INSERT INTO events (id, time, lab, kind, subject, data) VALUES (?, ?, ?, ?, ?, ?)"
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that the learner did; `time` is seconds since 1970."""
@@ -69,13 +77,9 @@ class Journal:
         with closing(self._open()) as database:
             try:
                 with database:
-                    database.execute(
-                        "INSERT INTO events (time, lab, kind, subject, data)"
-                        " VALUES (?, ?, ?, ?, ?)",
-                        row,
-                    )
+                    database.execute(_INSERT, (None, *row))
             except sqlite3.Error as error:
-                raise self._unwritable(error) from error
+                raise self._unusable(error) from error
 
     def events(self, lab: str = "", kind: str = "", subject: str = "") -> list[Event]:
         """Return events in order; an empty word leaves that field open."""
@@ -84,11 +88,14 @@ class Journal:
         wanted = [(name, value) for name, value in _columns(lab, kind, subject) if value]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
         with closing(self._open()) as database:
-            rows = database.execute(
-                f"SELECT lab, kind, subject, data, time FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
-                [value for _, value in wanted],
-            ).fetchall()
-        return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+            try:
+                rows = database.execute(
+                    f"SELECT lab, kind, subject, data, time FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
+                    [value for _, value in wanted],
+                ).fetchall()
+                return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+            except (sqlite3.Error, ValueError) as error:
+                raise self._unusable(error) from error
 
     def last(self, lab: str, kind: str, subject: str) -> Event | None:
         """Return the newest event of this kind about this subject."""
@@ -102,23 +109,82 @@ class Journal:
         found: int = self.events(kind="seed")[0].data["value"]  # of two writers the first counts
         return found
 
+    def repair(self) -> tuple[int, Path | None]:
+        """Save what can be read of a damaged file; return how many events, and the old file.
+
+        The old file is ``None`` when there was nothing to repair.
+        """
+        if not self.path.exists():
+            return 0, None
+        with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # of two repairs the second finds nothing to do
+            rows, whole = _salvage(self.path)
+            if whole:
+                return len(rows), None
+            fresh = Journal(self.path.with_name(f"{self.path.name}.new-{os.getpid()}"))
+            with closing(fresh._open()) as database, database:
+                database.executemany(_INSERT, rows)
+            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+            for suffix in ("-wal", "-shm", ""):
+                part = self.path.with_name(self.path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+            fresh.path.rename(self.path)
+            return len(rows), aside
+
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives its -wal and -shm files the mode of the database file.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             database = sqlite3.connect(self.path, timeout=10)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
             database.execute("PRAGMA journal_mode=WAL")
             database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise self._unwritable(error) from error
+        except sqlite3.Error as error:
+            database.close()
+            raise self._unusable(error) from error
         return database
 
-    def _unwritable(self, error: Exception) -> EnvironmentLacksError:
+    def _unusable(self, error: Exception) -> EnvironmentLacksError:
+        if isinstance(error, ValueError) or _code(error) in _DAMAGED:
+            return EnvironmentLacksError(
+                f"{self.path}: the file of your progress is damaged: {error}",
+                hint="nothing was changed; save what can be read of it: k8slab progress --repair",
+            )
         return EnvironmentLacksError(
             f"{self.path}: progress cannot be written: {error}",
             hint="make room if the disk is full; K8SLAB_HOME names another directory",
         )
+
+
+def _code(error: Exception) -> int:
+    """Return SQLite's primary result code, or 0 for another error."""
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _salvage(path: Path) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the rows that can be read, from both ends, and whether the file is whole."""
+    found: dict[int, tuple[Any, ...]] = {}
+    whole = True
+    with closing(sqlite3.connect(path, timeout=10)) as database:
+        for order in ("ASC", "DESC"):
+            try:
+                rows = database.execute(
+                    f"SELECT id, time, lab, kind, subject, data FROM events ORDER BY id {order}"  # noqa: S608
+                )
+                for row in rows:
+                    json.loads(row[5])
+                    found[row[0]] = row
+            except (sqlite3.Error, ValueError):
+                whole = False
+        try:
+            whole = whole and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        except sqlite3.Error:
+            whole = False
+    return [found[number] for number in sorted(found)], whole
 
 
 def _columns(lab: str, kind: str, subject: str) -> Iterator[tuple[str, str]]:

@@ -50,6 +50,8 @@ class Exercise:
     """No counterexample is shown before the second check."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The names that the seed picked, by their words."""
+    formerly: tuple[str, ...] = ()
+    """Ids that it had in earlier versions of the course."""
 
     @property
     def id(self) -> str:
@@ -227,6 +229,7 @@ class _Reader:
             tuple(entry.get("claims") or ()),
             entry.get("transfer", False),
             chosen,
+            tuple(entry.get("formerly") or ()),
         )
 
     def _names(self, entry: Mapping[str, Any], place: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class LabProgress:
     surprises: tuple[Foretold, ...]
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Exercises that do not count, and what the cluster lacked when they were checked last."""
+    former: Mapping[str, float] = field(default_factory=dict)
+    """Points for exercises that this version of the course has no more; they do not count."""
 
     @property
     def total(self) -> float:
@@ -58,36 +60,63 @@ class LabProgress:
             hints = f", {self.hints[name]} hints" if self.hints[name] else ""
             lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}")
         lines += [f"  . {name}: not counted ({lack})" for name, lack in self.impossible.items()]
+        lines += [
+            f"  . {name}: {points:g} points, no longer in this course"
+            for name, points in self.former.items()
+        ]
         lines.append(f"  predictions: {self.predicted} of {self.predictions}")
         lines += [f"  surprised by: {found.question}" for found in self.surprises]
         return "\n".join(lines)
 
 
 def progress(lab: Lab, journal: Journal) -> LabProgress:
-    """Count what the journal says about a lab; the best check of an exercise counts."""
-    checks = journal.events(lab.name, "check")
+    """Count what the journal says about a lab; the best check of an exercise counts.
+
+    An exercise that was called otherwise (`formerly`) keeps what was done for it, and points
+    that were worth more or less then are worth the same part of those of today.
+    """
+    today = {old: one.id for one in lab.exercises.values() for old in (one.id, *one.formerly)}
+    events = [
+        replace(event, subject=today.get(event.subject, event.subject))
+        for event in journal.events(lab.name)
+    ]
+    checks = [event for event in events if event.kind == "check"]
     impossible = _impossible(checks)
-    names = [name for name in lab.exercises if name not in impossible]
-    best = dict.fromkeys(names, 0.0)
+    most = {n: one.wishes.points for n, one in lab.exercises.items() if n not in impossible}
+    best, former = dict.fromkeys(most, 0.0), dict[str, float]()
     for event in checks:
-        if event.subject in best:
-            best[event.subject] = max(best[event.subject], event.data.get("points", 0))
-    tries = {name: sum(event.subject == name for event in checks) for name in names}
-    taken = {name: journal.events(lab.name, "hint", name) for name in names}
+        name, points = event.subject, event.data.get("points", 0)
+        if name in best:
+            best[name] = max(best[name], _worth(event, most[name]))
+        elif name not in impossible and points:
+            former[name] = max(former.get(name, 0.0), points)
     predictions = [one for one in lab.predictions.values() if not one.quiz]
     made = [found for p in predictions if (found := foretold(lab, journal, p))]
     return LabProgress(
         lab.name,
         lab.title,
         best,
-        {name: lab.exercises[name].wishes.points for name in names},
-        tries,
-        {name: len({event.data.get("step") for event in taken[name]}) for name in names},
+        most,
+        {name: sum(event.subject == name for event in checks) for name in most},
+        {name: _hints(events, name) for name in most},
         len(made),
         len(predictions),
         tuple(found for found in made if found.decided not in ("", found.chosen)),
         impossible,
+        former,
     )
+
+
+def _worth(check: Event, most: float) -> float:
+    """Return the points of a check as today's exercise gives them."""
+    points: float = check.data.get("points", 0)
+    then: float = check.data.get("max_points") or most
+    return min(most, points * most / then)
+
+
+def _hints(events: Iterable[Event], name: str) -> int:
+    found = (event for event in events if event.kind == "hint" and event.subject == name)
+    return len({event.data.get("step") for event in found})
 
 
 def _impossible(checks: Iterable[Event]) -> dict[str, str]:

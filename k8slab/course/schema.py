@@ -22,6 +22,7 @@ LAB: Fields = {
 
 EXERCISE: Fields = {
     "id": text("a short name of lower-case letters, digits and dashes", required=True),
+    "formerly": Field((list,), "ids that it had in earlier versions of the course"),
     "title": text("the title", required=True),
     "task": text("what is to be done, shown when the exercise begins", required=True),
     "points": Field((int, float), "the points for solving it; 1 otherwise"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course import setup
+from k8slab.course import difference, keeping, setup
 from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow
 from k8slab.course.progress import LabProgress, foretold, progress
@@ -21,6 +21,7 @@ from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from k8slab.course.lab import Exercise, Lab, Prediction
 
@@ -31,6 +32,10 @@ class Begun:
 
     exercise: Exercise
     fresh: bool
+    kept: Path | None = None
+    """Where the own work was saved by ``reset(keep_mine=True)``; ``None`` without any."""
+    refused: tuple[str, ...] = ()
+    """What of it the cluster refused when it was done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +130,23 @@ class Session:
         found = self.lab.exercises.get(begun[-1].subject) if begun else None
         return found if found and setup.is_marked(self.cluster, found) else None
 
-    def reset(self, exercise: str) -> Begun:
-        """Delete everything of an exercise and begin it again."""
+    def reset(self, exercise: str, *, keep_mine: bool = False) -> Begun:
+        """Delete everything of an exercise and begin it again.
+
+        With `keep_mine` what the learner added, changed and deleted is saved to a file before,
+        and done again afterwards: fresh pods, the own policies. Answers that were typed are to
+        be given again, since addresses are new.
+        """
         found = self.lab.exercise(exercise)
+        mine = difference.Difference()
+        if keep_mine and setup.is_marked(self.cluster, found):
+            mine = difference.collect(self.cluster, found)
+        kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
         setup.tear_down(self.cluster, found, told=self.told)
         self.journal.add(self.lab.name, "reset", found.id)
-        return self.begin(exercise)
+        begun = self.begin(exercise)
+        refused = difference.replay(self.cluster, mine, told=self.told) if mine else []
+        return replace(begun, kept=kept, refused=tuple(refused))
 
     def check(self, exercise: str) -> Result:
         """Grade an exercise by what the cluster does now."""
@@ -143,7 +159,7 @@ class Session:
             found.namespace,
             found.setup,
             frozenset(begun.data.get("open", ()) if begun else ()),
-            self._answers(found),
+            self.typed(found),
         )
         result = grade(context, found.wishes)
         if found.transfer and not result.passed and not self._tries(found):
@@ -154,6 +170,7 @@ class Session:
             found.id,
             status=result.status.value,
             points=result.points,
+            max_points=result.max_points,
             missing=missing_capabilities(self.cluster, found.wishes),
         )
         return result
@@ -240,7 +257,7 @@ class Session:
         if not force and self.journal.last(self.lab.name, "check", found.id) is None:
             raise UsageError(
                 "try it first: check your answer once, then look at the solution",
-                hint="force=True shows it at once",
+                hint="force=True shows it at once, on the command line --force",
             )
         self.journal.add(self.lab.name, "solution", found.id)
         return found.solution
@@ -277,7 +294,7 @@ class Session:
                     hint=f'lab.begin("{exercise.id}") sets it up',
                 )
 
-    def _answers(self, exercise: Exercise) -> dict[str, str]:
+    def typed(self, exercise: Exercise) -> dict[str, str]:
         """Return what was typed since the set-up: addresses of an earlier one mean nothing."""
         begun = self.journal.last(self.lab.name, "setup", exercise.id)
         since = begun.time if begun else 0.0

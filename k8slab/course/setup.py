@@ -36,13 +36,18 @@ READY_KINDS = {
 def is_set_up(cluster: Any, exercise: Exercise) -> bool:
     """Say whether the exercise's namespace carries the mark of this set-up."""
     space = cluster.get("namespaces", exercise.namespace)
-    return space is not None and meta.annotations_of(space).get(MARK) == _mark(exercise)
+    return space is not None and meta.annotations_of(space).get(MARK) == wanted_mark(exercise)
 
 
 def is_marked(cluster: Any, exercise: Exercise) -> bool:
     """Say whether some set-up of the exercise was completed, perhaps an older course's."""
+    return bool(mark_of(cluster, exercise))
+
+
+def mark_of(cluster: Any, exercise: Exercise) -> str:
+    """Return the mark of the set-up that stands in the cluster; empty where none does."""
     space = cluster.get("namespaces", exercise.namespace)
-    return space is not None and MARK in meta.annotations_of(space)
+    return meta.annotations_of(space).get(MARK, "") if space is not None else ""
 
 
 def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
@@ -59,7 +64,7 @@ def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
     rest = [obj for obj in exercise.setup if obj["kind"] != "Namespace"]
     cluster.apply(rest, namespace=exercise.namespace)
     wait_ready(cluster, rest, deadline)
-    marked = _namespace(exercise.namespace, {MARK: _mark(exercise)})
+    marked = _namespace(exercise.namespace, {MARK: wanted_mark(exercise)})
     cluster.apply([_merged(marked, given.get(exercise.namespace))])
     return True
 
@@ -116,6 +121,7 @@ def _merged(own: Object, given: Object | None) -> Object:
     return {**own, "metadata": metadata}
 
 
-def _mark(exercise: Exercise) -> str:
+def wanted_mark(exercise: Exercise) -> str:
+    """Return the mark of the set-up that this course describes: a hash of its manifests."""
     plain = json.dumps([exercise.namespace, exercise.setup], sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]

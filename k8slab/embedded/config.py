@@ -146,7 +146,7 @@ def make_private(directory: Path) -> Path:
     return directory
 
 
-_OURS = ("clusters", "locks", "progress.sqlite")
+_OURS = ("clusters", "locks", "kept", "progress.sqlite")
 
 
 def _unusable(directory: Path, error: OSError) -> EnvironmentLacksError:

@@ -1,0 +1,205 @@
+"""check, hint, solution, progress, and the reset of an exercise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from k8slab.cli import options
+from k8slab.cli.completion import exercise_names
+from k8slab.cli.console import show, show_json, steps, tell, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k8slab.course import LabProgress
+    from k8slab.course.lab import Lab
+
+_one = click.argument("what", metavar="LAB/EXERCISE", shell_complete=exercise_names)
+
+
+@click.command()
+@click.argument("what", metavar="LAB[/EXERCISE]", shell_complete=exercise_names)
+@options.name
+@options.as_json
+@click.option("--junit", metavar="FILE", help="Write JUnit XML too.")
+def check(*, what: str, name: str, as_json: bool, junit: str | None) -> int:
+    """Grade an exercise, or all of a lab, by what the cluster does now.
+
+    Exit code 1 when something is not solved yet.
+
+    \b
+    k8slab check 01/same-port
+    k8slab check 01 --junit results.xml
+    """  # noqa: D301  (\b is click's mark for text that is not to be wrapped)
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    lab, exercises = chosen(what)
+    results = []
+    with steps() as progress:
+        session = Session(lab, clusters.attach(name), told=progress)
+        for exercise in exercises:
+            progress(f"checking {exercise}")
+            results.append(session.check(exercise))
+    if junit:
+        from k8slab.grading import report, report_junit  # noqa: PLC0415
+
+        found = report.checked(results, lab=lab.name)
+        write_file(junit, report_junit.to_junit(found).encode())
+        tell(f"JUnit XML is in {junit}")
+    if as_json:
+        show_json([result.to_dict() for result in results])
+    else:
+        for result in results:
+            show(result.text())
+        if len(results) > 1:
+            points, most = (sum(getattr(r, a) for r in results) for a in ("points", "max_points"))
+            show(f"{lab.name}: {points:g} of {most:g} points")
+    return 0 if all(result.passed for result in results) else 1
+
+
+@click.command()
+@_one
+@options.name
+@options.as_json
+def hint(*, what: str, name: str, as_json: bool) -> None:
+    """Give the next hint of an exercise; each call goes one step further.
+
+    \b
+    k8slab hint 01/same-port
+    """  # noqa: D301
+    from k8slab.clusters import records  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    lab, exercise = only(what)
+    found = Session(lab, _running(records.chosen_name(name))).hint(exercise)
+    if as_json:
+        show_json({"step": found.number, "of": found.total, "text": found.text})
+    else:
+        show(found.text)
+        tell(f"hint {found.number} of {found.total}")
+
+
+def _running(name: str) -> Any:
+    """Return the cluster where it runs: a hint may depend on it, and is given without it too."""
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.errors import ClusterError  # noqa: PLC0415
+
+    try:
+        return clusters.attach(name)
+    except ClusterError:
+        return None
+
+
+@click.command()
+@_one
+@options.name
+@click.option("--force", is_flag=True, help="Show it before the exercise was tried.")
+@options.as_json
+def solution(*, what: str, name: str, force: bool, as_json: bool) -> None:
+    """Show a reference answer, after you have checked yours once.
+
+    That it was shown is noted in your progress.
+
+    \b
+    k8slab solution 01/same-port
+    k8slab solution 01/same-port | kubectl apply -n lab01-same-port -f -
+    """  # noqa: D301
+    from k8slab.clusters import records  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    lab, exercise = only(what)
+    records.chosen_name(name)
+    text = Session(lab, None).solution(exercise, force=force)
+    if as_json:
+        show_json({"exercise": f"{lab.name}/{exercise}", "solution": text})
+    else:
+        show(text.rstrip("\n"))
+
+
+@click.command()
+@click.argument("lab", required=False, default="", shell_complete=exercise_names)
+@options.name
+@options.as_json
+@click.option("--repair", is_flag=True, help="Save what can be read of a damaged file first.")
+def progress(*, lab: str, name: str, as_json: bool, repair: bool) -> None:
+    """Show how far you are, in one lab or in all.
+
+    \b
+    k8slab progress
+    k8slab progress 01 --json
+    """  # noqa: D301
+    from k8slab.clusters import records  # noqa: PLC0415
+    from k8slab.course import library  # noqa: PLC0415
+    from k8slab.course.journal import Journal  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    records.chosen_name(name)
+    if repair:
+        _tell_repaired(*Journal().repair())
+    names = [lab] if lab else library.lab_names()
+    found = [Session(library.find(each), None).progress() for each in names]
+    if as_json:
+        show_json([_values(each) for each in found])
+    else:
+        for each in found:
+            show(each.text())
+
+
+def _values(found: LabProgress) -> dict[str, Any]:
+    return asdict(found) | {"total": found.total, "max_total": found.max_total}
+
+
+def _tell_repaired(saved: int, aside: Path | None) -> None:
+    if aside is None:
+        tell("your progress can be read: there was nothing to repair")
+    else:
+        tell(f"{saved} entries were saved; the damaged file is kept as {aside}")
+
+
+def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> int:
+    """Set an exercise up anew; returns 1 when the own work could not be done again."""
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    lab, exercise = only(what)
+    with steps() as told:
+        session = Session(lab, clusters.attach(name), told=told)
+        told(f"resetting {exercise}")
+        begun = session.reset(exercise, keep_mine=keep_mine)
+    kept, refused = begun.kept, begun.refused
+    if as_json:
+        show_json({"exercise": f"{lab.name}/{exercise}", "kept": kept, "refused": refused})
+        return 1 if refused else 0
+    tell(f"{lab.name}/{exercise} is at its start again, in {begun.exercise.namespace}")
+    if keep_mine and kept is None:
+        tell("nothing of yours differed from the set-up")
+    if kept:
+        tell("your own objects are done again; they are saved too:")
+        show(str(kept))
+    for line in refused:
+        tell(f"the cluster refused {line}")
+    return 1 if refused else 0
+
+
+def chosen(what: str) -> tuple[Lab, list[str]]:
+    """Return the lab and the exercises that ``LAB[/EXERCISE]`` means."""
+    from k8slab.course import library  # noqa: PLC0415
+
+    name, _, exercise = what.partition("/")
+    lab = library.find(name)
+    return lab, [lab.exercise(exercise).id] if exercise else [*lab.exercises]
+
+
+def only(what: str) -> tuple[Lab, str]:
+    """Return the lab and the one exercise that ``LAB/EXERCISE`` means; else `UsageError`."""
+    from k8slab.errors import UsageError  # noqa: PLC0415
+
+    lab, exercises = chosen(what)
+    if "/" not in what:
+        names = ", ".join(f"{lab.name}/{exercise}" for exercise in exercises)
+        raise UsageError("this is about one exercise", hint=f"name it: {names}")
+    return lab, exercises[0]

@@ -1,0 +1,194 @@
+"""submit, grade: hand answers in, and reproduce their scores."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from k8slab.cli import options
+from k8slab.cli.completion import exercise_names
+from k8slab.cli.console import show, show_json, steps, tell, write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k8slab.course.lab import Lab
+    from k8slab.grading.report import Report
+
+_ANSWERS = "answers.zip"
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[LAB[/EXERCISE]]...", shell_complete=exercise_names)
+@options.name
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path(_ANSWERS),
+    show_default=True,
+    help="The file to write.",
+)
+@options.as_json
+def submit(*, what: tuple[str, ...], name: str, out: Path, as_json: bool) -> None:
+    """Bundle your answers into one file, to be handed in.
+
+    What you changed in the cluster, however you typed it, and what you answered; of all labs,
+    or of those named. Nothing else of the machine is in it: look with unzip -p.
+
+    \b
+    k8slab submit
+    k8slab submit 01 05/default-deny -o anna.zip
+    unzip -p anna.zip answers.json
+    """  # noqa: D301
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course import bundle, submission  # noqa: PLC0415
+    from k8slab.course.journal import Journal  # noqa: PLC0415
+    from k8slab.errors import UsageError  # noqa: PLC0415
+
+    wanted = _chosen(what)
+    with steps() as progress:
+        cluster = clusters.attach(name)
+        found = submission.gather(wanted, cluster, Journal(), told=progress)
+    for warning in found.warnings:
+        tell(f"warning: {warning}")
+    if found.empty:
+        raise UsageError(
+            f"there is nothing to hand in: no exercise was begun in the cluster {cluster.name}",
+            hint="--name tells which cluster has your work",
+        )
+    bundle.write(out, found.answers)
+    if as_json:
+        show_json({"file": str(out), "exercises": found.lines, "warnings": found.warnings})
+        return
+    for line in found.lines:
+        tell(line)
+    show(str(out))
+
+
+def _chosen(what: tuple[str, ...]) -> list[tuple[Lab, list[str]]]:
+    """Return the labs that are meant, each once, with the exercises that are."""
+    from k8slab.cli.exercises import chosen  # noqa: PLC0415
+    from k8slab.course import library  # noqa: PLC0415
+
+    found: dict[str, tuple[Lab, list[str]]] = {}
+    for each in what or library.lab_names():
+        lab, exercises = chosen(each)
+        _, known = found.setdefault(lab.name, (lab, []))
+        known += [exercise for exercise in exercises if exercise not in known]
+    return [*found.values()]
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[BUNDLE|DIR]...", type=click.Path(path_type=Path))
+@click.option(
+    "--run-notebook",
+    "notebook",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Run this notebook, confined, and grade what it leaves; needs --lab.",
+)
+@click.option("--lab", default="", shell_complete=exercise_names, help="The notebook's lab.")
+@click.option("--seed", default=0, help="The seed that picked the names in the notebook's lab.")
+@options.as_json
+@click.option("--junit", metavar="FILE", help="Write JUnit XML too.")
+@click.option("--csv", "table", metavar="FILE", help="Write CSV as nbgrader exports it.")
+@click.option(
+    "--gradescope",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write results.json of each learner below this directory.",
+)
+@click.option(
+    "--require", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit code 1 below this."
+)
+def grade(  # noqa: PLR0913  one parameter for each option
+    *,
+    what: tuple[Path, ...],
+    notebook: Path | None,
+    lab: str,
+    seed: int,
+    as_json: bool,
+    junit: str | None,
+    table: str | None,
+    gradescope: Path | None,
+    require: float | None,
+) -> int:
+    """Grade bundles of answers by replaying each in a fresh cluster.
+
+    Of a directory every .zip in it. A learner is called as the file is. Nothing in a bundle is
+    believed: the score is what the cluster shows, beside it what the learner's journal claims.
+    Exit code 1 when a bundle could not be graded, or somebody is below --require.
+
+    \b
+    k8slab grade anna.zip
+    k8slab grade handed-in/ --csv grades.csv --junit grades.xml
+    k8slab grade --run-notebook lab.ipynb --lab 01
+    """  # noqa: D301
+    report = _graded(what, notebook, lab, seed)
+    _write(report, junit, table, gradescope)
+    if as_json:
+        from k8slab.grading.report import to_json  # noqa: PLC0415
+
+        show_json(to_json(report))
+    else:
+        from k8slab.grading.report import text  # noqa: PLC0415
+
+        show(text(report))
+    low = require is not None and any(one.percent < require for one in report.learners)
+    return 1 if report.broken or low else 0
+
+
+def _graded(what: tuple[Path, ...], notebook: Path | None, lab: str, seed: int) -> Report:
+    from k8slab.course import replay  # noqa: PLC0415
+    from k8slab.errors import UsageError  # noqa: PLC0415
+
+    if bool(what) == bool(notebook):
+        raise UsageError(
+            "name bundles, or a notebook with --run-notebook", hint="k8slab grade --help has both"
+        )
+    with _ended_by_signals(), steps() as progress:
+        if notebook is None:
+            return replay.grade_bundles(replay.find_bundles(what), told=progress)
+        from k8slab.course import library, notebooks  # noqa: PLC0415
+
+        if not lab:
+            raise UsageError("which lab is the notebook of?", hint="say it with --lab")
+        return notebooks.grade_notebook(notebook, library.find(lab), seed, told=progress)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: its clusters go with it."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write(report: Report, junit: str | None, table: str | None, gradescope: Path | None) -> None:
+    from k8slab.grading import report_junit, report_tables  # noqa: PLC0415
+
+    if junit:
+        write_file(junit, report_junit.to_junit(report).encode())
+    if table:
+        write_file(table, report_tables.to_csv(report).encode())
+    for grades in report.learners if gradescope else ():
+        assert gradescope is not None
+        directory = gradescope / grades.learner
+        directory.mkdir(parents=True, exist_ok=True)
+        found = json.dumps(report_tables.to_gradescope(grades), indent=1) + "\n"
+        write_file(str(directory / "results.json"), found.encode())
+    for place in (junit, table, gradescope):
+        if place:
+            tell(f"wrote {place}")

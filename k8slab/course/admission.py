@@ -1,0 +1,106 @@
+"""What an answer may hold before it is replayed: its own namespaces, and no more of the machine.
+
+A bundle comes from anywhere. Each object in it must be of the exercise: in one of its
+namespaces, of a kind that lives in namespaces, or a cluster-wide object that the exercise
+releases by name in `may_change`. Pods may not ask for more of their node than an exercise
+can want: the node's network and ports are part of what labs teach and end at the cluster's own
+namespaces; privileges, the node's files and the node's other processes are not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from k8slab.course.bundle import BundleError
+from k8slab.course.difference import Difference, may_change, resource_of
+from k8slab.errors import UsageError
+from k8slab.objects import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k8slab.course.lab import Exercise
+    from k8slab.objects.meta import Object
+
+MAX_OBJECT = 256 << 10
+"""Bytes of one object as JSON; Kubernetes itself takes some 1.5 MiB."""
+
+_TEMPLATES = {
+    "Pod": ("spec",),
+    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+}
+_TEMPLATE = ("spec", "template", "spec")
+
+
+def admit(cluster: Any, exercise: Exercise, difference: Difference) -> None:
+    """Raise `BundleError` that names the object which an answer to this exercise may not hold."""
+    for obj in (*difference.added, *difference.changed):
+        _one_place(cluster, exercise, obj)
+        if len(json.dumps(obj)) > MAX_OBJECT:
+            raise _refused(exercise, obj, f"it is larger than {MAX_OBJECT >> 10} KiB")
+        if obj.get("type") == "kubernetes.io/service-account-token":
+            raise _refused(exercise, obj, "tokens are not part of an answer")
+        for why in _privileges(_pod_spec(obj)):
+            raise _refused(exercise, obj, f"{why} is not part of an answer")
+    for obj in difference.deleted:
+        _one_place(cluster, exercise, obj)
+
+
+def _one_place(cluster: Any, exercise: Exercise, obj: Object) -> None:
+    try:
+        found = cluster.resources.of(obj)
+    except UsageError as error:
+        raise _refused(exercise, obj, error.message) from error
+    name, space = meta.name_of(obj), meta.namespace_of(obj)
+    if "/" in name or "/" in space or ".." in (name, space):
+        raise _refused(exercise, obj, "that is no name")
+    if found.namespaced:
+        if space not in exercise.namespaces:
+            own = ", ".join(exercise.namespaces)
+            raise _refused(exercise, obj, f"it is outside of the exercise's namespaces ({own})")
+        return
+    if space:
+        raise _refused(exercise, obj, "this kind is in no namespace")
+    if obj["kind"] == "Namespace":
+        if name not in exercise.namespaces:
+            raise _refused(exercise, obj, "it is none of the exercise's namespaces")
+        if set(obj) - {"apiVersion", "kind", "metadata"}:
+            raise _refused(exercise, obj, "of a namespace only labels and annotations count")
+        return
+    if not may_change(exercise, resource_of(found), name):
+        raise _refused(exercise, obj, "it is an object of the whole cluster")
+
+
+def _pod_spec(obj: Object) -> Any:
+    value: Any = obj
+    for step in _TEMPLATES.get(obj["kind"], _TEMPLATE):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _privileges(spec: Any) -> Iterator[str]:
+    """Yield what a pod asks of its node that no answer needs."""
+    if not isinstance(spec, dict):
+        return
+    yield from (name for name in ("hostPID", "hostIPC") if spec.get(name))
+    for volume in _mappings(spec.get("volumes")):
+        if "hostPath" in volume:
+            yield "a hostPath volume"
+    for part in ("containers", "initContainers", "ephemeralContainers"):
+        for container in _mappings(spec.get(part)):
+            context = container.get("securityContext")
+            if isinstance(context, dict) and context.get("privileged"):
+                yield "a privileged container"
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _refused(exercise: Exercise, obj: Object, why: str) -> BundleError:
+    name = f"{obj['kind']} {meta.key_of(obj)}"[:120]
+    return BundleError(
+        f"exercise {exercise.id}: {name} may not be replayed: {why}",
+        hint="answers are the objects in the exercise's own namespaces",
+    )

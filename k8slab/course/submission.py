@@ -1,0 +1,130 @@
+"""Gather what a learner hands in: the answers that stand in the cluster, and what was typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from k8slab.course import setup, symbols
+from k8slab.course.difference import Difference, Estate
+from k8slab.course.progress import progress
+from k8slab.course.session import Session
+from k8slab.grading import Context
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from k8slab.course.journal import Journal
+    from k8slab.course.lab import Exercise, Lab
+
+
+@dataclass
+class Gathered:
+    """What was found: the value of ``answers.json``, and what the learner should know of it."""
+
+    answers: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    """One line for each exercise that is handed in."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Say whether there is nothing to hand in."""
+        return not any(lab["exercises"] for lab in self.answers["labs"].values())
+
+
+def gather(
+    chosen: Sequence[tuple[Lab, Sequence[str]]],
+    cluster: Any,
+    journal: Journal,
+    *,
+    told: Callable[[str], None] = lambda _line: None,
+) -> Gathered:
+    """Read the answers to the chosen exercises from the cluster and the journal."""
+    answers: dict[str, Any] = {
+        "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seed": journal.seed(),
+        "versions": {"k8slab": __version__, "provider": cluster.provider},
+        "cluster": {"name": cluster.name, "nodes": min(10, len(cluster.list("nodes")))},
+        "labs": {},
+    }
+    gathered = Gathered(answers)
+    told("reading the cluster")
+    exercises = [lab.exercises[name] for lab, names in chosen for name in names]
+    begun = [one for one in exercises if setup.is_marked(cluster, one)]
+    estate = Estate.read(cluster, begun)
+    for lab, names in chosen:
+        session = Session(lab, cluster, journal)
+        counted = progress(lab, journal)
+        found = {}
+        for name in names:
+            told(f"gathering {lab.name}/{name}")
+            if entry := _entry(gathered, session, lab.exercises[name], estate):
+                found[name] = entry
+        answers["labs"][lab.name] = {
+            "exercises": found,
+            "predictions": {"made": counted.predicted, "of": counted.predictions},
+        }
+    return gathered
+
+
+def _entry(
+    gathered: Gathered, session: Session, exercise: Exercise, estate: Estate
+) -> dict[str, Any] | None:
+    """Return one exercise's entry; ``None`` when nothing was ever done about it."""
+    claimed = _claimed(session, exercise)
+    place = f"{session.lab.name}/{exercise.id}"
+    mark = setup.mark_of(session.cluster, exercise)
+    if not mark:
+        if not claimed["checks"]:
+            return None
+        gathered.warnings.append(
+            f"{place}: checked before, but it is not set up in this cluster now: nothing of it "
+            "can be handed in"
+        )
+        return {"claimed": claimed}
+    difference = estate.difference(exercise)
+    typed = _typed(session, exercise)
+    words = [difference.told(), *([f"{len(typed)} answers typed"] if typed else [])]
+    gathered.lines.append(f"{place}: {', '.join(words)}")
+    if claimed["points"] and claimed["status"] != "passed":
+        gathered.warnings.append(
+            f"{place}: it was solved once, and its last check says {claimed['status']}: "
+            "what stands in the cluster now is handed in"
+        )
+    return {"setup": mark, "claimed": claimed, "typed": typed, **_parts(difference)}
+
+
+def _parts(difference: Difference) -> dict[str, Any]:
+    return {
+        "added": [*difference.added],
+        "changed": [*difference.changed],
+        "deleted": [*difference.deleted],
+    }
+
+
+def _claimed(session: Session, exercise: Exercise) -> dict[str, Any]:
+    """Return what the journal says about an exercise."""
+    lab, journal = session.lab.name, session.journal
+    checks = journal.events(lab, "check", exercise.id)
+    steps = {event.data.get("step") for event in journal.events(lab, "hint", exercise.id)}
+    return {
+        "status": checks[-1].data.get("status", "") if checks else "",
+        "points": max((event.data.get("points", 0) for event in checks), default=0),
+        "max_points": exercise.wishes.points,
+        "checks": len(checks),
+        "hints": len(steps),
+        "saw_solution": bool(journal.events(lab, "solution", exercise.id)),
+    }
+
+
+def _typed(session: Session, exercise: Exercise) -> dict[str, Any]:
+    context = Context(session.cluster, exercise.namespace, exercise.setup)
+    found: dict[str, Any] = {}
+    for question, text in session.typed(exercise).items():
+        found[question] = {"text": text}
+        if symbol := symbols.translate(context, exercise, question, text):
+            found[question]["stands_for"] = symbol
+    return found

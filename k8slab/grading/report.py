@@ -1,0 +1,246 @@
+"""Grades of several learners as one value, and as text and JSON.
+
+The other forms have modules of their own: `report_junit`, `report_tables` (nbgrader's CSV,
+Gradescope's JSON). The JSON has a schema, published as ``book/schemas/grades.schema.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from k8slab.grading.result import Result, Status
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One exercise of one learner, graded."""
+
+    lab: str
+    result: Result
+    claimed: float | None = None
+    """The points that the learner's own journal says; ``None`` where nobody claimed any."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the grades should know: what the cluster refused, and so on."""
+    stated: tuple[str, ...] = ()
+    """Typed answers that were translated to this cluster: stated by the learner, not shown."""
+    seconds: float = 0.0
+
+    @property
+    def points(self) -> float:
+        """Return the points that the replay gave."""
+        return self.result.points
+
+    @property
+    def agrees(self) -> bool:
+        """Say whether the learner's claim is what the replay gave; true where there is none."""
+        return self.claimed is None or abs(self.claimed - self.points) < 1e-9
+
+    @property
+    def name(self) -> str:
+        """Return ``LAB/EXERCISE``."""
+        return f"{self.lab}/{self.result.exercise}" if self.lab else self.result.exercise
+
+
+@dataclass(frozen=True, slots=True)
+class Grades:
+    """Everything about one learner; `error` says why nothing could be graded."""
+
+    learner: str
+    source: str = ""
+    made: str = ""
+    """When the answers were handed in (RFC 3339); empty when unknown."""
+    scores: tuple[Score, ...] = ()
+    error: str = ""
+
+    @property
+    def points(self) -> float:
+        """Return the points in all."""
+        return sum(score.points for score in self.scores)
+
+    @property
+    def max_points(self) -> float:
+        """Return the points that there were to get."""
+        return sum(score.result.max_points for score in self.scores)
+
+    @property
+    def labs(self) -> list[str]:
+        """Return the labs, in order."""
+        return list(dict.fromkeys(score.lab for score in self.scores))
+
+    @property
+    def percent(self) -> float:
+        """Return the points in percent of those there were to get; 0 without any."""
+        return 100 * self.points / self.max_points if self.max_points else 0.0
+
+    def of(self, lab: str) -> list[Score]:
+        """Return the scores of one lab."""
+        return [score for score in self.scores if score.lab == lab]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The grades of all learners of one run."""
+
+    learners: tuple[Grades, ...]
+    made: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    @property
+    def broken(self) -> list[Grades]:
+        """Return those that could not be graded."""
+        return [grades for grades in self.learners if grades.error]
+
+
+def checked(results: Iterable[Result], *, lab: str) -> Report:
+    """Return the report of a learner's own check: nothing is claimed and nothing replayed."""
+    return Report((Grades("", scores=tuple(Score(lab, result) for result in results)),))
+
+
+def text(report: Report) -> str:
+    """Return the grades for a terminal: a table for each learner, then the sums."""
+    parts = ["\n".join(_learner(grades)) for grades in report.learners]
+    if len(report.learners) > 1:
+        parts.append("\n".join(_sums(report.learners)))
+    return "\n\n".join(parts)
+
+
+def _learner(grades: Grades) -> list[str]:
+    if grades.error:
+        return [f"{grades.learner}: not graded", *_indented(grades.error.splitlines())]
+    head = f"{grades.learner}: {grades.points:g} of {grades.max_points:g} points"
+    lines = [head]
+    for score in grades.scores:
+        result = score.result
+        claim = "" if score.agrees else f", claimed {score.claimed:g}"
+        lines.append(
+            f"  {result.status.sign} {score.name}: {score.points:g} of {result.max_points:g}{claim}"
+        )
+        if result.status is not Status.PASSED:
+            lines += _indented(_reason(result), 6)
+        if score.stated:
+            lines += _indented([f"stated, not reproduced: {', '.join(score.stated)}"], 6)
+        lines += _indented(score.notes, 6)
+    return lines
+
+
+def _reason(result: Result) -> list[str]:
+    """Return what is missing, in a line or two."""
+    found = next((one for one in result.findings if one.status is result.status), None)
+    if found is None:
+        return [result.headline()]
+    lines = [f"{found.check}: {'; '.join(found.lines) or result.headline()}"]
+    if seen := result.counterexample:
+        lines.append(f"for example: {seen.what}: wanted {seen.wanted}, seen {seen.seen}")
+    return lines
+
+
+def _sums(learners: Sequence[Grades]) -> list[str]:
+    width = max(len(grades.learner) for grades in learners)
+    return [
+        f"{grades.learner:<{width}}  "
+        + ("not graded" if grades.error else f"{grades.points:g} of {grades.max_points:g}")
+        for grades in learners
+    ]
+
+
+def _indented(lines: Iterable[str], by: int = 2) -> list[str]:
+    return [" " * by + line for line in lines]
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the grades as plain JSON values, as `SCHEMA` describes them."""
+    return {
+        "version": 1,
+        "made": report.made,
+        "k8slab": __version__,
+        "learners": [_learner_json(grades) for grades in report.learners],
+    }
+
+
+def _learner_json(grades: Grades) -> dict[str, Any]:
+    return {
+        "learner": grades.learner,
+        "source": grades.source,
+        "handed_in": grades.made,
+        "points": grades.points,
+        "max_points": grades.max_points,
+        "error": grades.error,
+        "exercises": [_score_json(score) for score in grades.scores],
+    }
+
+
+def _score_json(score: Score) -> dict[str, Any]:
+    return {
+        "lab": score.lab,
+        **score.result.to_dict(),
+        "claimed": score.claimed,
+        "agrees": score.agrees,
+        "stated": [*score.stated],
+        "notes": [*score.notes],
+        "seconds": round(score.seconds, 3),
+    }
+
+
+_TEXT = {"type": "string"}
+_POINTS = {"type": "number", "minimum": 0}
+_STATUS = {"enum": [status.value for status in Status]}
+
+
+def _open(properties: dict[str, Any]) -> dict[str, Any]:
+    """Describe an object whose properties are all there; later versions may add some."""
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+_CHECK = _open({"check": _TEXT, "status": _STATUS, "lines": {"type": "array", "items": _TEXT}})
+_SCORE = _open(
+    {
+        "lab": _TEXT,
+        "exercise": _TEXT,
+        "title": _TEXT,
+        "status": _STATUS,
+        "points": _POINTS,
+        "max_points": _POINTS,
+        "checks": {"type": "array", "items": _CHECK},
+        "claimed": {
+            "type": ["number", "null"],
+            "description": "The points that the learner's own journal says; null without a claim.",
+        },
+        "agrees": {"type": "boolean", "description": "Whether the claim is what the replay gave."},
+        "stated": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "Questions whose typed answers were translated to the grader's cluster.",
+        },
+        "notes": {"type": "array", "items": _TEXT},
+        "seconds": _POINTS,
+    }
+)
+_LEARNER = _open(
+    {
+        "learner": _TEXT,
+        "source": {"type": "string", "description": "The bundle's file name."},
+        "handed_in": {"type": "string", "description": "When, as the bundle says; RFC 3339."},
+        "points": _POINTS,
+        "max_points": _POINTS,
+        "error": {"type": "string", "description": "Why nothing was graded; else empty."},
+        "exercises": {"type": "array", "items": _SCORE},
+    }
+)
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "urn:k8slab:grades:1",
+    "title": "What k8slab grade --json prints, version 1",
+    **_open(
+        {
+            "version": {"const": 1},
+            "made": {"type": "string", "description": "When, RFC 3339 in UTC."},
+            "k8slab": {"type": "string", "description": "The version that graded."},
+            "learners": {"type": "array", "items": _LEARNER},
+        }
+    ),
+}

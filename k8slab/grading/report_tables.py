@@ -1,0 +1,85 @@
+"""Grades in the forms of two course systems: nbgrader's CSV and Gradescope's JSON.
+
+`to_csv` has the columns of ``nbgrader export`` (its `CsvExportPlugin`), a line for each
+learner and lab, so that what takes nbgrader's grades takes these.
+
+`to_gradescope` is the ``results.json`` of a Gradescope autograder, which Otter-Grader writes
+too (Gradescope, "Autograder specifications", output format). It is made here and put there:
+the sandboxes of such systems cannot be assumed to allow namespaces.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from k8slab.grading.result import Status
+
+if TYPE_CHECKING:
+    from k8slab.grading.report import Grades, Report, Score
+
+COLUMNS = (
+    "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email",
+    "raw_score", "late_submission_penalty", "score", "max_score",
+)  # fmt: skip
+"""The columns of ``nbgrader export``, in its order."""
+
+
+def to_csv(report: Report) -> str:
+    """Return the grades as nbgrader exports them; what cannot be known here is empty.
+
+    A learner whose bundle could not be read has a line with 0 points for no assignment, so
+    that nobody is missing. Texts that a spreadsheet would take for a formula are quoted.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for grades in report.learners:
+        for lab in grades.labs or [""]:
+            points = float(sum(score.points for score in grades.of(lab)))
+            most = float(sum(score.result.max_points for score in grades.of(lab)))
+            writer.writerow(
+                {
+                    "assignment": lab,
+                    "timestamp": grades.made.replace("T", " ").rstrip("Z"),
+                    "student_id": _harmless(grades.learner),
+                    "raw_score": points,
+                    "late_submission_penalty": 0.0,
+                    "score": points,
+                    "max_score": most,
+                }
+            )
+    return out.getvalue()
+
+
+def _harmless(name: str) -> str:
+    """Return a name that no spreadsheet runs (OWASP, "CSV injection")."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+
+
+def to_gradescope(grades: Grades) -> dict[str, Any]:
+    """Return one learner's ``results.json``."""
+    found: dict[str, Any] = {
+        "score": grades.points,
+        "execution_time": round(sum(score.seconds for score in grades.scores)),
+        "output_format": "text",
+        "visibility": "visible",
+        "tests": [_test(score) for score in grades.scores],
+    }
+    if grades.error:
+        found["output"] = grades.error
+    return found
+
+
+def _test(score: Score) -> dict[str, Any]:
+    result = score.result
+    stated = [f"stated, not reproduced: {question}" for question in score.stated]
+    return {
+        "name": f"{result.exercise}: {result.title}",
+        "number": score.name,
+        "score": score.points,
+        "max_score": result.max_points,
+        "status": "passed" if result.status is Status.PASSED else "failed",
+        "output": "\n".join([result.text(), *score.notes, *stated]),
+    }
