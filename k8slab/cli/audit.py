@@ -26,7 +26,15 @@ fail_on = click.option(
 )
 
 
-@click.command()
+@click.command(
+    short_help="Look for what is wrong with the policies of an estate.",
+    epilog=options.examples(
+        "k8slab policy audit",
+        "k8slab policy audit deploy/ --fail-on error",
+        "k8slab policy audit deploy/ -o sarif --out audit.sarif",
+        "k8slab policy audit --rules pci-dss-v4 -o html --out audit.html",
+    ),
+)
 @click.argument("paths", nargs=-1, type=click.Path(allow_dash=True), metavar="[PATH]...")
 @sources.manifests
 @options.name
@@ -37,6 +45,7 @@ fail_on = click.option(
     "--rules",
     metavar="FILE",
     default="",
+    shell_complete=sources.complete_rules,
     help="Annotations that are asked for, and suppressions; pci-dss-v4 is shipped as an example.",
 )
 @fail_on
@@ -93,7 +102,14 @@ def _exit_code(findings: tuple[Finding, ...] | list[Finding], least: str) -> int
     return 1 if any(finding.severity.value in bad for finding in findings) else 0
 
 
-@click.command()
+@click.command(
+    short_help="Check manifests one by one, for editors and pre-commit.",
+    epilog=options.examples(
+        "k8slab policy lint deploy/",
+        "k8slab policy lint --fail-on error a.yaml b.yaml",
+        "helm template . | k8slab policy lint -",
+    ),
+)
 @click.argument("paths", nargs=-1, type=click.Path(allow_dash=True), metavar="[PATH]...")
 @sources.manifests
 @options.as_json

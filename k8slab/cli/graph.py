@@ -36,7 +36,13 @@ namespaces = click.option(
 )
 
 
-@click.command()
+@click.command(
+    short_help="Draw what policies allow.",
+    epilog=options.examples(
+        "k8slab graph policy --out allowed.svg",
+        "k8slab graph policy -f deploy/ -n shop --out shop.png",
+    ),
+)
 @sources.manifests
 @namespaces
 @_picture_options
@@ -54,7 +60,12 @@ def policy(
     _write(lambda form: allowed.policies_file(found, form, title=title, namespaces=namespaces), how)
 
 
-@click.command()
+@click.command(
+    short_help="Draw what policies allow as a table.",
+    epilog=options.examples(
+        "k8slab graph matrix -f deploy/ --out matrix.pdf",
+    ),
+)
 @sources.manifests
 @namespaces
 @_picture_options
@@ -68,7 +79,12 @@ def matrix(
     _give(Allowed.of(estate.connections(), namespaces=namespaces), **how)
 
 
-@click.command()
+@click.command(
+    short_help="Draw nodes, the pods on them and the Services before them.",
+    epilog=options.examples(
+        "k8slab graph topology --out cluster.svg",
+    ),
+)
 @sources.manifests
 @namespaces
 @_picture_options
@@ -92,14 +108,18 @@ def _wanted(space: str, namespaces: tuple[str, ...]) -> bool:
     return not namespaces or space in namespaces
 
 
-@click.command()
+@click.command(
+    short_help="Draw what a change adds, removes or changes.",
+    epilog=options.examples("k8slab graph diff before/ after/ --out change.svg"),
+)
 @click.argument("old", type=click.Path(exists=True, allow_dash=True))
 @click.argument("new", type=click.Path(exists=True, allow_dash=True), required=False)
+@sources.shared
 @options.name
 @click.option("-o", "--output", type=click.Choice(FORMATS), help="The form; svg by default.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write to a file.")
 @options.as_json
-def diff(*, old: str, new: str | None, name: str, **how: Any) -> None:
+def diff(*, old: str, new: str | None, manifests: tuple[str, ...], name: str, **how: Any) -> None:
     """Draw which connections a change adds, removes or changes.
 
     OLD and NEW are manifests; without NEW the live cluster is the new state.
@@ -107,8 +127,7 @@ def diff(*, old: str, new: str | None, name: str, **how: Any) -> None:
     from k8slab import policy as engine  # noqa: PLC0415
     from k8slab.graphs.difference import of_changes  # noqa: PLC0415
 
-    before = sources.compile_estate((old,), "")
-    after = sources.compile_estate((new,) if new else (), name)
+    before, after = sources.compile_both(old, new, manifests, name)
     _give(of_changes(engine.diff(before, after)), **how)
 
 

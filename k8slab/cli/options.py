@@ -15,3 +15,8 @@ name = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def examples(*commands: str) -> str:
+    """Return an epilog of a command's help that shows how it is called."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)

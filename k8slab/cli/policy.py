@@ -19,13 +19,28 @@ if TYPE_CHECKING:
     from k8slab.policy import Estate, Flow, Verdict
 
 PARTIES = (
-    "SRC and DST are NAMESPACE/POD, NAMESPACE/deployment/NAME, svc:NAMESPACE/NAME, ip:ADDRESS "
-    "or node:NAME; PORT is a number or a name, /UDP or /SCTP after it where it is not TCP."
+    "SRC and DST are NAMESPACE/POD, NAMESPACE/deployment/NAME (or another workload), "
+    "svc:NAMESPACE/NAME, ip:ADDRESS or node:NAME; PORT is a number or a name, /UDP or /SCTP after "
+    "it where it is not TCP.\n\n"
 )
 
 
-@click.command(epilog=PARTIES)
-@click.argument("flow", nargs=-1, metavar="[SRC DST PORT[/PROTOCOL]]")
+@click.command(
+    short_help="Say whether policies allow a flow.",
+    epilog=PARTIES
+    + options.examples(
+        "k8slab policy decide shop/deployment/web svc:shop/db 5432",
+        "k8slab policy decide ip:203.0.113.9 shop/deployment/web http -f deploy/",
+        "kubectl kustomize . | k8slab policy decide -f - shop/web shop/db 53/UDP",
+        "k8slab policy decide --flows flows.jsonl --json",
+    ),
+)
+@click.argument(
+    "flow",
+    nargs=-1,
+    metavar="[SRC DST PORT[/PROTOCOL]]",
+    shell_complete=sources.complete_parties,
+)
 @click.option(
     "--flows",
     type=click.Path(allow_dash=True),
@@ -66,8 +81,20 @@ def decide(
     return 0 if verdict.allowed else 1
 
 
-@click.command(epilog=PARTIES)
-@click.argument("flow", nargs=3, metavar="SRC DST PORT[/PROTOCOL]")
+@click.command(
+    short_help="Walk through the policies that a flow meets.",
+    epilog=PARTIES
+    + options.examples(
+        "k8slab policy explain shop/deployment/web svc:shop/db 5432",
+        "k8slab policy explain shop/deployment/web ip:198.51.100.7 443 -f deploy/",
+    ),
+)
+@click.argument(
+    "flow",
+    nargs=3,
+    metavar="SRC DST PORT[/PROTOCOL]",
+    shell_complete=sources.complete_parties,
+)
 @sources.manifests
 @options.name
 @options.as_json

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from k8slab.cli.console import steps
+from k8slab.errors import K8slabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from click.shell_completion import CompletionItem
 
     from k8slab.clusters import Cluster
     from k8slab.objects.manifests import Manifest
@@ -64,6 +67,17 @@ manifests = click.option(
     type=click.Path(allow_dash=True),
     help="Files or directories to read instead of a live cluster; - is standard input.",
 )
+
+
+shared = click.option(
+    "--manifests",
+    "-f",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    help="What both states have besides, such as the workloads of policies; may be given again.",
+)
+"""For commands whose arguments are paths themselves: it takes one path, whatever follows."""
 
 
 def read(paths: Sequence[str]) -> list[Manifest]:
@@ -112,13 +126,67 @@ def attach(name: str = "") -> Cluster:
     return clusters.attach(name)  # which says that there is none, and how to start one
 
 
-def complete_paths(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Any:
-    """Offer files and directories, as the shell itself does."""
-    from click.shell_completion import CompletionItem  # noqa: PLC0415
+def compile_both(
+    old: str, new: str | None, shared: Sequence[str], name: str
+) -> tuple[Estate, Estate]:
+    """Compile the estates before and after a change; `shared` is what both have besides.
 
-    return [CompletionItem(incomplete, type="file")]
+    Without `new` the live cluster is the new state, and has all that it has. Raises `UsageError`
+    when there is nothing that could be connected in either.
+    """
+    before = compile_estate((*shared, old))
+    after = compile_estate((*shared, new)) if new else compile_estate((), name)
+    if not before.pods and not after.pods:
+        raise UsageError(
+            "there is no pod and no workload in either state: no connection can change",
+            hint="name the manifests of the workloads too, which both states have: -f PATH",
+        )
+    return before, after
 
 
 def objects_of(found: Iterable[Manifest | Object]) -> list[Object]:
     """Return the plain objects of what `gather` returned."""
     return [item if isinstance(item, dict) else item.object for item in found]
+
+
+def complete_parties(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the workloads, pods, Services and nodes of the manifests or the live cluster."""
+    return _complete(context, incomplete, ("svc", "node"))
+
+
+def complete_workloads(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the workloads and pods of the manifests or the live cluster."""
+    return _complete(context, incomplete, ())
+
+
+def complete_rules(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the rule files that are shipped, and files."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    from k8slab.audit.rulefile import SHIPPED  # noqa: PLC0415
+
+    names = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+    shipped = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*shipped, CompletionItem(incomplete, type="file")]
+
+
+def _complete(
+    context: click.Context, incomplete: str, others: tuple[str, ...]
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    try:
+        given = context.params.get("manifests") or ()
+        estate = compile_estate(given, context.params.get("name") or "")
+    except K8slabError:
+        return []  # a shell that completes has no place for an error
+    names = [str(party) for party in estate.workloads] + list(estate.pods)
+    names += [f"svc:{key}" for key in estate.services] if "svc" in others else []
+    names += [f"node:{name}" for name in estate.nodes] if "node" in others else []
+    return [CompletionItem(name) for name in sorted({*names}) if name.startswith(incomplete)]

@@ -3,19 +3,23 @@
 The classes of both estates are cut against each other into *units*, pods that neither
 estate tells apart, and both answers are written over units. Areas that are the same in both
 cancel out, and only what is left is compared: the cost is that of the difference.
+
+A pod that one estate lacks while its workload is in both (replicas have other names there, or
+there is the template alone) is compared with the workload's other pods: what a workload may do
+has not changed because its pods were replaced.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 from k8slab.policy.addresses import EVERYWHERE, AddressSet
+from k8slab.policy.causes import Way, causes
 from k8slab.policy.index import bits_of, numbers_of
 from k8slab.policy.listing import Group
-from k8slab.policy.model import EGRESS, INGRESS
 from k8slab.policy.ports import NONE, PortSet
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from k8slab.policy.estate import Estate
     from k8slab.policy.flow import Party
-    from k8slab.policy.model import Policy
+    from k8slab.policy.model import Pod, Policy
     from k8slab.policy.reach import Area
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -71,14 +75,22 @@ class _Difference:
         self.bounds = sorted(bounds)
         self.full = self.width + len(self.bounds)
         self.tables = [self._table(estate, side) for side, estate in enumerate((old, new))]
-        self.policies = _different(old, new)
+        self.differing = _differing(old, new)
 
     def _cut_pods(self) -> None:
+        classes = self.old.profiler.index.class_of, self.new.profiler.index.class_of
+        kinds: list[dict[Party, Counter[int]]] = [defaultdict(Counter), defaultdict(Counter)]
+        for estate, class_of, found in zip((self.old, self.new), classes, kinds, strict=True):
+            for key, pod in estate.pods.items():
+                found[_workload(pod)][class_of[key]] += 1
         places: dict[tuple, list[str]] = defaultdict(list)
-        one, other = self.old.profiler.index.class_of, self.new.profiler.index.class_of
         for key in {**self.old.pods, **self.new.pods}:
             pod = self.new.pods.get(key) or self.old.pods[key]
-            places[pod.workload, one.get(key), other.get(key)].append(key)
+            both = [class_of.get(key) for class_of in classes]
+            for side, found in enumerate(kinds):
+                if both[side] is None and (there := found.get(_workload(pod))):
+                    both[side] = there.most_common(1)[0][0]
+            places[_workload(pod), *both].append(key)
         self.of_workload: dict[Party, list[int]] = defaultdict(list)
         for (workload, before, after), keys in places.items():
             self.of_workload[workload].append(len(self.units))
@@ -161,11 +173,14 @@ class _Difference:
                     yield self._change(*groups, before, after, (source, target))
 
     def _is_self(self, source: int, target: int) -> bool:
-        group = self.units[source]
-        if source != target or len(group.pods) > 1:
+        """Say whether a unit is one pod in each estate: nothing stops what it sends to itself."""
+        if source != target:
             return False
-        pod = self.new.pods.get(group.pods[0]) or self.old.pods[group.pods[0]]
-        return not pod.template
+        for estate in (self.old, self.new):
+            here = [estate.pods[key] for key in self.units[source].pods if key in estate.pods]
+            if len(here) > 1 or any(pod.template for pod in here):
+                return False
+        return True
 
     def _workload(self, party: Party) -> Group:
         keys = [key for unit in self.of_workload[party] for key in self.units[unit].pods]
@@ -193,31 +208,16 @@ class _Difference:
         pair: Pair,
     ) -> Change:
         kind = CHANGED if before and after else ADDED if after else REMOVED
-        causes = tuple(dict.fromkeys(self._causes(*pair)))  # a changed policy is in both estates
-        return Change(kind, source, destination, before, after, causes)
+        ports = (before - after) | (after - before)
+        return Change(kind, source, destination, before, after, self._causes(pair, ports))
 
-    def _causes(self, source: int, target: int) -> Iterator[str]:
-        """Yield the policies that differ and decide about a pair in a direction that differs."""
-        ways = [
-            (estate, self._bit(estate, source, side), self._bit(estate, target, side))
+    def _causes(self, pair: Pair, ports: PortSet) -> tuple[str, ...]:
+        source, target = pair
+        before, after = (
+            Way(estate, self._bit(estate, source, side), self._bit(estate, target, side))
             for side, estate in enumerate((self.old, self.new))
-        ]
-        for direction in (EGRESS, INGRESS):
-            answers = [
-                None
-                if start is None or end is None
-                else getattr(estate.reach, "out" if direction == EGRESS else "into")(start, end)
-                for estate, start, end in ways
-            ]
-            if answers[0] == answers[1]:
-                continue
-            for (estate, start, end), policies in zip(ways, self.policies, strict=True):
-                subject = start if direction == EGRESS else end
-                for policy in policies:
-                    selected = estate.profiler.selected(policy)
-                    concerned = direction in policy.rules and subject is not None
-                    if concerned and selected >> (subject or 0) & 1:
-                        yield policy.key
+        )
+        return tuple(dict.fromkeys(causes((before, after), ports, self.differing)))
 
     def _bit(self, estate: Estate, unit: int, side: int) -> int | None:
         if unit < self.width:
@@ -225,19 +225,31 @@ class _Difference:
         return estate.profiler.index.bit_of(self.bounds[unit - self.width])
 
 
-def _different(old: Estate, new: Estate) -> tuple[list[Policy], list[Policy]]:
-    """Return the policies of each estate that the other one has not, or has otherwise."""
-
-    def only(here: Estate, there: Estate) -> list[Policy]:
-        known = {policy.key: policy for policy in there.policies}
-        return [p for p in here.policies if p is not known.get(p.key) and _unlike(p, known)]
-
-    return only(old, new), only(new, old)
+def _workload(pod: Pod) -> Party:
+    assert pod.workload is not None
+    return pod.workload
 
 
-def _unlike(policy: Policy, known: dict[str, Policy]) -> bool:
-    other = known.get(policy.key)
-    return other is None or other.spec != policy.spec
+def _differing(old: Estate, new: Estate) -> frozenset[str]:
+    """Return the keys of policies that one estate lacks, or that are not written alike."""
+    one, other = ({p.key: p for p in estate.policies} for estate in (old, new))
+    changed = {key for key in one.keys() & other.keys() if _unlike(one[key], other[key])}
+    return frozenset((one.keys() ^ other.keys()) | changed)
+
+
+def _unlike(policy: Policy, other: Policy) -> bool:
+    """Say whether two policies are not the same: a server fills in what a manifest leaves out."""
+    if policy is other or policy.spec == other.spec:
+        return False
+    return _meaning(policy) != _meaning(other)
+
+
+def _meaning(policy: Policy) -> tuple:
+    rules = {
+        direction: [(r.action, r.peers, r.ports, r.without, r.subject) for r in found]
+        for direction, found in policy.rules.items()
+    }
+    return policy.subject, policy.tier, policy.order, rules
 
 
 def _compare(before: Parts, after: Parts) -> Iterator[tuple[int, PortSet, PortSet]]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from k8slab.policy.model import Pod, Policy, Rule, Side
     from k8slab.policy.openings import Opening
     from k8slab.policy.services import Service
+    from k8slab.policy.ways import WayIn
 
 FOREIGN = {
     "AdminNetworkPolicy": "policy.networking.k8s.io/v1alpha1 gave way to ClusterNetworkPolicy",
@@ -211,6 +212,12 @@ class Estate:
         from k8slab.policy.openings import openings  # noqa: PLC0415  it needs an Estate
 
         return openings(self)
+
+    def ways_in(self) -> tuple[WayIn, ...]:
+        """Return the ways in from outside, followed to workloads and who is admitted there."""
+        from k8slab.policy.ways import ways_in  # noqa: PLC0415  seldom asked for
+
+        return ways_in(self)
 
     def selected(self, policy: Policy) -> tuple[str, ...]:
         """Return the keys of the pods that a policy selects."""

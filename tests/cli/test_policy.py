@@ -115,9 +115,8 @@ def test_several_files_follow_one_option_as_a_shell_writes_them(k8slab, shop):
 
 def test_manifests_come_from_standard_input_too(process):
     ran = process("policy", "connections", "-f", "-", "--json", input=f"{SHOP}---{POLICY}")
-    assert {"from": "shop/db", "to": "shop/deployment/web", "ports": "TCP 8080"} in json.loads(
-        ran.stdout
-    )
+    row = next(r for r in json.loads(ran.stdout) if r["to"] == "shop/deployment/web")
+    assert (row["from"], row["ports"]) == ("shop/db", "TCP 8080")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +138,10 @@ def test_connections_come_in_every_form(k8slab, shop):
     rows = json.loads(ran["json"])
     assert len(rows) == len(ran["table"].splitlines()) - 1
     assert not [row for row in rows if row["from"] == "0.0.0.0/0" and "web" in row["to"]]
+    (row,) = [row for row in rows if row["to"] == "shop/deployment/web"]
+    assert row["port_ranges"] == [{"protocol": "TCP", "first": 8080, "last": 8080}]
+    (row,) = [row for row in rows if row["from"] == "0.0.0.0/0"]
+    assert row["from_ranges"] == [{"first": "0.0.0.0", "last": "255.255.255.255"}]
 
 
 def test_the_focus_leaves_the_connections_of_one_workload(k8slab, shop):
@@ -152,7 +155,14 @@ def test_the_exposure_follows_ways_in_and_pods_that_do_not_exist(k8slab, shop):
     ran = k8slab("policy", "connections", "-f", str(shop), "--exposure", "--json")
     found = json.loads(ran.out)
     assert found["ways_in"] == [
-        {"via": "NodePort 30080 on every node", "to": "svc:shop/web", "port": "80"}
+        {
+            "via": "NodePort 30080 on every node",
+            "to": "svc:shop/web",
+            "port": "80",
+            "workloads": ["shop/deployment/web"],
+            "ports": "TCP 8080",
+            "admitted": ["shop/db"],
+        }
     ]
     assert {
         "from": "any pod of any namespace", "to": "shop/db", "ports": "all"
@@ -175,8 +185,75 @@ def test_a_difference_names_the_policy_that_made_it_once(k8slab, shop, tmp_path)
         "to": "shop/deployment/web",
         "before": "TCP 8080",
         "after": "TCP 9090",
-        "because of": "NetworkPolicy shop/web",
+        "because_of": ["NetworkPolicy shop/web"],
     }
+
+
+def test_policies_alone_are_compared_with_the_workloads_that_both_states_have(
+    k8slab, shop, tmp_path
+):
+    old, new = shop / "policies" / "web.yaml", tmp_path / "new.yaml"
+    new.write_text(POLICY.replace("8080", "9090"))
+    ran = k8slab("policy", "diff", str(old), str(new))
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no pod and no workload in either state" in ran.err
+    ran = k8slab("policy", "diff", "-f", str(shop / "shop.yaml"), str(old), str(new), "-o", "md")
+    assert ran.code == 1
+    assert "| changed | shop/db | shop/deployment/web | TCP 8080 | TCP 9090 |" in ran.out
+
+
+def test_a_live_cluster_is_compared_with_the_manifests_of_its_workloads(k8slab, shop, monkeypatch):
+    """Pods of the cluster have names of their own, and the server fills policies in."""
+    from k8slab.cli import sources  # noqa: PLC0415
+
+    objects = list(yaml.safe_load_all(f"{SHOP}---{POLICY}"))
+    deployment, policy = objects[0], objects[-1]
+    policy["spec"]["ingress"][0]["ports"][0]["protocol"] = "TCP"
+    owner = {"kind": "ReplicaSet", "name": "web-7f", "controller": True}
+    labels = {"app": "web", "pod-template-hash": "7f"}
+    for number in range(2):
+        metadata = {"name": f"web-7f-{number}", "namespace": "shop", "labels": labels}
+        objects.append(
+            {
+                **deployment["spec"]["template"],
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {**metadata, "ownerReferences": [owner]},
+                "status": {"podIP": f"10.244.0.{number + 7}"},
+            }
+        )
+    gather = sources.gather
+    monkeypatch.setattr(
+        sources, "gather", lambda paths, name="": gather(paths, name) if paths else objects
+    )
+    ran = k8slab("policy", "diff", str(shop))
+    assert (ran.code, ran.out, ran.err) == (0, "", "no connection changes\n")
+    policy["spec"]["ingress"][0]["ports"][0]["port"] = 9
+    (change,) = json.loads(k8slab("policy", "diff", str(shop), "--json").out)
+    assert (change["to"], change["after"]) == ("shop/deployment/web", "TCP 9")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("policy decide -f {} shop/d", {"shop/db", "shop/deployment/web"}),
+        ("policy decide -f {} shop/db svc", {"svc:shop/web"}),
+        ("policy connections -f {} --focus shop/db", {"shop/db"}),
+        ("policy audit -f {} --rules pci", {"pci-dss-v4"}),
+        ("policy decide -f /no/such/file shop", set()),
+    ],
+)
+def test_completion_offers_who_is_in_the_manifests(
+    k8slab, shop, monkeypatch, capsys, words, wanted
+):
+    typed = ["k8slab", *words.format(shop).split()]
+    monkeypatch.setenv("_K8SLAB_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(typed))
+    monkeypatch.setenv("COMP_CWORD", str(len(typed) - 1))
+    with pytest.raises(SystemExit):
+        k8slab()
+    found = [line.split(",", 1) for line in capsys.readouterr().out.split()]
+    assert {value for kind, value in found if kind == "plain"} == wanted
 
 
 def test_suggested_policies_admit_the_flows_and_pass_their_own_audit(k8slab, tmp_path):

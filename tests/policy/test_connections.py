@@ -5,10 +5,10 @@ import yaml
 from shop import WORLD
 
 from k8slab import policy
+from k8slab.audit.estates import Size, realistic
 from k8slab.errors import UsageError
 from k8slab.policy import Flow, Party
 from k8slab.policy.addresses import network
-from k8slab.audit.estates import Size, realistic
 
 
 def network_policy(spec, name="p", namespace="shop"):
@@ -179,6 +179,97 @@ def test_ranges_that_one_policy_opens_are_told_once():
     )
     found = [str(change) for change in policy.diff(old, new)]
     assert found == ["added: 198.51.100.128/25 -> shop/db: all (NetworkPolicy shop/p0)"]
+
+
+def replica(workload, number, labels, **spec):
+    """Return a pod of a Deployment, under the name that its ReplicaSet would give it."""
+    owner = {"kind": "ReplicaSet", "name": f"{workload}-1f", "controller": True}
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{workload}-1f-{number}",
+            "namespace": "shop",
+            "labels": {**labels, "pod-template-hash": "1f"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [{}]},
+        "status": {"podIP": f"10.244.9.{number}"},
+        **spec,
+    }
+
+
+def deployment(labels):
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{}]}}
+    metadata = {"name": "api", "namespace": "shop"}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"template": template}}
+
+
+API = {"app": "api"}
+FROM_DB = "podSelector: {matchLabels: {app: api}}, ingress: [{from: [{podSelector: "
+FROM_DB += "{matchLabels: {app: db}}}], ports: [{port: %s}]}]"
+
+
+def with_api(*pods, port=80):
+    made = [deployment(API), *pods, network_policy(FROM_DB % port)]
+    return policy.compile([*yaml.safe_load(WORLD), *made])
+
+
+def test_replicas_that_were_replaced_or_do_not_run_yet_are_no_difference():
+    template = with_api()
+    one, two = with_api(replica("api", 1, API)), with_api(*(replica("api", n, API) for n in (2, 3)))
+    for old, new in ((template, one), (one, template), (one, two), (two, template)):
+        assert policy.diff(old, new) == ()
+
+
+def test_a_change_between_a_template_and_its_replicas_is_told_of_the_workload():
+    (change,) = policy.diff(with_api(), with_api(replica("api", 1, API), port=81))
+    assert str(change) == (
+        "changed: shop/db -> shop/deployment/api: TCP 80 -> TCP 81 (NetworkPolicy shop/p)"
+    )
+
+
+def test_replicas_with_other_labels_than_their_template_are_a_difference():
+    found = policy.diff(with_api(), with_api(replica("api", 1, {"app": "ipa"})))
+    assert found
+    assert {change.causes for change in found} == {()}
+
+
+WEB = "podSelector: {matchLabels: {app: web}}, "
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        # p1 is rewritten too, where it has no say in what changes.
+        ([DB + "ingress: [{ports: [{port: 80}]}]", WEB + "ingress: [{ports: [{port: 1}]}]"],
+         [DB + "ingress: [{ports: [{port: 81}]}]", WEB + "ingress: [{ports: [{port: 2}]}]"],
+         {"NetworkPolicy shop/p0"}),
+        # Both admit it now; what else p1 admits is no cause.
+        ([DB + "ingress: []", DB + "ingress: [{ports: [{port: 5}]}]"],
+         [DB + "ingress: [{ports: [{port: 80}]}]",
+          DB + "ingress: [{ports: [{port: 5}, {port: 80}]}]"],
+         {"NetworkPolicy shop/p0", "NetworkPolicy shop/p1"}),
+        # The first policy that isolates takes away; a second one that isolates too does not.
+        ([], [DB + "ingress: []"], {"NetworkPolicy shop/p0"}),
+        ([DB + "ingress: [{ports: [{port: 80}]}]", WEB],
+         [DB + "ingress: [{ports: [{port: 81}]}]", DB + "ingress: []"],
+         {"NetworkPolicy shop/p0"}),
+    ],
+)  # fmt: skip
+def test_only_policies_that_changed_their_mind_about_a_pair_are_causes(before, after, wanted):
+    found = policy.diff(compiled(*before), compiled(*after))
+    into = [change for change in found if str(change.destination) == "shop/db"]
+    assert into
+    assert {cause for change in into for cause in change.causes} == wanted
+
+
+def test_a_policy_that_a_server_filled_in_is_the_same():
+    old = compiled(DB + "ingress: [{ports: [{port: 80}]}]")
+    relabelled = yaml.safe_load(WORLD)
+    relabelled[4]["metadata"]["labels"] = {"app": "other"}
+    filled = DB + "policyTypes: [Ingress], ingress: [{ports: [{port: 80, protocol: TCP}]}]"
+    found = policy.diff(old, policy.compile([*relabelled, network_policy(filled, "p0")]))
+    assert {change.causes for change in found} <= {()}
 
 
 # Who else.

@@ -185,3 +185,35 @@ def test_ingress_and_route_tell_which_services_they_expose():
         ("HTTPRoute shop/rt", "b.test", "/x", "shop/db", 80),
         ("HTTPRoute shop/rt", "b.test", "/x", "other/far", 81),
     ]
+
+
+def route_to(*names):
+    paths = [
+        {"path": f"/{n}", "backend": {"service": {"name": n, "port": {"number": 80}}}}
+        for n in names
+    ]
+    return {"kind": "Ingress", "metadata": {"name": "in", "namespace": "shop"},
+            "spec": {"rules": [{"host": "a.test", "http": {"paths": paths}}]}}  # fmt: skip
+
+
+def test_a_way_in_is_followed_to_the_workloads_and_to_who_is_admitted_there():
+    block = admitting(5432, peers=[{"ipBlock": OUTSIDE}, {"podSelector": {}}])
+    made = service(type="NodePort", ports=PORTS)
+    estate = policy.compile([*yaml.safe_load(WORLD), made, block, route_to("db", "none")])
+    route, broken, node_port = estate.ways_in()
+    assert (route.via, node_port.via) == (
+        "Ingress shop/in a.test/db",
+        "NodePort 30080 on every node",
+    )
+    for way in (route, node_port):
+        assert [str(party) for party in way.workloads] == ["shop/db-0"]
+        assert str(way.ports) == "TCP 5432"
+        assert OUTSIDE["cidr"] in way.admitted
+        assert "shop/client" in way.admitted
+    assert (broken.problem, broken.workloads) == ("there is no Service shop/none", ())
+
+
+def test_a_way_in_that_egress_policies_close_admits_not_those_pods():
+    closed = admitting(1, app="client", section="egress")
+    estate = policy.compile([*yaml.safe_load(WORLD), service(), closed, route_to("db")])
+    assert "shop/client" not in estate.ways_in()[0].admitted

@@ -5,10 +5,10 @@ import yaml
 from shop import WORLD
 
 from k8slab import policy
+from k8slab.audit.estates import Size, realistic
 from k8slab.errors import UsageError
 from k8slab.objects import meta
 from k8slab.policy import Flow
-from k8slab.audit.estates import Size, realistic
 
 DNS = """
 - {kind: Namespace, metadata: {name: kube-system}}
