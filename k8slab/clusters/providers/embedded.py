@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from k8slab.clusters import records
@@ -111,14 +112,16 @@ def kubeconfig(name: str) -> Path:
 
 def cluster(name: str) -> Cluster:
     """Return the handle; commands on nodes go through the API group lab.k8slab.dev."""
-    handle = Cluster(
+    # The runner has a handle of its own: one that held itself would keep its connection until
+    # the garbage collector comes by.
+    asked = Cluster(name, provider=NAME, kubeconfig=kubeconfig(name))
+    return Cluster(
         name,
         provider=NAME,
         kubeconfig=kubeconfig(name),
         capabilities=_capabilities(_kept(name)),
-        node_runner=lambda node, argv, deadline: _run_on_node(handle, node, argv, deadline),
+        node_runner=partial(_run_on_node, asked),
     )
-    return handle
 
 
 def _kept(name: str) -> ClusterConfig:
