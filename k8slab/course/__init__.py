@@ -4,13 +4,14 @@ The faces need little of it: `find` a lab, make a `Session` with a cluster, call
 """
 
 from k8slab.course.journal import Event, Journal
-from k8slab.course.lab import Exercise, Lab, Prediction, load
+from k8slab.course.lab import Exercise, HintStep, Lab, Prediction, load
 from k8slab.course.library import find, lab_names, labs_directory
+from k8slab.course.pacing import Pace
 from k8slab.course.progress import LabProgress, progress
 from k8slab.course.session import Begun, Explained, Hint, QuizAnswer, Seen, Session
 
 __all__ = [
-    "Begun", "Event", "Exercise", "Explained", "Hint", "Journal", "Lab", "LabProgress",
-    "Prediction", "QuizAnswer", "Seen", "Session",
+    "Begun", "Event", "Exercise", "Explained", "Hint", "HintStep", "Journal", "Lab",
+    "LabProgress", "Pace", "Prediction", "QuizAnswer", "Seen", "Session",
     "find", "lab_names", "labs_directory", "load", "progress",
 ]  # fmt: skip

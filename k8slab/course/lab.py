@@ -11,13 +11,15 @@ from k8slab.course import schema
 from k8slab.course.names import choose, fill
 from k8slab.course.sealing import unseal
 from k8slab.errors import ExerciseError, UsageError
-from k8slab.grading import Want, Wishes
+from k8slab.grading import Want, Wishes, conditions
 from k8slab.grading import values as graded_values
 from k8slab.grading.checks import CHECKS
 from k8slab.grading.fields import at, validate
+from k8slab.grading.lookalikes import FIELDS as CANARY
+from k8slab.grading.lookalikes import SAME, Lookalike
 from k8slab.objects import manifests, meta
 from k8slab.objects.lines import keep, with_lines
-from k8slab.policy import Flow
+from k8slab.policy import Flow, Party
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +35,20 @@ CLUSTER_SCOPED = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class HintStep:
+    """One step of help: `text`, or `otherwise` where the cluster is not as `when` says."""
+
+    text: str
+    when: Mapping[str, Any] = field(default_factory=dict)
+    otherwise: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return everything that a learner may be told at this step."""
+        return (self.text, self.otherwise) if self.when else (self.text,)
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: where it lives, how it starts, what it wants."""
@@ -41,7 +57,9 @@ class Exercise:
     namespace: str
     task: str
     setup: tuple[Object, ...] = ()
-    hints: tuple[str, ...] = ()
+    hints: tuple[HintStep, ...] = ()
+    hint_cost: float = 0
+    """Points that each step of help costs."""
     solution: str = ""
     """The text of a reference answer."""
     topics: tuple[str, ...] = ()
@@ -62,6 +80,15 @@ class Exercise:
     def title(self) -> str:
         """The exercise's title."""
         return self.wishes.title
+
+    @property
+    def statement(self) -> str:
+        """The task, and how points are given where that is not all or nothing."""
+        parts = [f"{name} {points:g}" for name, points in self.wishes.credit.items()]
+        lines = [f"Points: {', '.join(parts)}."] if parts else []
+        if self.hint_cost:
+            lines.append(f"Each hint costs {self.hint_cost:g} points.")
+        return "\n\n".join([self.task.strip(), " ".join(lines)]).strip()
 
     @property
     def namespaces(self) -> list[str]:
@@ -207,14 +234,22 @@ class _Reader:
         ]
         for n, spec in _entries(entry, "checks"):
             self._check(spec, f"{place}, check {n}")
+        checks = tuple(entry.get("checks") or ())
         wishes = Wishes(
             entry["id"],
             entry["title"],
             entry.get("points", 1),
             tuple(wants),
-            tuple(entry.get("checks") or ()),
+            checks,
             entry.get("may_change"),
             (*self.needs, *(entry.get("needs") or ())),
+            credit=_credit(entry, place),
+            no_collateral=entry.get("no_collateral", False),
+            fresh_pods=entry.get("fresh_pods", _fresh_by_default(entry)),
+            canaries=tuple(
+                self._canary(canary, namespace, f"{place}, canary {n}")
+                for n, canary in _entries(entry, "canaries")
+            ),
         )
         if not wants and not wishes.checks:
             raise ExerciseError(f"{place}: wants nothing", hint="give it flows or checks")
@@ -223,7 +258,8 @@ class _Reader:
             namespace,
             entry["task"],
             tuple(fill(list(self._setup(entry, namespace, place)), chosen, place)),
-            tuple(entry.get("hints") or ()),
+            tuple(self._hint(hint, f"{place}, hint {n}") for n, hint in _entries(entry, "hints")),
+            entry.get("hint_cost", 0),
             fill(self._solution(entry, place), chosen, place),
             tuple(entry.get("topics") or ()),
             tuple(entry.get("claims") or ()),
@@ -276,7 +312,34 @@ class _Reader:
 
     def _want(self, entry: Any, namespace: str, place: str) -> Want:
         validate(entry, schema.FLOW, place)
-        return Want(make_flow(entry, namespace, place), entry["want"], entry.get("because", ""))
+        return Want(
+            make_flow(entry, namespace, place),
+            entry["want"],
+            entry.get("because", ""),
+            group=entry.get("group", ""),
+            predicted=entry.get("predicted", True),
+        )
+
+    def _canary(self, entry: Any, namespace: str, place: str) -> Lookalike:
+        validate(entry, CANARY, place)
+        try:
+            like = Party.parse(entry["like"], namespace)
+        except UsageError as error:
+            raise ExerciseError(f"{place}: {error.message}", hint=error.hint) from error
+        return Lookalike(
+            like,
+            tuple(entry.get("without") or ()),
+            entry.get("labels") or {},
+            entry.get("elsewhere", False),
+            entry.get("want", SAME),
+        )
+
+    def _hint(self, entry: Any, place: str) -> HintStep:
+        if isinstance(entry, str):
+            return HintStep(entry)
+        validate(entry, schema.HINT, place)
+        conditions.check(entry["when"], f"{place}, when")
+        return HintStep(entry["text"], entry["when"], entry["otherwise"])
 
     def _check(self, spec: Any, place: str) -> None:
         kind = spec.get("check") if isinstance(spec, dict) else None
@@ -321,6 +384,38 @@ class _Reader:
                 f"{at(place, entry, 'solution')}: field 'solution': there is no file {path}"
             )
         return path.read_text(encoding="utf-8")
+
+
+def _credit(entry: Mapping[str, Any], place: str) -> dict[str, float]:
+    """Return the points of each group; raises `ExerciseError` when they do not add up."""
+    credit = entry.get("credit") or {}
+    used = {
+        part["group"]
+        for part in (*(entry.get("flows") or ()), *(entry.get("checks") or ()))
+        if "group" in part
+    }
+    for name in sorted({*credit, *used}, key=str):
+        if name not in credit:
+            raise ExerciseError(f"{place}: the group {name!r} has no points in `credit`")
+        if name not in used:
+            raise ExerciseError(f"{place}: credit: no flow and no check has the group {name!r}")
+        if isinstance(credit[name], bool) or not isinstance(credit[name], int | float):
+            raise ExerciseError(f"{place}: credit: the points of {name!r} must be a number")
+    points = entry.get("points", 1)
+    if credit and abs(sum(credit.values()) - points) > 1e-9:
+        raise ExerciseError(
+            f"{place}: credit gives {sum(credit.values()):g} points together, not {points:g}"
+        )
+    return dict(credit)
+
+
+def _fresh_by_default(entry: Mapping[str, Any]) -> bool:
+    """Say whether pods are replaced before points are given, where the exercise does not say.
+
+    Not where addresses are typed: they would be wrong as soon as they were right.
+    """
+    typed = any(spec.get("check") == "answer" for spec in entry.get("checks") or ())
+    return entry.get("may_change") is not None and not typed
 
 
 def _unsealed(entry: dict[str, Any], place: str) -> dict[str, Any]:

@@ -31,9 +31,19 @@ EXERCISE: Fields = {
     "flows": Field((list,), "wanted flows"),
     "checks": Field((list,), "further checks, each with `check:` and its fields"),
     "may_change": Field((list,), "patterns RESOURCE/NAME; everything else must stay as set up"),
+    "credit": Field((dict,), "points of each group of flows and checks; together `points`"),
+    "no_collateral": Field((bool,), "true: flows that are not listed must stay as they were"),
+    "fresh_pods": Field(
+        (bool,), "whether it must hold with new pods too; true where `may_change` is given"
+    ),
+    "canaries": Field((list,), "pods of the grader's own that look like those of the set-up"),
     "transfer": Field((bool,), "true: no counterexample before the second check"),
     "names": Field((dict,), "choices for each <<word>> in texts and manifests; a seed picks"),
-    "hints": Field((list,), "texts, from a nudge to nearly the answer"),
+    "hints": Field(
+        (list,),
+        "up to three steps: a text, or `when`, `text` and `otherwise`; the last is nearly it",
+    ),
+    "hint_cost": Field((int, float), "points that each hint costs; none otherwise"),
     "solution": text("a file with a reference answer, relative to the lab's directory"),
     "topics": _IDS,
     "claims": _IDS,
@@ -48,6 +58,14 @@ FLOW: Fields = {
     "protocol": text("TCP otherwise", allowed=("TCP", "UDP", "SCTP")),
     "want": text("the outcome wanted", required=True, allowed=tuple(WISHES)),
     "because": text("why the task wants it"),
+    "group": text("the group of `credit` that it belongs to"),
+    "predicted": Field((bool,), "false: something else than policies decides about this flow"),
+}
+
+HINT: Fields = {
+    "when": Field((dict,), "what must be so in the cluster for `text` to be given", required=True),
+    "text": text("the hint", required=True),
+    "otherwise": text("the hint when it is not so", required=True),
 }
 
 PREDICTION: Fields = {

@@ -14,7 +14,18 @@ from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow
 from k8slab.course.progress import LabProgress, foretold, progress
 from k8slab.errors import UsageError
-from k8slab.grading import Context, Finding, Result, Status, baseline, grade, http, values
+from k8slab.grading import (
+    Context,
+    Finding,
+    Result,
+    Status,
+    baseline,
+    collateral,
+    conditions,
+    grade,
+    http,
+    values,
+)  # fmt: skip
 from k8slab.grading.grade import missing_capabilities
 from k8slab.policy import Party
 from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in_pod
@@ -23,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from k8slab.course.lab import Exercise, Lab, Prediction
+    from k8slab.course.lab import Exercise, HintStep, Lab, Prediction
+    from k8slab.course.pacing import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,8 @@ class Hint:
     number: int
     total: int
     text: str
+    cost: float = 0
+    """Points that this step has cost."""
 
 
 @dataclass
@@ -111,6 +125,8 @@ class Session:
     journal: Journal = field(default_factory=Journal)
     told: Callable[[str], None] = lambda _line: None
     """Gets a line about what is being waited for."""
+    pace: Pace | None = None
+    """Who tries again and again waits; authors' tests do not."""
 
     def begin(self, exercise: str) -> Begun:
         """Set an exercise up, measure its baseline; an exercise that is begun stays as it is."""
@@ -118,9 +134,9 @@ class Session:
         fresh = setup.set_up(self.cluster, found)
         self.journal.add(self.lab.name, "begin", found.id)
         if fresh or self.journal.last(self.lab.name, "setup", found.id) is None:
-            open_ = sorted(baseline(self.cluster, found.wishes.wants)) if fresh else []
+            measured = self._measure(found) if fresh else {"open": []}
             self.journal.add(
-                self.lab.name, "setup", found.id, open=open_, cluster=self.cluster.name
+                self.lab.name, "setup", found.id, **measured, cluster=self.cluster.name
             )
         return Begun(found, fresh)
 
@@ -129,6 +145,14 @@ class Session:
         begun = self.journal.events(self.lab.name, "begin")
         found = self.lab.exercises.get(begun[-1].subject) if begun else None
         return found if found and setup.is_marked(self.cluster, found) else None
+
+    def _measure(self, exercise: Exercise) -> dict[str, Any]:
+        """Return what is open at the start, and every other flow where that must stay."""
+        wants = exercise.wishes.wants
+        found: dict[str, Any] = {"open": sorted(baseline(self.cluster, wants))}
+        if exercise.wishes.no_collateral:
+            found["others"] = collateral.measure(self.cluster, exercise.namespaces, wants)
+        return found
 
     def reset(self, exercise: str, *, keep_mine: bool = False) -> Begun:
         """Delete everything of an exercise and begin it again.
@@ -153,15 +177,10 @@ class Session:
         found = self.lab.exercise(exercise)
         if (result := self._not_begun(found)) is not None:
             return result
-        begun = self.journal.last(self.lab.name, "setup", found.id)
-        context = Context(
-            self.cluster,
-            found.namespace,
-            found.setup,
-            frozenset(begun.data.get("open", ()) if begun else ()),
-            self.typed(found),
-        )
-        result = grade(context, found.wishes)
+        if self.pace:
+            self.pace.wait(self.journal.events(self.lab.name, "check", found.id), self.told)
+        result = grade(self._context(found), found.wishes)
+        result = replace(result, cost=found.hint_cost * self._hints_taken(found))
         if found.transfer and not result.passed and not self._tries(found):
             result = _withheld(result)
         self.journal.add(
@@ -174,6 +193,23 @@ class Session:
             missing=missing_capabilities(self.cluster, found.wishes),
         )
         return result
+
+    def _context(self, exercise: Exercise) -> Context:
+        """Return what a grader is given: the cluster, the place, and the start."""
+        begun = self.journal.last(self.lab.name, "setup", exercise.id)
+        data = begun.data if begun else {}
+        return Context(
+            self.cluster,
+            exercise.namespace,
+            exercise.setup,
+            frozenset(data.get("open", ())),
+            self.typed(exercise),
+            measured=data.get("others", ()),
+        )
+
+    def _hints_taken(self, exercise: Exercise) -> int:
+        taken = self.journal.events(self.lab.name, "hint", exercise.id)
+        return len({event.data.get("step") for event in taken})
 
     def answer(self, question: str, value: object) -> str:
         """Note what the learner typed; returns the question's text."""
@@ -240,14 +276,26 @@ class Session:
         return [QuizAnswer(p, found.chosen if (found := told[p.id]) else "") for p in asked]
 
     def hint(self, exercise: str) -> Hint:
-        """Give the next hint; after the last one, the last one again."""
+        """Give the next hint; after the last one, the last one again.
+
+        A step that depends on the cluster's state looks at it; without a cluster (the exercise
+        not begun, or none running) it gives its other text.
+        """
         found = self.lab.exercise(exercise)
         if not found.hints:
             raise UsageError(f"the exercise {exercise} has no hints")
-        given = len(self.journal.events(self.lab.name, "hint", found.id))
-        number = min(given, len(found.hints) - 1)
+        taken = self._hints_taken(found)
+        number = min(taken, len(found.hints) - 1)
+        step = found.hints[number]
+        text = step.text if not step.when or self._is_so(found, step) else step.otherwise
         self.journal.add(self.lab.name, "hint", found.id, step=number + 1)
-        return Hint(number + 1, len(found.hints), found.hints[number])
+        cost = found.hint_cost if taken < len(found.hints) else 0
+        return Hint(number + 1, len(found.hints), text, cost)
+
+    def _is_so(self, exercise: Exercise, step: HintStep) -> bool:
+        if self.cluster is None or not setup.is_marked(self.cluster, exercise):
+            return False
+        return conditions.holds(self._context(exercise), step.when)
 
     def solution(self, exercise: str, *, force: bool = False) -> str:
         """Return a reference answer, after a first check (or with `force`)."""
@@ -350,7 +398,7 @@ def _withheld(result: Result) -> Result:
     findings = [
         finding
         if finding.status is Status.PASSED
-        else replace(finding, lines=(line,), counterexample=None)
+        else replace(finding, lines=(line,), counterexample=None, flows=())
         for finding in result.findings
     ]
     return replace(result, findings=tuple(findings))

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 Spec = dict[str, Any]
 
+COMMON: Fields = {
+    "check": text("the kind of check", required=True),
+    "title": text("what is wanted, as the learner reads it"),
+    "group": text("the group of `credit` that it belongs to"),
+}
+"""Fields of every check."""
+
 
 @dataclass(frozen=True)
 class CheckKind:
@@ -34,10 +41,12 @@ class CheckKind:
     fields: Fields
     run: Callable[[Context, Spec], Finding]
     fault: Callable[[Spec], str] = lambda _spec: ""
+    depends_on_pods: bool = False
+    """Whether it is run again with new pods."""
 
     def validate(self, spec: Mapping[str, Any], place: str) -> None:
         """Raise `ExerciseError` when an exercise file uses this check wrongly."""
-        given = {name: value for name, value in spec.items() if name not in ("check", "title")}
+        given = {name: value for name, value in spec.items() if name not in COMMON}
         validate(given, self.fields, place)
         if fault := self.fault(given):
             raise ExerciseError(f"{place}: {fault}")
@@ -48,9 +57,9 @@ def run_check(context: Context, spec: Spec) -> Finding:
     kind = CHECKS[spec["check"]]
     title = spec.get("title") or spec.get("question") or spec["check"]
     try:
-        return replace(kind.run(context, spec), check=title)
+        return replace(kind.run(context, spec), check=title, group=spec.get("group", ""))
     except K8slabError as error:
-        return Finding(title, Status.ERROR, (str(error),))
+        return Finding(title, Status.ERROR, (str(error),), group=spec.get("group", ""))
 
 
 def _contains(seen: Any, want: Any) -> bool:
@@ -75,7 +84,7 @@ _COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "exists": ("to exist: {}", lambda seen, want: (seen is not None) == want),
 }
 _ANY = (str, int, float, bool, list, dict)
-_COMPARISONS: Fields = {
+COMPARISONS: Fields = {
     "equals": Field(_ANY, "the value wanted"),
     "not_equals": Field(_ANY, "a value that is not wanted"),
     "matches": text("a regular expression that must be found in the value"),
@@ -87,7 +96,7 @@ _COMPARISONS: Fields = {
 }
 
 
-def _misses(seen: Any, spec: Spec) -> list[str]:
+def misses(seen: Any, spec: Spec) -> list[str]:
     """Return in words every comparison of `spec` that the value does not fulfil."""
     return [
         words.format(spec[name])
@@ -104,11 +113,11 @@ def _check_field(context: Context, spec: Spec) -> Finding:
 
     value = Polling(
         look=lambda: values.read(context, spec),
-        good=lambda seen: not _misses(seen, wanted()),
+        good=lambda seen: not misses(seen, wanted()),
         quiet=lambda _: context.quiet(),
         deadline=context.deadline,
     ).run()
-    missed = _misses(value, wanted())
+    missed = misses(value, wanted())
     if not missed:
         return Finding("field", Status.PASSED)
     what = spec.get("object") or spec.get("count") or spec.get("names")
@@ -226,8 +235,8 @@ def _json(body: str) -> Any:
 
 
 def _comparison_fault(spec: Spec) -> str:
-    if not any(name in spec for name in _COMPARISONS):
-        return f"needs one of {', '.join(_COMPARISONS)}"
+    if not any(name in spec for name in COMPARISONS):
+        return f"needs one of {', '.join(COMPARISONS)}"
     if "same_as" in spec:
         validate(spec["same_as"], values.FIELDS, "same_as")
         if fault := values.fault(spec["same_as"]):
@@ -241,7 +250,7 @@ def _answer_fault(spec: Spec) -> str:
 
 
 CHECKS: dict[str, CheckKind] = {
-    "field": CheckKind(values.FIELDS | _COMPARISONS, _check_field, _comparison_fault),
+    "field": CheckKind(values.FIELDS | COMPARISONS, _check_field, _comparison_fault),
     "answer": CheckKind(
         {
             "id": text("the name under which the answer is given", required=True),
@@ -260,6 +269,7 @@ CHECKS: dict[str, CheckKind] = {
             ),
         },
         _check_dns,
+        depends_on_pods=True,
     ),
     "http": CheckKind(
         {
@@ -272,5 +282,6 @@ CHECKS: dict[str, CheckKind] = {
             "request_headers": Field((dict,), "headers to send"),
         },
         _check_http,
+        depends_on_pods=True,
     ),
 }

@@ -33,6 +33,8 @@ class Context:
     """What the learner typed, newest, by question."""
     deadline: float = 10.0
     """Seconds until what does not become true counts as not true."""
+    measured: Sequence[Sequence[Any]] = ()
+    """Every other flow as it was right after the set-up (`collateral.measure`)."""
 
     @property
     def prompt(self) -> bool:
@@ -48,13 +50,23 @@ class Context:
         """
         if not self.prompt:
             return False
-        return all(
+        return (
             all(
-                _settled(pod) and (listening or not _just_started(pod))
-                for pod in self.cluster.list("pods", space)
+                all(
+                    _settled(pod) and (listening or not _just_started(pod))
+                    for pod in self.cluster.list("pods", space)
+                )
+                for space in self.namespaces
             )
-            and all(_rolled_out(obj) for obj in self.cluster.list("deployments.apps", space))
+            and self.rolled_out()
+        )
+
+    def rolled_out(self) -> bool:
+        """Say whether every Deployment of the exercise's namespaces has the pods it wants."""
+        return all(
+            _rolled_out(obj)
             for space in self.namespaces
+            for obj in self.cluster.list("deployments.apps", space)
         )
 
     @property

@@ -15,10 +15,11 @@ None of these depends on the learner's policies.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k8slab.grading.canaries import Canaries
+from k8slab.grading.result import Blame
 from k8slab.probes import Flow, Outcome, Party, observe
 from k8slab.probes.targets import Snapshot, named_port
 
@@ -31,10 +32,18 @@ if TYPE_CHECKING:
 Lines = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A control that does not hold: why, in lines for a learner, and whose matter that is."""
+
+    blame: Blame
+    lines: Lines
+
+
 def failing_control(
     context: Context, blocked: Sequence[Observation], seen: Sequence[Observation]
-) -> Lines:
-    """Return why the blocked flows prove nothing, in lines for a learner; empty if they do.
+) -> Failing | None:
+    """Return why the blocked flows prove nothing; ``None`` if they do.
 
     `seen` holds every observation of the check, `blocked` those whose silence should count.
     """
@@ -45,11 +54,11 @@ def failing_control(
     alive = [Flow(s, s, 1) for s in sorted({f.source for f in flows}) if s.kind == "pod"]
     asked = list(dict.fromkeys([*(f for found in inside.values() for f in found or ()), *alive]))
     answers = dict(zip(asked, observe(context.cluster, asked), strict=True))
-    return (
-        _destination(context, inside, answers)
-        or _source(context, flows, alive, answers, seen)
-        or _enforcement(context, snapshot, blocked)
-    )
+    lines = _destination(context, inside, answers) or _source(context, flows, alive, answers, seen)
+    if lines:
+        return Failing(Blame.NOT_READY, lines)
+    lines = _enforcement(context, snapshot, blocked)
+    return Failing(Blame.NOT_ENFORCED, lines) if lines else None
 
 
 def _destination(
@@ -98,7 +107,7 @@ def _enforcement(context: Context, snapshot: Snapshot, blocked: Sequence[Observa
     unproved = [one.flow for one in blocked if not one.denial]
     if not unproved:
         return ()
-    nodes = sorted({node for flow in unproved for node in _nodes(snapshot, flow)})
+    nodes = sorted({node for flow in unproved for node in nodes_of(snapshot, flow)})
     return Canaries(context.cluster).failing(nodes, context.deadline)
 
 
@@ -141,7 +150,8 @@ def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow]:
     return found
 
 
-def _nodes(snapshot: Snapshot, flow: Flow) -> set[str]:
+def nodes_of(snapshot: Snapshot, flow: Flow) -> set[str]:
+    """Return the nodes of a flow's pods."""
     parties = [flow.source, *(one.source for one in inside_flows(snapshot, flow) or ())]
     pods = [snapshot.objects("pods", p.namespace).get(p.name) for p in parties if p.kind == "pod"]
     return {pod["spec"]["nodeName"] for pod in pods if pod and pod["spec"].get("nodeName")}

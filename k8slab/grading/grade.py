@@ -1,21 +1,28 @@
-"""Grade one exercise: prerequisites once and first, then flows, then the other checks."""
+"""Grade one exercise: prerequisites once and first, then flows, then the other checks.
+
+What would give points is looked at a second time, with new pods and with pods of the grader's
+own, before it does: see `fresh` and `lookalikes`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError, K8slabError
-from k8slab.grading.checks import run_check
-from k8slab.grading.flows import check_flows
+from k8slab.grading import collateral, flows, fresh, lookalikes
+from k8slab.grading.checks import CHECKS, run_check
+from k8slab.grading.prerequisites import ground
 from k8slab.grading.result import Finding, Result, Status
 from k8slab.grading.unchanged import check_unchanged
+from k8slab.probes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from k8slab.grading.context import Context
-    from k8slab.grading.flows import Want
+    from k8slab.grading.lookalikes import Lookalike
+    from k8slab.grading.wants import Want
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,30 @@ class Wishes:
     """``None``: anything may be changed."""
     needs: Sequence[str] = field(default=())
     """Capabilities of the provider, without which nothing can be checked."""
+    credit: Mapping[str, float] = field(default_factory=dict)
+    """Points of each group of wishes; without any it is all or nothing."""
+    no_collateral: bool = False
+    """Every flow that `wants` leaves out must stay as it was."""
+    fresh_pods: bool = False
+    """Look a second time, with new pods and lookalikes, before points are given."""
+    canaries: Sequence[Lookalike] = ()
+    """The grader's own pods, besides those that it makes by itself."""
 
 
 def grade(context: Context, wishes: Wishes) -> Result:
     """Look at the cluster and return the result; never raises for the learner's state."""
-    return Result(wishes.exercise, wishes.title, wishes.points, tuple(_findings(context, wishes)))
+    first = Result(
+        wishes.exercise,
+        wishes.title,
+        wishes.points,
+        tuple(_findings(context, wishes)),
+        wishes.credit,
+        _given(context, wishes),
+    )
+    if not first.points or not (wishes.fresh_pods or wishes.canaries):
+        return first
+    second = _second_look(context, wishes, first)
+    return replace(first, findings=(*first.findings, *second))
 
 
 _HOW_TO_GET = {
@@ -46,6 +72,20 @@ _HOW_TO_GET = {
 def missing_capabilities(cluster: Any, wishes: Wishes) -> list[str]:
     """Return what the exercise needs and the cluster has not."""
     return sorted(set(wishes.needs) - set(cluster.capabilities))
+
+
+def _given(context: Context, wishes: Wishes) -> frozenset[str]:
+    """Return the groups whose flows were all as wanted before anything was done.
+
+    Only open flows are remembered: one that is wanted closed, and was not open, counts as given.
+    Checks by name are not looked at when an exercise begins: a group that has one is earned.
+    """
+    earned = {spec.get("group", "") for spec in wishes.checks}
+    for want in wishes.wants:
+        was_open = str(want.flow) in context.baseline
+        if was_open != want.fulfilled_by(Outcome.OPEN):
+            earned.add(want.group)
+    return frozenset(set(wishes.credit) - earned)
 
 
 def _findings(context: Context, wishes: Wishes) -> list[Finding]:
@@ -62,17 +102,64 @@ def _findings(context: Context, wishes: Wishes) -> list[Finding]:
         return [Finding("begun", Status.NOT_STARTED, (line,))]
     findings = []
     if wishes.may_change is not None:
+        lookalikes.remove(context.cluster, lookalikes.leftovers(context))
         found = check_unchanged(context, wishes.may_change)
         if found.status is not Status.PASSED:
             return [found]
         findings.append(found)
-    if wishes.wants:
-        findings.append(_flows(context, wishes))
-    return [*findings, *(run_check(context, spec) for spec in wishes.checks)]
+    return [*findings, *_wished(context, wishes)]
 
 
-def _flows(context: Context, wishes: Wishes) -> Finding:
+def _wished(context: Context, wishes: Wishes) -> list[Finding]:
     try:
-        return check_flows(context, wishes.wants)
+        found = ground(context, wishes.wants, wishes.checks)
     except K8slabError as error:
-        return Finding("flows", Status.ERROR, (str(error),))
+        return [Finding("what the rest needs", Status.ERROR, (str(error),))]
+    if any(not finding.group for finding in found.findings):
+        return list(found.findings)
+    wants = [*found.wants, *_collateral(context, wishes)]
+    checked = [run_check(context, spec) for spec in found.checks]
+    return [*found.findings, *_flows(context, wants), *checked]
+
+
+def _collateral(context: Context, wishes: Wishes) -> list[Want]:
+    return collateral.wants_of(context.measured) if wishes.no_collateral else []
+
+
+def _flows(context: Context, wants: Sequence[Want]) -> list[Finding]:
+    if not wants:
+        return []
+    try:
+        return flows.findings(context, wants)
+    except K8slabError as error:
+        return [Finding("flows", Status.ERROR, (str(error),))]
+
+
+SECOND = "the same with new pods"
+
+
+def _second_look(context: Context, wishes: Wishes, first: Result) -> list[Finding]:
+    """Return what is wrong with new pods; if nothing is, one finding that says so."""
+    counts = {name for name, passed in first.groups.items() if passed} | {""}
+    wants = [want for want in wishes.wants if first.passed or want.group in counts]
+    try:
+        found = _with_new_pods(context, wishes, wants)
+    except K8slabError as error:
+        return [Finding(SECOND, Status.ERROR, (str(error),))]
+    bad = [finding for finding in found if finding.status is not Status.PASSED]
+    if not bad:
+        line = "new addresses, and pods that were not there before, make no difference"
+        return [Finding(SECOND, Status.PASSED, (line,))]
+    return [replace(one, check=f"{one.check}, with new pods") for one in bad]
+
+
+def _with_new_pods(context: Context, wishes: Wishes, wants: Sequence[Want]) -> list[Finding]:
+    own = lookalikes.automatic(context, wants) if wishes.fresh_pods else []
+    made = lookalikes.make(context, wants, [*own, *wishes.canaries])
+    with lookalikes.added(context, made):
+        if wishes.fresh_pods:
+            fresh.replace_pods(context, wishes.may_change or ())
+        fresh.wait_running(context, made.objects)
+        every = [*wants, *_collateral(context, wishes), *made.wants]
+        again = [spec for spec in wishes.checks if CHECKS[spec["check"]].depends_on_pods]
+        return [*_flows(context, every), *(run_check(context, spec) for spec in again)]

@@ -41,6 +41,8 @@ class Polling(Generic[T]):
     quiet: Callable[[T], bool]
     deadline: float
     same: Callable[[T, T], bool] = field(default=lambda one, other: one == other)
+    settled: int = SETTLED
+    """How often in a row the same must be seen."""
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = _pause
 
@@ -49,7 +51,7 @@ class Polling(Generic[T]):
         ends = self.clock() + self.deadline
         seen, times, wait = self.look(), 1, FIRST_PAUSE
         while True:
-            if times >= SETTLED and (self.good(seen) or self.quiet(seen)):
+            if times >= self.settled and (self.good(seen) or self.quiet(seen)):
                 return seen
             if self.clock() >= ends:
                 return seen

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 WATCHED = {
+    "Namespace": "namespaces",
     "Pod": "pods",
     "Service": "services",
     "ConfigMap": "configmaps",
@@ -27,6 +28,7 @@ WATCHED = {
     "StatefulSet": "statefulsets.apps",
     "DaemonSet": "daemonsets.apps",
     "NetworkPolicy": "networkpolicies.networking.k8s.io",
+    "ClusterNetworkPolicy": "clusternetworkpolicies.policy.networking.k8s.io",
 }
 """The kinds that a set-up is made of, and under which resource they are found."""
 
@@ -36,34 +38,51 @@ CLUSTERS_OWN = frozenset({"kube-root-ca.crt"})
 
 def check_unchanged(context: Context, may_change: Sequence[str]) -> Finding:
     """Compare everything that `may_change` does not release with the set-up."""
-    kept = {_pattern(obj): obj for obj in context.setup if not _released(_pattern(obj), may_change)}
-    for pattern, wanted in kept.items():
+    kept = [obj for obj in _planned(context) if not released(pattern_of(obj), may_change)]
+    for wanted in kept:
         resource = WATCHED.get(wanted["kind"])
         if resource is None:
             continue
         found = context.cluster.get(resource, meta.name_of(wanted), meta.namespace_of(wanted))
         if found is None:
-            return _failed(pattern, "to be there", "it is gone", context)
-        if where := difference(_own_fields(wanted), found):
-            return _failed(pattern, "as in the set-up", f"{where} was changed", context)
+            return _failed(wanted, "to be there", "it is gone", context)
+        if where := difference(_own_fields(wanted), found) or _more(wanted, found):
+            return _failed(wanted, "as in the set-up", f"{where} was changed", context)
     if added := _added(context, may_change):
         return _failed(added, "not to be there", "it was added", context)
     return Finding("nothing else changed", Status.PASSED)
 
 
-def _failed(pattern: str, wanted: str, seen: str, context: Context) -> Finding:
+def _planned(context: Context) -> list[Object]:
+    """Return the objects of the set-up, with the namespaces that it makes by itself."""
+    given = {meta.name_of(obj) for obj in context.setup if obj["kind"] == "Namespace"}
+    implied = [
+        {"kind": "Namespace", "metadata": {"name": name}}
+        for name in context.namespaces
+        if name not in given
+    ]
+    return [*implied, *context.setup]
+
+
+def _failed(obj: Object, wanted: str, seen: str, context: Context) -> Finding:
+    pattern, space = pattern_of(obj), meta.namespace_of(obj)
     resource, _, name = pattern.partition("/")
-    command = f"kubectl -n {context.namespace} get {resource} {name} -o yaml"
+    where = f"-n {space} " if space and obj["kind"] != "Namespace" else ""
+    command = f"kubectl {where}get {resource} {name} -o yaml"
+    if space not in ("", context.namespace):
+        pattern += f" in the namespace {space}"
     lines = (f"{pattern}: {seen}, but this exercise is about something else",)
     example = Counterexample(pattern, wanted, seen, replay=command)
     return Finding("nothing else changed", Status.FAILED, lines, example)
 
 
-def _pattern(obj: Object) -> str:
+def pattern_of(obj: Object) -> str:
+    """Return how `may_change` names an object: RESOURCE/NAME."""
     return f"{WATCHED.get(obj['kind'], obj['kind'].lower())}/{meta.name_of(obj)}"
 
 
-def _released(pattern: str, may_change: Sequence[str]) -> bool:
+def released(pattern: str, may_change: Sequence[str]) -> bool:
+    """Say whether an answer may touch what this pattern names."""
     return any(fnmatchcase(pattern, wish) for wish in may_change)
 
 
@@ -73,17 +92,66 @@ def _own_fields(obj: Object) -> Object:
     return {**rest, "metadata": metadata}
 
 
-def _added(context: Context, may_change: Sequence[str]) -> str:
-    planned = {_pattern(obj) for obj in context.setup}
-    for resource in WATCHED.values():
-        for obj in context.cluster.list(resource, context.namespace):
-            pattern = f"{resource}/{meta.name_of(obj)}"
-            ours = (
-                pattern in planned or meta.controller_of(obj) or meta.name_of(obj) in CLUSTERS_OWN
-            )
-            if not ours and not _released(pattern, may_change):
-                return pattern
+def _more(wanted: Object, found: Object) -> str:
+    """Return where an object has more than its manifest, and that decides about flows.
+
+    Elsewhere fields that the API added do not count; but a label more may be what a rule asks
+    for, and a rule more opens a policy, without anything of the manifest being missing.
+    """
+    known = {} if wanted["kind"] != "Namespace" else NAMESPACE_LABELS
+    labels = {key: v for key, v in meta.labels_of(found).items() if key not in known}
+    own = {key: v for key, v in meta.labels_of(wanted).items() if key not in known}
+    if labels != own:
+        key = next(iter(sorted(labels.keys() ^ own.keys())), "")
+        return f"metadata.labels.{key}" if key else "metadata.labels"
+    if wanted["kind"] == "NetworkPolicy":
+        return difference(found.get("spec"), _defaulted(wanted.get("spec") or {}), "spec")
+    if wanted["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+        one, other = (obj["spec"]["template"].get("metadata") or {} for obj in (wanted, found))
+        if (one.get("labels") or {}) != (other.get("labels") or {}):
+            return "spec.template.metadata.labels"
     return ""
+
+
+NAMESPACE_LABELS = frozenset({"kubernetes.io/metadata.name", "app.kubernetes.io/managed-by"})
+"""What the API and the set-up put on every namespace."""
+
+
+def _defaulted(spec: Object) -> Object:
+    """Return a NetworkPolicy's spec with what the API fills in: protocols, policyTypes."""
+
+    def rule(found: Object) -> Object:
+        if not found.get("ports"):
+            return found
+        return {**found, "ports": [{"protocol": "TCP", **port} for port in found["ports"]]}
+
+    rules = {
+        section: [rule(one) for one in spec[section]]
+        for section in ("ingress", "egress")
+        if spec.get(section)
+    }
+    types = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+    return {"policyTypes": types, **spec, **rules}
+
+
+def _added(context: Context, may_change: Sequence[str]) -> Object | None:
+    planned = {(pattern_of(obj), meta.namespace_of(obj)) for obj in context.setup}
+    for kind, resource in WATCHED.items():
+        for space in context.namespaces if kind not in CLUSTER_SCOPED else ():
+            for obj in context.cluster.list(resource, space):
+                pattern = f"{resource}/{meta.name_of(obj)}"
+                ours = (
+                    (pattern, space) in planned
+                    or meta.controller_of(obj)
+                    or meta.name_of(obj) in CLUSTERS_OWN
+                )
+                if not ours and not released(pattern, may_change):
+                    return {"kind": kind, **obj}
+    return None
+
+
+CLUSTER_SCOPED = frozenset({"Namespace", "ClusterNetworkPolicy"})
+"""Other exercises on the same cluster have theirs: what was added cannot be told."""
 
 
 def difference(wanted: Any, found: Any, path: str = "") -> str:

@@ -150,7 +150,8 @@ def result_view(result: Result) -> ResultView:
     if seen := result.counterexample:
         parts.append(
             f"<p>For example: <code>{escape(seen.what)}</code>: wanted "
-            f"<strong>{escape(seen.wanted)}</strong>, seen <strong>{escape(seen.seen)}</strong></p>"
+            f"<strong>{escape(seen.wanted)}</strong>{escape(seen.says)}, "
+            f"seen <strong>{escape(seen.seen)}</strong></p>"
         )
         parts.append(listed(seen.why))
         if seen.replay:
@@ -205,7 +206,8 @@ def explained_view(explained: Explained) -> View:
 
 def hint_view(hint: Hint) -> View:
     """Show one step of help."""
-    head = f"Hint {hint.number} of {hint.total}"
+    cost = f" (costs {hint.cost:g} points)" if hint.cost else ""
+    head = f"Hint {hint.number} of {hint.total}{cost}"
     return View(f"{head}: {hint.text.strip()}", box(head, [paragraphs(hint.text)]))
 
 

@@ -58,8 +58,8 @@ class Snapshot:
         """Return the flow for every pod of the workloads that it names."""
         return [
             replace(flow, source=source, destination=destination)
-            for source in self._parties(flow.source)
-            for destination in self._parties(flow.destination)
+            for source in self.parties(flow.source)
+            for destination in self.parties(flow.destination)
         ]
 
     def target(self, flow: Flow) -> Target:
@@ -89,7 +89,10 @@ class Snapshot:
             raise ProbeError(f"{destination} has no named ports; give a number")
         return Target(host, flow.port, flow.protocol)
 
-    def _parties(self, party: Party) -> list[Party]:
+    def parties(self, party: Party) -> list[Party]:
+        """Return the pods of a workload; the party itself when it is none, or has no pod."""
+        if party.kind == "node":
+            return [replace(party, name=self._node(party.name))]
         if party.kind not in WORKLOADS:
             return [party]
         pods = self.objects("pods", party.namespace).values()
@@ -97,6 +100,12 @@ class Snapshot:
         if not owned:
             return [party]
         return [Party("pod", meta.name_of(pod), party.namespace) for pod in owned]
+
+    def _node(self, name: str) -> str:
+        """Return the full name of a node: labs name it by its ending, as ``worker2``."""
+        names = self.objects("nodes", "")
+        ending = [full for full in names if full.endswith(f"-{name}")]
+        return ending[0] if name not in names and len(ending) == 1 else name
 
     def _belongs(self, pod: Object, party: Party) -> bool:
         owner = meta.controller_of(pod)
@@ -185,3 +194,9 @@ def _internal_address(node: Object) -> str:
         if entry.get("type") == "InternalIP":
             return str(entry["address"])
     return ""
+
+
+def resolve(cluster: Any, parties: Iterable[Party]) -> list[Party]:
+    """Replace workloads by their pods, and the short names of nodes by the full ones."""
+    snapshot = Snapshot(cluster)
+    return [found for party in parties for found in snapshot.parties(party)]

@@ -37,7 +37,8 @@ def test_an_exercise_is_failed_and_then_solved_with_real_packets(session):
     apply_solution(session)
     assert session.check("protect").text() == (
         "+ protect: solved, 2 of 2 points\n  + nothing else changed\n  + flows\n"
-        "      all 3 flows are as wanted"
+        "      all 3 flows are as wanted\n  + the same with new pods\n"
+        "      new addresses, and pods that were not there before, make no difference"
     )
 
 

@@ -35,7 +35,7 @@ def secrets(name):
     for found in lab.predictions.values():
         yield found.explanation
     for exercise in lab.exercises.values():
-        yield from exercise.hints
+        yield from (text for step in exercise.hints for text in step.texts)
     for path in SOLUTIONS.glob(f"{name}/*.md"):
         inside = solution_regions(path.read_text())
         assert inside or path.stem != "lab"
