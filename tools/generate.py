@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import exercise_format
 from drawings import rooms
 
 from k8slab import programs
@@ -61,6 +62,7 @@ def schemas() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "book/command-line.md": command_line,
     "book/drawings/rooms.dot": rooms,
+    "book/exercise-format.md": exercise_format.page,
     "k8slab/embedded/apiserver/schema_table.json": schemas,
 }
 
