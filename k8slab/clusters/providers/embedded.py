@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "embedded"
 
-CAPABILITIES = frozenset({"denials", "nodes", "probe", "world"})
+CAPABILITIES = frozenset({"denials", "nodes", "probe", "trace", "world"})
 """What the API group lab.k8slab.dev/v1 of this version gives."""
 DUAL_STACK = "dual-stack"
 """The capability of a cluster whose pods have IPv4 and IPv6 addresses."""

@@ -98,6 +98,9 @@ class LabBackend(Protocol):
     async def probe(self, flows: list[Object], *, deadline: float) -> list[Object]:
         """Observe flows, each for at most `deadline` seconds; one result for each, in order."""
 
+    async def trace(self, flow: Object, *, deadline: float) -> Object:
+        """Send one packet, follow it through the cluster, and return its journey."""
+
     async def run_on_node(self, node: str, argv: list[str], *, deadline: float) -> Object:
         """Run a command in a node's network namespace; return code, stdout and stderr."""
 

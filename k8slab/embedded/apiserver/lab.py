@@ -1,6 +1,7 @@
 """The API group ``lab.k8slab.dev/v1``: what only this provider can do.
 
     POST probes               observe flows from pods, nodes and the world outside
+    POST traces               follow one packet through the kernel
     GET  denials[?since&watch]  packets that policies dropped
     POST nodes/NAME/commands  run a command in a node's network namespace
     POST nodes/NAME/agent     stop or start a node's kubelet
@@ -39,6 +40,7 @@ _RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("nodes/agent", "", "Agent", ["create"]),
     ("nodes/commands", "", "Command", ["create"]),
     ("probes", "probe", "Probe", ["create"]),
+    ("traces", "trace", "Trace", ["create"]),
 )
 
 
@@ -62,6 +64,8 @@ class LabGroup:
                 return self._denials(request)
             case "POST", ["v1", "probes"]:
                 return self._probe(_body(request))
+            case "POST", ["v1", "traces"]:
+                return self._trace(_body(request))
             case "POST", ["v1", "nodes", name, "commands"]:
                 return self._command(name, _body(request))
             case "POST", ["v1", "nodes", name, "agent"]:
@@ -81,6 +85,13 @@ class LabGroup:
             _check_flow(flow, f"flows[{number}]")
         results = await self._backend.probe(flows, deadline=deadline)
         return _json(_head("Probe") | {"results": results})
+
+    async def _trace(self, body: Object) -> Response:
+        flow = body.get("flow")
+        if not isinstance(flow, dict):
+            raise statuses.bad_request("flow must be an object")
+        _check_flow(flow, "flow")
+        return _json(_head("Trace") | await self._backend.trace(flow, deadline=_seconds(body, 1.0)))
 
     async def _command(self, node: str, body: Object) -> Response:
         argv = body.get("argv")

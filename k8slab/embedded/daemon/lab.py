@@ -13,7 +13,7 @@ import platform
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from pathlib import Path
@@ -72,7 +72,7 @@ class Lab:
         self._number = 0
         self._more = asyncio.Event()
         self._runs: set[Run] = set()
-        self._tasks: set[asyncio.Future[list[Object]]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._ports = Ports()
         self._workers = ThreadPoolExecutor(_THREADS, thread_name_prefix="probe")
 
@@ -218,6 +218,40 @@ class Lab:
             self._runs.discard(run)
             run.close()
 
+    # journeys
+
+    async def trace(self, flow: Object, *, deadline: float) -> Object:
+        """Send one packet and follow it through the cluster; a caller that goes ends nothing."""
+        task = asyncio.ensure_future(self._trace(flow, deadline))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _trace(self, flow: Object, deadline: float) -> Object:
+        # Imported by the first journey: most clusters never see one.
+        from k8slab.embedded.daemon import journeys  # noqa: PLC0415
+        from k8slab.embedded.network.following import Place, Question  # noqa: PLC0415
+
+        key = _key(flow)
+        with ExitStack() as held:
+            sources, problems = self._sources([flow], [key], held)
+            if key in problems:
+                raise statuses.bad_request(problems[key])
+            addresses, unresolved = await self._addresses([flow], [key], sources, deadline)
+            if 0 not in addresses:
+                raise statuses.bad_request(f"{flow['to']}: {unresolved[0].problem}")
+            kind, _, name = key.partition(" ")
+            source = Place(kind, name, sources[key].netns)
+            protocol = flow.get("protocol") or "TCP"
+            question = Question(source, addresses[0], flow["port"], protocol)
+            netns = self.kubelets.pod_netns if self.kubelets else lambda _pod: None
+            places = journeys.watched(self._api, self._network, netns, question, held)
+            question = replace(question, source=places[0])
+            found = await self._network.follow(
+                question, places, lambda: self._ports.take(key), deadline=deadline
+            )
+        return journeys.as_json(found)
+
     def _sources(
         self, flows: Sequence[Object], keys: Sequence[str], stack: ExitStack
     ) -> tuple[dict[str, Source], dict[str, str]]:
@@ -317,7 +351,7 @@ class Lab:
 def capabilities(config: ClusterConfig) -> list[str]:
     """Return what a cluster of this configuration can do beyond Kubernetes."""
     dual = ["dual-stack"] if len(config.ip_versions) > 1 else []
-    return ["probe", "nodes", "denials", "world", *dual]
+    return ["probe", "nodes", "denials", "trace", "world", *dual]
 
 
 def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:

@@ -39,6 +39,7 @@ _ERROR = 2
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 20, 21, 24, 25, 28
+_GETROUTE = 26
 _GROUP_LINK = 1
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 3, 4, 10, 16
@@ -52,6 +53,10 @@ _IFF_UP = 1
 
 _ONLINK = 4
 _RTN = {"unicast": 1, "local": 2, "blackhole": 6, "unreachable": 7}
+_KINDS_OF_ROUTES = {1: "unicast", 2: "local", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY = 1, 2, 3, 4, 5
+_RTMSG_SIZE = 12
+_MATCHED_ENTRY = 0x2000  # RTM_F_FIB_MATCH: the entry of the table, not the way made of it
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST, _SCOPE_ANY = 0, 253, 254, 255
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
 _PERMANENT = 0x80
@@ -182,6 +187,18 @@ def address(link: Link, interface: str) -> Message:
     body = attribute(1, value.ip.packed) + attribute(2, value.ip.packed)
     what = f"add address {interface} to {link.name}"
     return Message(what, _NEWADDR, _CREATE | _REPLACE, head + body)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRoute:
+    """An entry of a routing table, as the kernel found it for a packet."""
+
+    to: str
+    via: str
+    link: int
+    """Index of the interface; 0 for none."""
+    kind: str
+    """``unicast``, ``local``, ``blackhole``, ``unreachable``, ``prohibit``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,6 +365,33 @@ class Netlink:
                 raise
             return None
 
+    def link_name(self, index: int) -> str:
+        """Return the name of the link with this number."""
+        with in_netns(self.netns):
+            return socket.if_indextoname(index)
+
+    def find_route(self, to: str, source: str, came_by: Link | None = None) -> FoundRoute:
+        """Return the route that a packet takes: one that came in by a link, or one's own.
+
+        Raises `KernelError` for what the kernel does with a packet that it does not send on:
+        ENETUNREACH without a route, EINVAL for a blackhole, EHOSTUNREACH, EACCES (prohibit).
+        """
+        family, whole = _family(to), 8 * len(ip_address(to).packed)
+        body = struct.pack("=BBBBBBBBI", family, whole, whole, 0, 0, 0, 0, 0, _MATCHED_ENTRY)
+        body += attribute(_RTA_DST, ip_address(to).packed)
+        body += attribute(_RTA_SRC, ip_address(source).packed)
+        body += u32(_RTA_IIF, came_by.index) if came_by else b""
+        request = Message(f"look up the route to {to}", _GETROUTE, 0, body)
+        self._socket.sendall(self._pack(request, 0))
+        while True:
+            for sequence, kind, _flags, answer in split_messages(self._socket.recv(1 << 16)):
+                if sequence != self._sequence:
+                    continue
+                if kind == _ERROR and (failure := _refusal(request, answer)):
+                    raise failure
+                if kind == _NEWROUTE:
+                    return _found_route(answer)
+
     def wait_up(self, name: str) -> Link:
         """Return the link once it can carry packets; `KernelError` when it cannot.
 
@@ -384,6 +428,16 @@ def _refusal(message: Message, body: bytes) -> KernelError | None:
     if number == 0 or (message.missing_is_fine and number in _GONE):
         return None
     return KernelError(f"{message.what}: {os.strerror(number)}", errno=number)
+
+
+def _found_route(body: bytes) -> FoundRoute:
+    family, length, kind = body[0], body[1], body[7]
+    found = dict(split(body[_RTMSG_SIZE:]))
+    size = 4 if family == socket.AF_INET else 16
+    prefix = f"{socket.inet_ntop(family, found.get(_RTA_DST, bytes(size)))}/{length}"
+    via = socket.inet_ntop(family, found[_RTA_GATEWAY]) if _RTA_GATEWAY in found else ""
+    link = struct.unpack("=I", found[_RTA_OIF])[0] if _RTA_OIF in found else 0
+    return FoundRoute(prefix, via, link, _KINDS_OF_ROUTES.get(kind, str(kind)))
 
 
 def _link(body: bytes) -> Link:

@@ -22,12 +22,14 @@ from k8slab.embedded.network.policies import Policies
 from k8slab.embedded.network.queue import KernelQueue
 from k8slab.embedded.network.services import Services
 from k8slab.embedded.network.switch import Switch
-from k8slab.errors import ClusterError, UsageError
+from k8slab.errors import ClusterError, KernelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from k8slab.embedded.config import ClusterConfig
+    from k8slab.embedded.network.following import Place, Question
+    from k8slab.embedded.network.journey import Journey, RuleKey
     from k8slab.embedded.network.model import Direction, HostPort, PolicyDirection, ServicePort
     from k8slab.embedded.network.nflog import Report
     from k8slab.embedded.network.services import ServiceKey
@@ -133,6 +135,30 @@ class Network:
     async def announce_load_balancer(self, address: str, node: str | None) -> None:
         """Let `node` answer for a load balancer's address on the switch; ``None`` ends it."""
         await self._queue.run(self._announce, address, node)
+
+    def places(self) -> list[Place]:
+        """Return the nodes, the switch and the world outside, as places of a journey."""
+        from k8slab.embedded.network.following import Place  # noqa: PLC0415  as in `follow`
+
+        nodes = [Place("node", n.name, n.netns, n.addresses) for n in self._nodes.values()]
+        world = [Place("world", name, netns) for name, netns in self.world.items()]
+        return [*nodes, Place("switch", "", self._switch.netns), *world]
+
+    async def follow(
+        self,
+        question: Question,
+        places: Sequence[Place],
+        next_port: Callable[[], int],
+        *,
+        deadline: float,
+    ) -> Journey:
+        """Send one packet, watch it at all `places`, and tell its journey; see `following`."""
+        # Imported by the first journey: most clusters never see one.
+        from k8slab.embedded.network import following, journey  # noqa: PLC0415
+
+        watching = partial(following.follow, question, places, next_port, deadline=deadline)
+        record = await asyncio.to_thread(watching)
+        return await self._queue.run(journey.tell, record, self._rule_texts)
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
@@ -261,6 +287,22 @@ class Network:
         if name is not None:
             self._node(name).serve(str(ip_address(address)))
             self._announced[address] = name
+
+    def _rule_texts(
+        self, place: Place, chains: set[tuple[str, str, str]]
+    ) -> dict[RuleKey, str]:
+        """Return the rules of some chains of a node by family, table, chain and handle."""
+        node = self._nodes.get(place.name)
+        found: dict[RuleKey, str] = {}
+        for chain in sorted(chains) if node else ():
+            assert node is not None
+            try:
+                rules = node.rules.nft.handles(*chain)
+            except KernelError as error:  # gone since the packet met it: it goes without its text
+                _log.info("node %s: %s", place.name, error)
+                continue
+            found |= {(*chain, handle): text for handle, text in rules.items()}
+        return found
 
     # Below: on the event loop.
 

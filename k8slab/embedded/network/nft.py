@@ -14,12 +14,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 from functools import cache
 
 from k8slab.embedded.linux import in_netns
 from k8slab.errors import EnvironmentLacksError, KernelError
 
 _FD_SETSIZE = 1024
+
+_WITH_HANDLES = 1 << 3 | 1 << 2  # NFT_CTX_OUTPUT_HANDLE, and no counts (STATELESS)
+_RULE = re.compile(r"^\t\t(?!type )(.+) # handle (\d+)$", re.MULTILINE)
 
 _SHOWN = 400
 """How much of a refused transaction an error shows."""
@@ -41,6 +45,7 @@ def _library() -> ctypes.CDLL:
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(library, name).argtypes = [ctypes.c_void_p]
         getattr(library, name).restype = ctypes.c_char_p
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return library
 
@@ -79,6 +84,15 @@ class Nft:
             shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "\n..."
             raise KernelError(f"nft refused: {errors.decode().strip()}\n{shown}")
         return str(output.decode())
+
+    def handles(self, family: str, table: str, chain: str) -> dict[int, str]:
+        """Return the text of each rule of a chain by its handle; `KernelError` without one."""
+        self._library.nft_ctx_output_set_flags(self._context, _WITH_HANDLES)
+        try:
+            listed = self.run(f"list chain {family} {table} {chain}")
+        finally:
+            self._library.nft_ctx_output_set_flags(self._context, 0)
+        return {int(found[2]): found[1] for found in _RULE.finditer(listed)}
 
     def close(self) -> None:
         """Free the context; the kernel keeps the rules."""

@@ -155,38 +155,39 @@ def assemble(family: Family, rule: str) -> Assembled:
     return Assembled(b"".join(writer.expressions), tuple(writer.sets), writer.comment)
 
 
-def _expression(name: str, *data: bytes) -> bytes:
+def expression(name: str, *data: bytes) -> bytes:
+    """Return one step of a rule by its name and attributes."""
     body = text(_EXPRESSION_NAME, name) + nested(_EXPRESSION_DATA, *data)
     return nested(_LIST_ELEMENT, body)
 
 
 @cache
 def _payload(base: int, offset: int, length: int, register: int = _REGISTER) -> bytes:
-    return _expression(
-        "payload", be32(1, register), be32(2, base), be32(3, offset), be32(4, length)
-    )
+    return expression("payload", be32(1, register), be32(2, base), be32(3, offset), be32(4, length))
 
 
 @cache
 def _protocol(register: int = _REGISTER) -> bytes:
-    return _expression("meta", be32(1, register), be32(2, _META_PROTOCOL))
+    return expression("meta", be32(1, register), be32(2, _META_PROTOCOL))
 
 
-def _compare(data: bytes, operator: int = _EQUAL) -> bytes:
-    return _expression("cmp", be32(1, _REGISTER), be32(2, operator), nested(3, value(data)))
+def compare(data: bytes, operator: int = _EQUAL) -> bytes:
+    """Return the step that compares register 1 with `data`."""
+    return expression("cmp", be32(1, _REGISTER), be32(2, operator), nested(3, value(data)))
 
 
 @cache
-def _is_protocol(name: str) -> bytes:
-    return _protocol() + _compare(bytes([PROTOCOLS[name]]))
+def is_protocol(name: str) -> bytes:
+    """Return the steps that match a protocol (``tcp``, ``udp``, ``sctp``)."""
+    return _protocol() + compare(bytes([PROTOCOLS[name]]))
 
 
 def _lookup(name: str, *more: bytes) -> bytes:
-    return _expression("lookup", text(1, name), be32(2, _REGISTER), *more)
+    return expression("lookup", text(1, name), be32(2, _REGISTER), *more)
 
 
 def _immediate(register: int, data: bytes) -> bytes:
-    return _expression("immediate", be32(1, register), nested(2, data))
+    return expression("immediate", be32(1, register), nested(2, data))
 
 
 @lru_cache(maxsize=256)
@@ -196,12 +197,12 @@ def _in_prefix(prefix: str, offset: int, operator: int) -> bytes:
     length, odd = divmod(network.prefixlen, 8)
     data = network.network_address.packed
     if length and not odd:
-        return _payload(_NETWORK_HEADER, offset, length) + _compare(data[:length], operator)
+        return _payload(_NETWORK_HEADER, offset, length) + compare(data[:length], operator)
     size = len(data)
     mask, nothing = nested(4, value(network.netmask.packed)), nested(5, value(bytes(size)))
     registers = be32(1, _REGISTER) + be32(2, _REGISTER)
-    masked = _expression("bitwise", registers, be32(3, size), mask, nothing)
-    return _payload(_NETWORK_HEADER, offset, size) + masked + _compare(data, operator)
+    masked = expression("bitwise", registers, be32(3, size), mask, nothing)
+    return _payload(_NETWORK_HEADER, offset, size) + masked + compare(data, operator)
 
 
 @lru_cache(maxsize=256)
@@ -217,7 +218,7 @@ def _port_of_destination(word: str) -> bytes:
 @cache
 def _rewrite_destination(family: Family) -> bytes:
     place = (be32(3, _REGISTER), be32(5, _SECOND_REGISTER), be32(7, _PORT_GIVEN))
-    return _expression("nat", be32(1, _DNAT), be32(2, ADDRESS_FAMILY[family]), *place)
+    return expression("nat", be32(1, _DNAT), be32(2, ADDRESS_FAMILY[family]), *place)
 
 
 class _Writer:
@@ -278,7 +279,7 @@ class _Writer:
         elif "/" in operand:
             self.add(_in_prefix(operand, offset, int(unequal)))
         else:
-            self.add(whole, _compare(packed(self.family, operand), int(unequal)))
+            self.add(whole, compare(packed(self.family, operand), int(unequal)))
 
     def one_of_addresses(self, *, unequal: bool) -> None:
         items = self.braces()
@@ -297,16 +298,16 @@ class _Writer:
 
     def port(self, protocol: str) -> None:
         self.expect("dport")
-        self.add(_is_protocol(protocol), _payload(_TRANSPORT_HEADER, 2, 2))
+        self.add(is_protocol(protocol), _payload(_TRANSPORT_HEADER, 2, 2))
         operand = self.words.pop()
         if operand == "{":
             self.one_of_ports()
             return
         first, _, last = operand.partition("-")
         if last:
-            self.add(_compare(packed_port(first), _AT_LEAST), _compare(packed_port(last), _AT_MOST))
+            self.add(compare(packed_port(first), _AT_LEAST), compare(packed_port(last), _AT_MOST))
         else:
-            self.add(_compare(packed_port(first)))
+            self.add(compare(packed_port(first)))
 
     def one_of_ports(self) -> None:
         ranges = [item.partition("-") for item in self.braces()]
@@ -324,12 +325,12 @@ class _Writer:
 
     def protocol(self, _word: str) -> None:
         self.expect("l4proto")
-        self.add(_is_protocol(self.words.pop()))
+        self.add(is_protocol(self.words.pop()))
 
     def source_type(self, _word: str) -> None:
         self.expect("saddr", "type", "local")
         load = (be32(1, _REGISTER), be32(2, _FIB_TYPE), be32(3, _FIB_SOURCE))
-        self.add(_expression("fib", *load), _compare(struct.pack("=I", _LOCAL)))
+        self.add(expression("fib", *load), compare(struct.pack("=I", _LOCAL)))
 
     # Statements.
 
@@ -343,7 +344,7 @@ class _Writer:
             for number, word, chain in zip(items[::4], items[2::4], items[3::4], strict=True)
         ]
         choice = (be32(1, _REGISTER), be32(2, count), be32(3, _RANDOM))
-        self.add(_expression("numgen", *choice))
+        self.add(expression("numgen", *choice))
         self.anonymous(MAP, "integer", elements)
         self.look_up_anonymous(be32(3, _VERDICT_REGISTER))
 
@@ -352,7 +353,7 @@ class _Writer:
         self.expect("{", self.family, "saddr", "}")
         offset = _ADDRESS[self.family]["saddr"]
         self.add(_payload(_NETWORK_HEADER, offset, _LENGTH[self.family]))
-        self.add(_expression("dynset", text(1, name), be32(3, _UPDATE), be32(4, _REGISTER)))
+        self.add(expression("dynset", text(1, name), be32(3, _UPDATE), be32(4, _REGISTER)))
 
     def translate(self, _word: str) -> None:
         self.expect("to")
@@ -370,10 +371,10 @@ class _Writer:
         self.expect("queue-threshold")
         threshold = int(self.words.pop())
         limits = (be16(1, group), text(2, prefix), be32(3, length), be16(4, threshold))
-        self.add(_expression("log", *limits))
+        self.add(expression("log", *limits))
 
     def counter(self, _word: str) -> None:
-        self.add(_expression("counter", be64(1, 0), be64(2, 0)))
+        self.add(expression("counter", be64(1, 0), be64(2, 0)))
 
     def decide(self, word: str) -> None:
         chain = self.words.pop() if word in ("jump", "goto") else ""

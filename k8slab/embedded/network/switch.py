@@ -58,11 +58,13 @@ class Switch:
         self._versions = [ip_network(cidr).version for cidr in node_cidrs]
         self._hosts = world_hosts(self._versions)
         self.world: dict[str, int] = {}
+        self.netns = -1
+        """The namespace that is the switch: the daemon's own."""
         self._held = ExitStack()
 
     def start(self) -> None:
         """Build everything; the calling thread's namespace becomes the switch."""
-        home = linux.open_netns()
+        home = self.netns = linux.open_netns()
         self._held.callback(os.close, home)
         sysctl.write(home, sysctl.ROUTER)
         self._netlink = self._held.enter_context(closing(Netlink(home)))
