@@ -20,6 +20,7 @@ from k8slab.embedded.network.netlink import Netlink
 from k8slab.embedded.network.node import Node, Pod, reap
 from k8slab.embedded.network.policies import Policies
 from k8slab.embedded.network.queue import KernelQueue
+from k8slab.embedded.network.resync import Resync
 from k8slab.embedded.network.services import Services
 from k8slab.embedded.network.switch import Switch
 from k8slab.errors import ClusterError, KernelError, UsageError
@@ -61,6 +62,7 @@ class Network:
         self._switch = Switch(config.node_cidrs)
         self._ipams = [Ipam(cidr) for cidr in config.pod_cidrs]
         self._nodes: dict[str, Node] = {}
+        self._resync = Resync(self._queue, self._nodes.values)
         self._pods: dict[str, Pod] = {}
         self._owners: dict[str, Pod] = {}
         self._sandboxes = self._ports = 0
@@ -76,12 +78,14 @@ class Network:
     async def start(self) -> None:
         """Build switch, router and the world outside."""
         await self._queue.run(self._switch.start)
+        await self._resync.start()
 
     async def close(self) -> None:
         """Let every namespace go and take the switch down."""
         loop = asyncio.get_running_loop()
         for node in self._nodes.values():
             loop.remove_reader(node.log)
+        await self._resync.close()
         await self._queue.run(self._close)
         await self._queue.close()
 

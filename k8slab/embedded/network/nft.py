@@ -22,6 +22,9 @@ from k8slab.errors import EnvironmentLacksError, KernelError
 
 _FD_SETSIZE = 1024
 
+_STATELESS = 1 << 2
+"""NFT_CTX_OUTPUT_STATELESS of libnftables.h: a listing names a counter without its count."""
+
 _WITH_HANDLES = 1 << 3 | 1 << 2  # NFT_CTX_OUTPUT_HANDLE, and no counts (STATELESS)
 _RULE = re.compile(r"^\t\t(?!type )(.+) # handle (\d+)$", re.MULTILINE)
 
@@ -40,12 +43,12 @@ def _library() -> ctypes.CDLL:
         ) from error
     library.nft_ctx_new.restype = ctypes.c_void_p
     library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     for name in ("nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error"):
         getattr(library, name).argtypes = [ctypes.c_void_p]
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(library, name).argtypes = [ctypes.c_void_p]
         getattr(library, name).restype = ctypes.c_char_p
-    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return library
 
@@ -84,6 +87,16 @@ class Nft:
             shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "\n..."
             raise KernelError(f"nft refused: {errors.decode().strip()}\n{shown}")
         return str(output.decode())
+
+    def show(self, table: str) -> str:
+        """Return what nft(8) lists of a table, without counts; nothing when it is not there."""
+        self._library.nft_ctx_output_set_flags(self._context, _STATELESS)
+        try:
+            return self.run(f"list table {table}")
+        except KernelError:
+            return ""
+        finally:
+            self._library.nft_ctx_output_set_flags(self._context, 0)
 
     def handles(self, family: str, table: str, chain: str) -> dict[int, str]:
         """Return the text of each rule of a chain by its handle; `KernelError` without one."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _NETFILTER = 12
 _NFTABLES = 10
 _BEGIN, _END = 16, 17
+_GET_GENERATION, _GENERATION = 16, 1
 _ERROR = 2
 _REQUEST, _ACKNOWLEDGE, _CREATE, _APPEND, _HAS_DETAILS = 1, 4, 0x400, 0x800, 0x200
 _SOL_NETLINK, _SHORT_ANSWERS, _DETAILED_ANSWERS = 270, 10, 11
@@ -290,6 +291,21 @@ class Transactions:
         except OSError as error:
             what = f"{_whole(batch)}: {error.strerror}"
             raise KernelError(what, errno=error.errno or 0) from error
+
+    def generation(self) -> int:
+        """Return the number of the namespace's last transaction, whoever made it.
+
+        Source: ``NFT_MSG_GETGEN``; nf_tables_commit counts on with each transaction, by one.
+        """
+        self._sequence += 1
+        head = (MESSAGE.size + 4, _NFTABLES << 8 | _GET_GENERATION, _REQUEST, self._sequence, 0)
+        try:
+            self._socket.send(MESSAGE.pack(*head) + struct.pack(">BBH", socket.AF_UNSPEC, 0, 0))
+            [(_, _, _, body)] = split_messages(self._socket.recv(1 << 16))
+        except OSError as error:
+            what = f"asking for the number of the last transaction: {error.strerror}"
+            raise KernelError(what, errno=error.errno or 0) from error
+        return int(struct.unpack(">I", dict(split(body[4:]))[_GENERATION])[0])
 
     def _read(self, batch: Sequence[Message], first: int) -> None:
         refusal: KernelError | None = None

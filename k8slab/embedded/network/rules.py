@@ -5,7 +5,8 @@ difference between two fragments (`ruleset`), sent as netlink messages (`nftable
 on knowing what the kernel has. When it refuses a change in a way that shows that it has
 something else (somebody flushed a table in a shell on the node, an answer was lost), all tables
 of the node are written anew from what is known to be wanted, as kube-proxy does after a failed
-sync.
+sync. Changes from outside that refuse nothing are looked for from time to time (`resync`): the
+kernel numbers its transactions, so that it takes one number to know that there was none.
 """
 
 from __future__ import annotations
@@ -75,16 +76,36 @@ class Rules:
 
     def __init__(self, node: str, netns: int, tables: Mapping[Family, Tables]) -> None:
         self._node = node
-        self._tables = tables
+        self.tables = tables
         self._held = ExitStack()
         self._shut = False
         self.nft = self._held.enter_context(closing(Nft(netns)))
         self._transactions = self._held.enter_context(closing(Transactions(netns)))
-        self.nft.run("".join(tables.base() for tables in self._tables.values()))
+        self.nft.run("".join(tables.base() for tables in self.tables.values()))
+        self._generation = self._transactions.generation()
 
     def close(self) -> None:
         """Let go of the kernel, which keeps the rules."""
         self._held.close()
+
+    def touched(self) -> bool:
+        """Tell whether anybody else has made a transaction in the namespace since the last call.
+
+        It may have been about other tables. While rules are missing that the kernel refused,
+        the next change heals anyway.
+        """
+        known, self._generation = self._generation, self._transactions.generation()
+        return self._generation != known and not self._shut
+
+    def listing(self) -> str:
+        """Return what nft(8) lists of the tables."""
+        every = (table for tables in self.tables.values() for table in tables.all())
+        return "".join(self.nft.show(f"{table.family} {table.name}") for table in every)
+
+    def restore(self, why: object) -> None:
+        """Write all tables anew, for the reason `why`."""
+        self._rewrite(why)
+        self._reopen()
 
     def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
         """Apply changed fragments, all in one transaction if possible.
@@ -98,13 +119,11 @@ class Rules:
             self._commit(table, wanted)
         except KernelError as error:
             if error.errno in _OTHER_STATE:
-                _log.warning("node %s: its rules are written anew, since %s", self._node, error)
-                self._rewrite()
+                self._rewrite(error)
             elif len(wanted) < 2:
                 raise
             self._by_halves(table, list(wanted.items()))
-        if self._shut:
-            self._reopen()
+        self._reopen()
 
     def _commit(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
         plan = table.plan(changes)
@@ -114,7 +133,8 @@ class Rules:
     def _run(self, plan: Plan, *, in_parts: bool) -> None:
         """Do what `plan` says; `in_parts` if one fragment is too large for one transaction."""
         try:
-            self._transactions.run(messages(plan))
+            self._transactions.run(batch := messages(plan))
+            self._generation += bool(batch)
         except KernelError as error:
             if error.errno != errno.EMSGSIZE or not in_parts or len(plan.steps) < 2:
                 raise
@@ -132,18 +152,23 @@ class Rules:
         middle = len(items) // 2
         _all_of(lambda half: self._by_halves(table, half), (items[:middle], items[middle:]))
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, why: object) -> None:
         """Write all tables anew. Until the policies are there no new connection passes."""
-        self.nft.run("".join(tables.base(shut=True) for tables in self._tables.values()))
+        _log.warning("node %s: its rules are written anew, since %s", self._node, why)
+        self._run_base("".join(tables.base(shut=True) for tables in self.tables.values()))
         self._shut = True
-        every = [table for tables in self._tables.values() for table in tables.all()]
+        every = [table for tables in self.tables.values() for table in tables.all()]
         for table in every:
             table.lose()
         _all_of(lambda table: self._by_halves(table, list(table.missing.items())), every)
 
+    def _run_base(self, text: str) -> None:
+        self.nft.run(text)
+        self._generation += 1
+
     def _reopen(self) -> None:
-        if not any(tables.policy.missing for tables in self._tables.values()):
-            self.nft.run("".join(ruleset_policy.reopened(family) for family in self._tables))
+        if self._shut and not any(tables.policy.missing for tables in self.tables.values()):
+            self._run_base("".join(ruleset_policy.reopened(family) for family in self.tables))
             self._shut = False
 
 

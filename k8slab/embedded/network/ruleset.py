@@ -113,6 +113,11 @@ class Table:
     def __contains__(self, key: Key) -> bool:
         return key in self._fragments or key in self.missing
 
+    @property
+    def fragments(self) -> Mapping[Key, Fragment]:
+        """Return what the kernel has besides the table's base."""
+        return self._fragments
+
     def lose(self) -> None:
         """Take note that the kernel has the table's base and nothing else."""
         self.missing = {**self.missing, **self._fragments}
