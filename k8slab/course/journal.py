@@ -50,6 +50,7 @@ CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events
 
 _INSERT = "INSERT INTO events (id, time, lab, kind, subject, data) VALUES (?, ?, ?, ?, ?, ?)"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Journal:
             return []
         wanted = [(name, value) for name, value in _columns(lab, kind, subject) if value]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
-        with closing(self._open()) as database:
+        with closing(self._open_to_read()) as database:
             try:
                 rows = database.execute(
                     f"SELECT lab, kind, subject, data, time FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
@@ -148,6 +149,20 @@ class Journal:
             raise self._unusable(error) from error
         return database
 
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Open, on a full disk too, where WAL mode has no room for its index of 32 KiB.
+
+        Without a WAL nobody writes and everything is in the one file (sqlite.org/wal.html,
+        "read-only databases"), which can be read as one that does not change.
+        """
+        try:
+            return self._open()
+        except EnvironmentLacksError as error:
+            wal = self.path.with_name(f"{self.path.name}-wal")
+            if _code(error.__cause__) not in _NO_ROOM or (wal.exists() and wal.stat().st_size):
+                raise
+            return sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)
+
     def _unusable(self, error: Exception) -> EnvironmentLacksError:
         if isinstance(error, ValueError) or _code(error) in _DAMAGED:
             return EnvironmentLacksError(
@@ -160,7 +175,7 @@ class Journal:
         )
 
 
-def _code(error: Exception) -> int:
+def _code(error: BaseException | None) -> int:
     """Return SQLite's primary result code, or 0 for another error."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 

@@ -50,7 +50,12 @@ def find_bundles(places: Sequence[Path]) -> list[Path]:
         if not place.is_dir():
             found.append(place)
             continue
-        inside = [path for path in sorted(place.rglob(f"*{SUFFIX}")) if path.is_file()]
+        # A link may lead to somebody else's answers.
+        inside = [
+            path
+            for path in sorted(place.rglob(f"*{SUFFIX}"))
+            if path.is_file() and not path.is_symlink()
+        ]
         if not inside:
             raise UsageError(f"{place}: there is no bundle ({SUFFIX}) in this directory")
         found += inside

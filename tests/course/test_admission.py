@@ -1,0 +1,113 @@
+"""What an answer may hold: its own namespaces, and no more of the machine than labs teach."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from k8slab.clusters.resources import Resources
+from k8slab.course import load
+from k8slab.course.admission import admit
+from k8slab.course.bundle import BundleError
+from k8slab.course.difference import Difference
+
+LAB = load(Path(__file__).parents[1] / "data" / "solutions" / "90-example")
+
+
+class NothingElse:
+    """An API that serves no kinds but those that everybody knows."""
+
+    def get(self, path):
+        return {"resources": []} if path != "/apis" else {"groups": []}
+
+
+class Cluster:
+    resources = Resources(NothingElse())
+
+
+def one(kind="Pod", space="lab90-protect", version="v1", **body):
+    metadata = {"name": "a"} | ({"namespace": space} if space else {})
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **body}
+
+
+def refused(obj, **wishes):
+    exercise = LAB.exercise("protect")
+    exercise = replace(exercise, wishes=replace(exercise.wishes, **wishes))
+    with pytest.raises(BundleError) as raised:
+        admit(Cluster(), exercise, Difference(added=(obj,)))
+    return raised.value.message
+
+
+def container(**context):
+    return {"name": "c", "image": "k8slab/app", "securityContext": context}
+
+
+@pytest.mark.parametrize(
+    ("obj", "why"),
+    [
+        (one(space="kube-system"), "outside of the exercise's namespaces"),
+        (one(space=""), "outside of the exercise's namespaces"),
+        (one("Namespace", ""), "none of the exercise's namespaces"),
+        (one("ClusterRole", "", "rbac.authorization.k8s.io/v1"), "an object of the whole cluster"),
+        (one("ClusterRole", "lab90-protect", "rbac.authorization.k8s.io/v1"), "in no namespace"),
+        (one("Node", ""), "an object of the whole cluster"),
+        (one("CustomResourceDefinition", "", "apiextensions.k8s.io/v1"), "the whole cluster"),
+        (one("ClusterNetworkPolicy", "", "policy.networking.k8s.io/v1alpha2"), "whole cluster"),
+        (one("Gadget", version="example.com/v1"), "does not serve Gadget"),
+        (one("Secret", type="kubernetes.io/service-account-token"), "tokens are not part"),
+        (one("ConfigMap", data={"x": "y" * 300_000}), "larger than 256 KiB"),
+        (one(spec={"hostPID": True}), "hostPID"),
+        (one(spec={"hostIPC": True}), "hostIPC"),
+        (one(spec={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),
+        (one(spec={"containers": [container(privileged=True)]}), "privileged"),
+        (one(spec={"initContainers": [container(privileged=True)]}), "privileged"),
+    ],
+)
+def test_what_reaches_beyond_the_exercise_is_refused_by_name(obj, why):
+    told = refused(obj)
+    assert why in told
+    assert f"exercise protect: {obj['kind']} " in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "steps"),
+    [
+        ("Deployment", "apps/v1", ("template", "spec")),
+        ("DaemonSet", "apps/v1", ("template", "spec")),
+        ("Job", "batch/v1", ("template", "spec")),
+        ("CronJob", "batch/v1", ("jobTemplate", "spec", "template", "spec")),
+    ],
+)
+def test_templates_of_pods_are_looked_into(kind, version, steps):
+    spec = {"hostPID": True}
+    for step in reversed(steps):
+        spec = {step: spec}
+    assert "hostPID" in refused(one(kind, version=version, spec=spec))
+
+
+def test_what_labs_teach_is_admitted():
+    spec = {"hostNetwork": True, "containers": [container(runAsUser=1)]}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab90-protect"}}
+    exercise = LAB.exercise("protect")
+    admit(Cluster(), exercise, Difference(added=(one(spec=spec),), changed=(space,)))
+
+
+def test_a_cluster_wide_object_is_admitted_where_the_exercise_releases_it_by_name():
+    policy = one("ClusterNetworkPolicy", "", "policy.networking.k8s.io/v1alpha2")
+    exercise = LAB.exercise("protect")
+    released = ["clusternetworkpolicies.policy.networking.k8s.io/a"]
+    wishes = replace(exercise.wishes, may_change=released)
+    admit(Cluster(), replace(exercise, wishes=wishes), Difference(added=(policy,)))
+    wider = ["*/*", "clusternetworkpolicies.policy.networking.k8s.io/b"]
+    assert "whole cluster" in refused(policy, may_change=wider)
+
+
+@pytest.mark.parametrize("shape", [{"spec": []}, {"spec": {"containers": 1}}, {"spec": None}])
+def test_odd_shapes_are_left_to_the_api(shape):
+    admit(Cluster(), LAB.exercise("protect"), Difference(added=(one(**shape),)))
+
+
+def test_a_deletion_is_held_to_the_same_places():
+    exercise = LAB.exercise("protect")
+    with pytest.raises(BundleError, match="outside"):
+        admit(Cluster(), exercise, Difference(deleted=(one(space="kube-system"),)))

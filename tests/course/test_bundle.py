@@ -1,0 +1,182 @@
+"""Bundles come from anywhere: what is wrong with one is said, and nothing else happens."""
+
+import hashlib
+import json
+import zipfile
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from k8slab.course import bundle
+from k8slab.course.bundle import ANSWERS, MANIFEST, BundleError, read, write
+
+
+def answers(**more):
+    return {
+        "made": "2026-01-02T03:04:05Z",
+        "seed": 7,
+        "versions": {"k8slab": "1"},
+        "cluster": {"name": "k8slab", "nodes": 3},
+        "labs": {},
+        **more,
+    }
+
+
+def exercise(**more):
+    claimed = {"points": 1, "checks": 1, "hints": 0, "saw_solution": False}
+    return {"90-example": {"exercises": {"protect": {"claimed": claimed, **more}}}}
+
+
+def packed(file, members, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file
+
+
+def forged(file, content, **manifest):
+    """Pack any text as the answers, with a manifest that fits it."""
+    described = {ANSWERS: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}}
+    head = {"format": bundle.FORMAT, "version": 1, "files": described, **manifest}
+    return packed(file, [(MANIFEST, json.dumps(head)), (ANSWERS, content)])
+
+
+def refusal(file):
+    with pytest.raises(BundleError) as raised:
+        read(file)
+    assert str(file) in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    return str(raised.value)
+
+
+def test_what_is_written_comes_back_and_equal_answers_are_equal_files(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write(tmp_path / name, answers(labs=exercise(added=[])))
+    assert read(tmp_path / "a.zip").answers == answers(labs=exercise(added=[]))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip"]
+
+
+def test_a_bundle_can_be_read_with_common_tools(tmp_path):
+    write(tmp_path / "a.zip", answers())
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == [MANIFEST, ANSWERS]
+        assert b'"seed": 7' in archive.read(ANSWERS)
+
+
+def test_what_is_no_bundle_is_said(tmp_path):
+    file = tmp_path / "x.zip"
+    assert "there is no such file" in refusal(file)
+    file.write_bytes(b"")
+    assert "damaged or no zip" in refusal(file)
+    write(file, answers())
+    file.write_bytes(file.read_bytes()[:-40])
+    assert "damaged or no zip" in refusal(file)
+    assert "there is no such file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "answers.json/../x", "a" * 300]
+)
+def test_a_member_of_another_name_is_refused_and_never_unpacked(tmp_path, name):
+    file = packed(tmp_path / "x.zip", [(MANIFEST, "{}"), (ANSWERS, "{}"), (name, "x")])
+    before = sorted(tmp_path.rglob("*"))
+    assert "no bundle of answers: it holds" in refusal(file)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_missing_or_a_doubled_member_is_refused(tmp_path):
+    file = packed(tmp_path / "x.zip", [(MANIFEST, "{}")])
+    assert "a member is missing" in refusal(file)
+    with pytest.warns(UserWarning, match="Duplicate"):
+        packed(file, [(MANIFEST, "{}"), (ANSWERS, "{}"), (ANSWERS, "{}")])
+    assert "no bundle" in refusal(file)
+
+
+def test_a_zip_bomb_is_read_no_further_than_the_bound(tmp_path):
+    bomb = b"[" + b" " * (64 << 20)
+    file = packed(tmp_path / "x.zip", [(MANIFEST, "{}"), (ANSWERS, bomb)])
+    assert file.stat().st_size < 1 << 20
+    assert "larger than 8388608 bytes" in refusal(file)
+    file = packed(file, [(MANIFEST, " " * 5000), (ANSWERS, "{}")])
+    assert "larger than 4096 bytes" in refusal(file)
+
+
+def test_a_large_file_is_not_even_opened(tmp_path):
+    file = tmp_path / "x.zip"
+    with file.open("wb") as out:
+        out.truncate(bundle.MAX_FILE + 1)
+    assert "larger than 4 MiB" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[" * 100_000, "no JSON that can be read"),
+        (b"{", "no JSON that can be read"),
+        (b"\xff\xfe", "no JSON that can be read"),
+        (b'{"seed": NaN}', "no number of JSON"),
+        (b"9" * 10_000, "no JSON that can be read"),
+        (b"[]", "the whole"),
+        (b"{}", "the whole"),
+    ],
+)
+def test_hostile_text_is_refused(tmp_path, content, told):
+    assert told in refusal(forged(tmp_path / "x.zip", content))
+
+
+def test_a_damaged_text_and_another_format_are_told_apart(tmp_path):
+    text = json.dumps(answers()).encode()
+    file = packed(
+        tmp_path / "x.zip",
+        [
+            (
+                MANIFEST,
+                json.dumps(
+                    {"format": bundle.FORMAT, "version": 1, "files": {ANSWERS: {"sha256": "0"}}}
+                ),
+            ),
+            (ANSWERS, text),
+        ],
+    )
+    assert "not what its checksum says" in refusal(file)
+    assert "its format is not" in refusal(forged(file, text, format="zip"))
+    assert "a bundle of version 2; this k8slab reads version 1" in refusal(
+        forged(file, text, version=2)
+    )
+
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "lab90-protect"}}
+
+
+@pytest.mark.parametrize(
+    "labs",
+    [
+        {"../up": {"exercises": {}}},
+        {"90": {"exercises": {"a/b": {"claimed": {}}}}},
+        exercise(added=[{**POD, "status": {}}]),
+        exercise(added=[{**POD, "metadata": {"name": "a", "finalizers": ["x"]}}]),
+        exercise(added=[{**POD, "metadata": {"name": "a", "ownerReferences": []}}]),
+        exercise(added=[{**POD, "kind": ["Pod"]}]),
+        exercise(added=[POD] * 501),
+        exercise(added=[{"apiVersion": "v1", "kind": "Pod", "metadata": {}}]),
+        exercise(deleted=[{**POD, "spec": {}}]),
+        exercise(typed={"q": {"text": "x" * 3000}}),
+        exercise(typed={"q": {"text": "x", "stands_for": {"object": "pods/a"}}}),
+        exercise(unknown=1),
+    ],
+)
+def test_what_the_schema_does_not_allow_is_refused(tmp_path, labs):
+    text = json.dumps(answers(labs=labs)).encode()
+    assert "answers.json: labs" in refusal(forged(tmp_path / "x.zip", text))
+
+
+def test_the_schema_is_one_and_allows_what_submit_writes():
+    Draft202012Validator.check_schema(bundle.SCHEMA)
+    found = exercise(setup="m", added=[POD], deleted=[POD], typed={"q": {"text": "1"}})
+    assert bundle.fault(answers(labs=found)) == ""
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(bundle.EnvironmentLacksError, match="cannot be written"):
+        write(tmp_path / "none" / "a.zip", answers())

@@ -1,0 +1,129 @@
+"""An answer is found whatever way it was typed, and is the same answer on a fresh set-up."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from k8slab import programs
+from k8slab.course import Journal, Session, load
+from k8slab.course.difference import collect, replay
+from k8slab.grading import Status
+from k8slab.objects import manifests
+
+LAB = Path(__file__).parents[1] / "data" / "solutions" / "90-example"
+SPACE = "lab90-protect"
+
+
+@pytest.fixture
+def session(cluster, tmp_path):
+    session = Session(load(LAB), cluster, Journal(tmp_path / "progress.sqlite"))
+    session.begin("protect")
+    yield session
+    cluster.delete("namespaces", SPACE)
+    cluster.wait("namespaces", SPACE, until="delete")
+
+
+@pytest.fixture
+def kubectl(cluster):
+    def run(command, stdin=""):
+        argv = ["kubectl", "-n", SPACE, *shlex.split(command)]
+        return programs.run(argv, env={"KUBECONFIG": str(cluster.kubeconfig)}, stdin=stdin)
+
+    return run
+
+
+def names(objects):
+    return sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in objects)
+
+
+def found(session):
+    return collect(session.cluster, session.lab.exercise("protect"))
+
+
+def test_an_untouched_set_up_differs_in_nothing(session):
+    difference = found(session)
+    assert not difference
+    assert difference.told() == "nothing differs from the set-up"
+
+
+def test_what_was_typed_with_kubectl_counts_like_what_was_applied(session, kubectl):
+    solution = session.lab.exercise("protect").solution
+    kubectl("apply -f -", solution)
+    kubectl("label pod web checked=yes app-")
+    kubectl("expose pod db --port 80 --target-port 8080")
+    kubectl("create deployment extra --image=k8slab/app --replicas=2")
+    kubectl("run other --image=k8slab/app --restart=Never")
+    kubectl("create serviceaccount robot")
+    kubectl("delete pod batch --now")
+    kubectl("annotate namespace " + SPACE + " mine=yes")
+    difference = found(session)
+    assert names(difference.added) == [
+        "Deployment/extra",
+        "NetworkPolicy/only-web",
+        "Pod/other",
+        "Service/db",
+        "ServiceAccount/robot",
+    ]
+    assert names(difference.changed) == [f"Namespace/{SPACE}", "Pod/web"]
+    assert names(difference.deleted) == ["Pod/batch"]
+    for obj in (*difference.added, *difference.changed):
+        assert set(obj["metadata"]) <= {"name", "namespace", "labels", "annotations"}
+        assert "status" not in obj
+    (pod,) = (obj for obj in difference.changed if obj["kind"] == "Pod")
+    assert pod["metadata"]["labels"] == {"checked": "yes"}
+    (service,) = (obj for obj in difference.added if obj["kind"] == "Service")
+    assert "clusterIP" not in service["spec"]
+
+
+def test_a_replay_on_a_fresh_set_up_gives_the_same_difference(session, kubectl):
+    kubectl("label pod web checked=yes")
+    kubectl("expose pod db --port 80 --target-port 8080")
+    kubectl("delete pod batch --now")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "db", "labels": {"app": "db"}}}
+    container = {"name": "app", "image": "k8slab/app", "args": ["--port", "9090"]}
+    replaced = json.dumps({**pod, "spec": {"containers": [container]}})
+    kubectl("replace --force -f -", replaced)
+    before = found(session)
+    session.reset("protect")
+    assert not found(session)
+    fresh = session.cluster.get("pods", "web", SPACE)["metadata"]["uid"]
+    assert replay(session.cluster, before) == []
+    after = found(session)
+    assert names(after.added) == names(before.added) == ["Service/db"]
+    assert names(after.changed) == names(before.changed) == ["Pod/db", "Pod/web"]
+    assert names(after.deleted) == ["Pod/batch"]
+    # A label is patched and needs no new pod; a container's arguments cannot be changed in one.
+    assert session.cluster.get("pods", "web", SPACE)["metadata"]["uid"] == fresh
+    pod = session.cluster.get("pods", "db", SPACE)
+    assert pod["spec"]["containers"][0]["args"] == ["--port", "9090"]
+
+
+def test_what_the_cluster_refuses_is_told_and_the_rest_goes_on(session):
+    text = """
+{apiVersion: v1, kind: Service, metadata: {name: bad, namespace: SPACE}, spec: {ports: [{port: 99999}]}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: good, namespace: SPACE}, data: {a: b}}
+"""  # noqa: E501
+    answer = type(found(session))(added=tuple(manifests.load(text.replace("SPACE", SPACE))))
+    (line,) = replay(session.cluster, answer)
+    assert line.startswith(f"Service {SPACE}/bad: ")
+    assert session.cluster.get("configmaps", "good", SPACE)["data"] == {"a": "b"}
+
+
+def test_a_reset_that_keeps_mine_saves_the_own_work_and_does_it_again(session, kubectl):
+    kubectl("apply -f -", session.lab.exercise("protect").solution)
+    uid = session.cluster.get("pods", "db", SPACE)["metadata"]["uid"]
+    begun = session.reset("protect", keep_mine=True)
+    assert begun.fresh
+    assert begun.refused == ()
+    assert session.cluster.get("pods", "db", SPACE)["metadata"]["uid"] != uid
+    assert session.check("protect").status is Status.PASSED
+    text = begun.kept.read_text()
+    assert text.startswith("# 90-example/protect: 1 added\n")
+    assert names(manifests.load(text)) == ["NetworkPolicy/only-web"]
+
+
+def test_a_reset_that_keeps_mine_makes_no_file_where_nothing_differs(session):
+    assert session.reset("protect", keep_mine=True).kept is None

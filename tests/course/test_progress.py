@@ -1,0 +1,59 @@
+"""What counts survives a newer course: exercises renamed, removed, worth more or less."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import Journal, load, progress
+
+LAB = load(Path(__file__).parents[1] / "data" / "solutions" / "90-example")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "p.sqlite")
+
+
+def course(**exercises):
+    """Return the lab with other exercises."""
+    return replace(LAB, exercises=exercises)
+
+
+def changed(name, *, points=2, formerly=()):
+    one = LAB.exercise("protect")
+    wishes = replace(one.wishes, exercise=name, points=points)
+    return replace(one, wishes=wishes, formerly=formerly)
+
+
+def solved(journal, subject, points=2, most=2):
+    journal.add(LAB.name, "check", subject, status="passed", points=points, max_points=most)
+
+
+def test_points_that_are_worth_more_today_are_the_same_part_of_them(journal):
+    solved(journal, "protect", 1, 2)
+    assert progress(LAB, journal).points["protect"] == 1
+    found = progress(course(protect=changed("protect", points=10)), journal)
+    assert (found.points["protect"], found.total, found.max_total) == (5, 5, 10)
+
+
+def test_a_check_of_a_version_that_did_not_note_the_most_counts_as_it_is(journal):
+    journal.add(LAB.name, "check", "protect", status="passed", points=2)
+    assert progress(LAB, journal).points["protect"] == 2
+    found = progress(course(protect=changed("protect", points=1)), journal)
+    assert found.points["protect"] == 1
+
+
+def test_a_renamed_exercise_keeps_what_was_done_for_it(journal):
+    solved(journal, "protect")
+    journal.add(LAB.name, "hint", "protect", step=1)
+    found = progress(course(guard=changed("guard", formerly=("protect",))), journal)
+    assert (found.points, found.tries, found.hints) == ({"guard": 2}, {"guard": 1}, {"guard": 1})
+    assert found.former == {}
+
+
+def test_a_removed_exercise_is_named_and_does_not_count(journal):
+    solved(journal, "protect")
+    found = progress(course(look=LAB.exercise("look")), journal)
+    assert (found.total, found.max_total, found.former) == (0, 1, {"protect": 2})
+    assert "  . protect: 2 points, no longer in this course" in found.text()

@@ -1,0 +1,168 @@
+"""Grades in every form, and each form held to what its readers allow."""
+
+import csv
+import io
+import json
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from k8slab.grading import Counterexample, Finding, Result, Status
+from k8slab.grading import report as reports
+from k8slab.grading.report import Grades, Report, Score
+from k8slab.grading.report_junit import to_junit
+from k8slab.grading.report_tables import COLUMNS, to_csv, to_gradescope
+
+
+def result(name, status, points=1):
+    example = Counterexample("a -> b", "open", "silent") if status is Status.FAILED else None
+    finding = Finding("flows", status, ("one of 2 flows is not as wanted",), example)
+    return Result(name, f"The <exercise> & {name}", points, (finding,))
+
+
+@pytest.fixture
+def report():
+    scores = (
+        Score("05-policies", result("deny", Status.PASSED, 2), 2.0, seconds=0.5),
+        Score("05-policies", result("dns", Status.FAILED), 1.0, ("seen \x00\x1b odd",), (), 1.25),
+        Score("05-policies", result("look", Status.INCONCLUSIVE), None),
+        Score("06-services", result("map", Status.ERROR), 0.0),
+        Score("06-services", result("ip", Status.PASSED), 1.0, (), ("web-address",)),
+    )
+    return Report(
+        (
+            Grades("anna", "in/anna.zip", "2026-01-02T03:04:05Z", scores),
+            Grades("=cmd()", "in/x.zip", error="in/x.zip: no bundle of answers\n  make it"),
+        ),
+        "2026-01-03T00:00:00Z",
+    )
+
+
+def test_the_text_shows_score_claim_reason_and_what_is_only_stated(report):
+    text = reports.text(report)
+    assert text.startswith("anna: 3 of 6 points\n  + 05-policies/deny: 2 of 2\n")
+    assert "  x 05-policies/dns: 0 of 1, claimed 1\n" in text
+    assert "      for example: a -> b: wanted open, seen silent\n" in text
+    assert "      stated, not reproduced: web-address" in text
+    assert "=cmd(): not graded\n  in/x.zip: no bundle of answers" in text
+    assert text.endswith("anna    3 of 6\n=cmd()  not graded")
+
+
+def test_a_single_learner_needs_no_table_of_sums(report):
+    assert "not graded" not in reports.text(Report(report.learners[:1]))
+
+
+def test_the_json_is_as_its_schema_says(report):
+    Draft202012Validator.check_schema(reports.SCHEMA)
+    value = json.loads(json.dumps(reports.to_json(report)))
+    Draft202012Validator(reports.SCHEMA).validate(value)
+    anna, other = value["learners"]
+    assert (anna["points"], anna["max_points"], anna["error"]) == (3, 6, "")
+    assert [one["agrees"] for one in anna["exercises"]] == [True, False, True, True, True]
+    assert anna["exercises"][2]["claimed"] is None
+    assert other["exercises"] == []
+
+
+def test_the_schema_notices_what_is_missing(report):
+    value = reports.to_json(report)
+    del value["learners"][0]["exercises"][0]["status"]
+    assert not Draft202012Validator(reports.SCHEMA).is_valid(value)
+
+
+# Jenkins' xunit plugin, junit-10.xsd: for each element its attributes (required ones with a
+# star) and the elements that it may hold.
+_TIME = r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?"
+_JUNIT = {
+    "testsuites": ("name time tests failures errors", "testsuite"),
+    "testsuite": (
+        "name* tests* failures* errors* group time skipped timestamp hostname id package file url",
+        "testsuite properties testcase system-out system-err",
+    ),
+    "properties": ("", "property"),
+    "property": ("name* value*", ""),
+    "testcase": (
+        "name* time classname group",
+        "skipped error failure system-out system-err",
+    ),
+    "failure": ("type message", ""),
+    "error": ("type message", ""),
+    "skipped": ("type message", ""),
+    "system-out": ("", ""),
+    "system-err": ("", ""),
+}
+
+
+def faults(element):
+    """Return what the schema does not allow in an element and below."""
+    attributes, children = (words.split() for words in _JUNIT[element.tag])
+    allowed = {word.rstrip("*") for word in attributes}
+    required = {word.rstrip("*") for word in attributes if word.endswith("*")}
+    found = [f"{element.tag}: {name}?" for name in element.attrib if name not in allowed]
+    found += [f"{element.tag}: {name}!" for name in required - element.attrib.keys()]
+    if element.tag != "testcase" and not re.fullmatch(_TIME, element.get("time", "")):
+        found.append(f"{element.tag}: time")
+    for child in element:
+        found += faults(child) if child.tag in children else [f"{child.tag} in {element.tag}"]
+    return found
+
+
+def test_the_junit_xml_is_as_jenkins_schema_says(report):
+    root = ET.fromstring(to_junit(report))
+    assert root.tag == "testsuites"
+    assert faults(root) == []
+    assert [suite.get("name") for suite in root] == [
+        "k8slab.anna.05-policies",
+        "k8slab.anna.06-services",
+        "=cmd()",
+    ]
+    counts = [[suite.get(n) for n in ("tests", "failures", "errors", "skipped")] for suite in root]
+    assert counts == [["3", "1", "0", "1"], ["2", "0", "1", "0"], ["1", "0", "1", "0"]]
+    assert [root.get(name) for name in ("tests", "failures", "errors")] == ["6", "1", "2"]
+
+
+def test_the_schema_rules_of_this_test_find_faults(report):
+    root = ET.fromstring(to_junit(report).replace("<property ", '<property odd="1" '))
+    root[0].append(ET.Element("failure"))
+    del root[1].attrib["tests"]
+    root[0].set("time", "soon")
+    assert len(faults(root)) >= 4
+
+
+def test_what_no_xml_can_hold_is_replaced(report):
+    text = to_junit(report)
+    assert "\x00" not in text
+    assert "\x1b" not in text
+    assert "seen \ufffd\ufffd odd" in text
+    assert "The &lt;exercise&gt; &amp; dns" in text
+
+
+def test_the_csv_has_nbgraders_columns_and_a_line_for_each_learner_and_lab(report):
+    rows = [*csv.DictReader(io.StringIO(to_csv(report)))]
+    assert [*rows[0]] == [*COLUMNS]
+    assert [(r["student_id"], r["assignment"], r["score"], r["max_score"]) for r in rows] == [
+        ("anna", "05-policies", "2.0", "4.0"),
+        ("anna", "06-services", "1.0", "2.0"),
+        ("'=cmd()", "", "0.0", "0.0"),
+    ]
+    assert rows[0]["timestamp"] == "2026-01-02 03:04:05"
+    assert rows[0]["duedate"] == ""
+
+
+def test_the_results_json_is_as_gradescope_specifies(report):
+    found = json.loads(json.dumps(to_gradescope(report.learners[0])))
+    assert (found["score"], found["execution_time"]) == (3, 2)
+    assert sum(test["score"] for test in found["tests"]) == found["score"]
+    for test in found["tests"]:
+        assert set(test) <= {"score", "max_score", "status", "name", "number", "output"}
+        assert test["status"] in ("passed", "failed")
+        assert isinstance(test["output"], str)
+    assert to_gradescope(report.learners[1])["output"].startswith("in/x.zip")
+
+
+def test_the_report_of_ones_own_check_claims_nothing():
+    found = reports.checked([result("deny", Status.PASSED)], lab="05-policies")
+    assert found.learners[0].scores[0].agrees
+    assert faults(ET.fromstring(to_junit(found))) == []
+    assert 'name="k8slab.05-policies"' in to_junit(found)
