@@ -3,9 +3,9 @@
 Three steps make it small without making it wrong:
 
 - **Equal nodes become one.** Workloads of one namespace that have the same connections are
-  one node with several names.
-- **Sets become one node.** A block "these sources may reach these destinations" is not drawn
-  as every pair: where one side is all of a namespace, or all workloads, one node stands for it.
+  one node with several names (`merging`).
+- **Sets become one node.** What all of a namespace, or all workloads, have in common is one edge
+  from or to a node that stands for them (`merging`).
 - **Namespaces instead of workloads**, when there are still too many edges; the picture says so.
 
 Nodes are told apart by shape and by words, edges by style, arrow and label: colour is never
@@ -14,11 +14,12 @@ the only sign.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.graphs.dot import draw, quote, render
+from k8slab.graphs.merging import End, Merged, is_template
 from k8slab.graphs.svg import html_table
 from k8slab.graphs.twins import twins
 from k8slab.policy.addresses import EVERYWHERE, AddressSet
@@ -85,6 +86,12 @@ _MARKS = {
     "-": 'color="#b91c1c", style=dashed, arrowhead=tee, fontcolor="#7f1d1d"',
     "~": 'color="#b45309", style=dotted, arrowhead=diamond, fontcolor="#7c2d12"',
 }
+_BOTH = {
+    "": ", dir=both",
+    "+": ", dir=both",
+    "-": ", dir=both, arrowtail=tee",
+    "~": ", dir=both, arrowtail=diamond",
+}
 MEANINGS = {"+": "added", "-": "removed", "~": "changed"}
 
 
@@ -101,8 +108,11 @@ class FlowGraph:
         """Return the name of each node in DOT text, and its id in SVG, by key."""
         return {node.key: f"n{number}" for number, node in enumerate(self.nodes)}
 
-    def dot(self) -> str:
-        """Return the graph as DOT text, a box around each namespace."""
+    def dot(self, *, two_way: bool = True) -> str:
+        """Return the graph as DOT text, a box around each namespace.
+
+        With `two_way` an edge and the same one back are drawn as one with two heads.
+        """
         names = self.names()
         title = f"{self.title}\n{self.note}" if self.note else self.title
         lines = [
@@ -123,14 +133,31 @@ class FlowGraph:
                 lines += [f"  {line}" for line in drawn]
                 continue
             lines.append(f"  subgraph cluster_{number} {{")
-            lines.append(f'    label={quote(space)}; style=rounded; color="#9ca3af";')
+            lines.append(f'    label={quote(space)}; labeljust=l; style=rounded; color="#9ca3af";')
             lines += [f"    {line}" for line in drawn]
             lines.append("  }")
+        back = self._back() if two_way else {}
         for number, edge in enumerate(self.edges):
+            if back.get(number, number) < number:
+                continue
             ends = f"{names[edge.source.key]} -> {names[edge.destination.key]}"
             label = quote(f"{edge.mark} {edge.label}".strip())
-            lines.append(f"  {ends} [id=edge{number}, label={label}, {_MARKS[edge.mark]}];")
+            heads = _BOTH[edge.mark] if number in back else ""
+            lines.append(f"  {ends} [id=edge{number}, label={label}, {_MARKS[edge.mark]}{heads}];")
         return "\n".join([*lines, "}"])
+
+    def _back(self) -> dict[int, int]:
+        """Return for each edge by number the one that leads back and says the same."""
+        known = {
+            (edge.source, edge.destination, edge.label, edge.mark): number
+            for number, edge in enumerate(self.edges)
+            if edge.source != edge.destination
+        }
+        opposite = {
+            number: known.get((destination, source, label, mark))
+            for (source, destination, label, mark), number in known.items()
+        }
+        return {number: other for number, other in opposite.items() if other is not None}
 
     def alt(self) -> str:
         """Say in words what the graph shows; of a large one the counts."""
@@ -172,7 +199,7 @@ class FlowGraph:
 
     def picture(self) -> Picture:
         """Draw it as SVG, within the budget."""
-        return render(self.dot(), self.alt(), edges=len(self.edges))
+        return render(self.dot(two_way=False), self.alt(), edges=len(self.edges))
 
     def file(self, form: str) -> bytes:
         """Draw it as svg, png, pdf or dot."""
@@ -193,13 +220,13 @@ def of_connections(found: Connections, *, title: str, namespaces: Sequence[str] 
     """Draw all connections, or those from and to some namespaces."""
     parts = Parts.of(found, namespaces)
     edges = parts.edges()
-    ends = {end for edge in edges for end in (edge.source, edge.destination)}
-    if len(edges) > READABLE_EDGES:
-        edges = _put_together(parts.edges(by_namespace=True))
+    if edges is None or len(edges) > READABLE_EDGES:
+        edges = _put_together(parts.edges_by_namespace())
         note = f"by namespace: {len(parts.groups)} workloads have too many connections to be read"
         nodes = {end for edge in edges for end in (edge.source, edge.destination)}
     else:
         counts = f"{len(parts.groups)} workloads in {len(parts.nodes)} nodes"
+        ends = {end for edge in edges for end in (edge.source, edge.destination)}
         merged = len(parts.nodes) < len(parts.groups)
         note = f"{counts}: those with the same connections are together" if merged else ""
         nodes = {*parts.nodes, *ends}
@@ -211,7 +238,7 @@ def of_rows(rows: Iterable[Connection], *, title: str) -> FlowGraph:
     blocks = [Block((row.source,), (row.destination,), row.ports) for row in rows]
     groups = sorted({group for block in blocks for side in block[:2] for group in _groups(side)})
     parts = Parts(groups, blocks)
-    edges = parts.edges()
+    edges = parts.edges() or []
     ends = {end for edge in edges for end in (edge.source, edge.destination)}
     return FlowGraph(title, tuple(sorted(ends)), tuple(edges))
 
@@ -280,15 +307,20 @@ def _groups(side: Iterable[Group | AddressSet]) -> list[Group]:
 class Parts:
     """Blocks of connections, and the nodes that stand for their workloads."""
 
-    def __init__(self, groups: Sequence[Group], blocks: Sequence[Block]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], blocks: Sequence[Block], whole: Iterable[str] = ()
+    ) -> None:
+        """Take groups in their order; of the namespaces in `whole` they are all workloads."""
         self.groups = groups
         self.blocks = blocks
-        self._all = frozenset(groups)
-        self._spaces: dict[str, set[Group]] = defaultdict(set)
-        for group in groups:
-            self._spaces[group.namespace].add(group)
-        self._node_of = self._merge(groups, blocks)
-        self.nodes = frozenset(self._node_of.values())
+        self.merged = Merged(groups, blocks, {*whole})
+        self._nodes: list[Node] = []
+        self._node_of: dict[Group, Node] = {}
+        for number in range(len(self.merged.classes)):
+            members = self.merged.members(number)
+            self._nodes.append(_workload_node(members))
+            self._node_of.update(dict.fromkeys(members, self._nodes[-1]))
+        self.nodes = frozenset(self._nodes)
 
     @classmethod
     def of(cls, found: Connections, namespaces: Sequence[str] = ()) -> Parts:
@@ -296,26 +328,34 @@ class Parts:
         blocks = _within([*found.blocks()], namespaces)
         shown = [g for g in found.groups if not namespaces or g.namespace in namespaces]
         seen = {group for block in blocks for side in block[:2] for group in _groups(side)}
-        return cls(sorted(seen.union(shown)), blocks)
+        groups = sorted(seen.union(shown))
+        here, there = (Counter(g.namespace for g in each) for each in (groups, found.groups))
+        return cls(groups, blocks, [name for name in here if here[name] == there[name]])
 
-    def _merge(self, groups: Sequence[Group], blocks: Sequence[Block]) -> dict[Group, Node]:
-        roles: dict[Group, list[tuple[int, int]]] = {group: [] for group in groups}
-        for number, block in enumerate(blocks):
-            for role, side in enumerate(block[:2]):
-                for group in _groups(side):
-                    roles[group].append((number, role))
-        alike: dict[tuple, list[Group]] = defaultdict(list)
-        for group, found in roles.items():
-            alike[group.namespace, tuple(found)].append(group)
-        return {group: _workload_node(members) for members in alike.values() for group in members}
+    def edges(self) -> list[Edge] | None:
+        """Return the edges, the fewest that say all; ``None`` when they are too many to be read."""
+        found = self.merged.edges()
+        if found is None:
+            return None
+        return _edges({(self._node(a), self._node(b)): ports for (a, b), ports in found.items()})
 
-    def edges(self, *, by_namespace: bool = False) -> list[Edge]:
-        """Return the edges, those between the same nodes as one."""
-        side = _spaces if by_namespace else self.cover
+    def _node(self, end: End) -> Node:
+        if isinstance(end, AddressSet):
+            return _outside_node(end)
+        if isinstance(end, int):
+            return self._nodes[end]
+        samples = _samples(self.merged.members(end))
+        if not end.namespace:
+            return Node("everyone", EVERYONE, "all workloads", "", *samples)
+        name = f"all of {end.namespace}"
+        return Node(name, ALL_OF, name, end.namespace, *samples)
+
+    def edges_by_namespace(self) -> list[Edge]:
+        """Return the edges between namespaces, those between the same as one."""
         ports: dict[tuple[Node, Node], PortSet] = defaultdict(PortSet)
         for block in self.blocks:
-            destinations = side(block.destinations)
-            for source in side(block.sources):
+            destinations = _spaces(block.destinations)
+            for source in _spaces(block.sources):
                 for destination in destinations:
                     ports[source, destination] |= block.ports
         return _edges(ports)
@@ -327,29 +367,12 @@ class Parts:
         found = [_outside_node(each) for each in side if isinstance(each, AddressSet)]
         return [*found, *{self._node_of[group] for group in _groups(side)}]
 
-    def cover(self, side: Iterable[Group | AddressSet]) -> list[Node]:
-        """Return the fewest nodes that stand for one side of a block."""
-        found = [_outside_node(each) for each in side if isinstance(each, AddressSet)]
-        groups = set(_groups(side))
-        if len(self._spaces) > 1 and groups == self._all:
-            return [*found, Node("everyone", EVERYONE, "all workloads", "", *_samples(groups))]
-        rest = set()
-        for space in {group.namespace for group in groups}:
-            here = {group for group in groups if group.namespace == space}
-            nodes = {self._node_of[group] for group in here}
-            if here == self._spaces[space] and len(nodes) > 1:
-                key, label = f"all of {space}", f"all of {space}"
-                rest.add(Node(key, ALL_OF, label, space, *_samples(here)))
-            else:
-                rest |= nodes
-        return [*found, *sorted(rest)]
-
 
 def _samples(groups: Iterable[Group]) -> tuple[str, bool, str]:
     """Return the fields `sample`, `alone` and `other` of a node for these workloads."""
     ordered = sorted(groups)
     pods = [pod for group in ordered[:2] for pod in group.pods[:2]]
-    alone = len(pods) == 1 and not _is_template(ordered[0])
+    alone = len(pods) == 1 and not is_template(ordered[0])
     return pods[0], alone, pods[1] if len(pods) > 1 else ""
 
 
@@ -385,11 +408,6 @@ def _some(names: Sequence[str]) -> list[str]:
     if len(names) <= MOST_NAMES + 1:
         return [*names]
     return [*names[:MOST_NAMES], f"and {len(names) - MOST_NAMES} more"]
-
-
-def _is_template(group: Group) -> bool:
-    """Say whether a workload has no pods yet: then its key stands in the place of theirs."""
-    return group.workload.kind != "pod" and group.pods[0] == str(group.workload)
 
 
 def _outside_node(addresses: AddressSet) -> Node:
