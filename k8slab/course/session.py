@@ -149,7 +149,8 @@ class Session:
     def _measure(self, exercise: Exercise) -> dict[str, Any]:
         """Return what is open at the start, and every other flow where that must stay."""
         wants = exercise.wishes.wants
-        found: dict[str, Any] = {"open": sorted(baseline(self.cluster, wants))}
+        context = Context(self.cluster, exercise.namespace, exercise.setup)
+        found: dict[str, Any] = {"open": sorted(baseline(context, wants))}
         if exercise.wishes.no_collateral:
             found["others"] = collateral.measure(self.cluster, exercise.namespaces, wants)
         return found

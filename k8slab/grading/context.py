@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from k8slab.objects.meta import Object
 
-POLICY_KINDS = ("namespaces", "nodes", "pods", "services", "replicasets.apps")
+POLICY_KINDS = (
+    "namespaces", "nodes", "pods", "services", "endpointslices.discovery.k8s.io", "replicasets.apps"
+)  # fmt: skip
 POLICIES = "networkpolicies.networking.k8s.io"
 CLUSTER_POLICIES = "clusternetworkpolicies.policy.networking.k8s.io"
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k8slab.grading.canaries import Canaries
+from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame
 from k8slab.probes import Flow, Outcome, Party, observe
 from k8slab.probes.targets import Snapshot, named_port
@@ -53,7 +54,14 @@ def failing_control(
     # A pod to itself on a port where nobody listens: any outcome shows a working agent.
     alive = [Flow(s, s, 1) for s in sorted({f.source for f in flows}) if s.kind == "pod"]
     asked = list(dict.fromkeys([*(f for found in inside.values() for f in found or ()), *alive]))
-    answers = dict(zip(asked, observe(context.cluster, asked), strict=True))
+    servers = {flow for found in inside.values() for flow in found or ()}
+    answers = Polling(
+        look=lambda: dict(zip(asked, observe(context.cluster, asked), strict=True)),
+        good=lambda seen: all(seen[flow].outcome is Outcome.OPEN for flow in servers),
+        quiet=lambda _: context.quiet(listening=False),
+        deadline=context.deadline,
+        settled=1,
+    ).run()
     lines = _destination(context, inside, answers) or _source(context, flows, alive, answers, seen)
     if lines:
         return Failing(Blame.NOT_READY, lines)

@@ -9,34 +9,58 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from k8slab.errors import ClusterNotReadyError
 from k8slab.grading.collateral import owner_of
+from k8slab.grading.lookalikes import MARK, added
 from k8slab.grading.unchanged import pattern_of, released
 from k8slab.objects import meta
 from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from k8slab.grading.context import Context
+    from k8slab.grading.lookalikes import Made
     from k8slab.objects.meta import Object
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 
 
-def replace_pods(context: Context, may_change: Sequence[str]) -> int:
-    """Delete the set-up's pods and wait until there are new ones, ready; return how many.
+@contextmanager
+def new_pods(
+    context: Context, may_change: Sequence[str], made: Made, *, replace: bool
+) -> Iterator[None]:
+    """Replace the set-up's pods (or leave them) and add lookalikes, for the length of a block.
 
-    Raises `ClusterNotReadyError` when they are not there again after a minute.
+    Lookalikes come when the others have their nodes: a pod that must stand beside `web` finds
+    the one it means. Raises `ClusterNotReadyError` when not all are ready after a minute.
     """
+    number = sum(_is_ready(pod) for pod in _pods(context))
+    gone = _replace(context, may_change) if replace else frozenset()
+
+    def there() -> list[Object]:
+        return [pod for pod in _pods(context) if meta.uid_of(pod) not in gone]
+
+    _until(lambda: sum(_has_node(pod) for pod in there()) >= number, "on a node")
+    with added(context, made):
+        _until(lambda: _ready(context, there(), number), "ready")
+        for obj in made.objects:
+            if obj["kind"] == "Pod":
+                place = (meta.name_of(obj), meta.namespace_of(obj))
+                context.cluster.wait("pods", *place, until="ready")
+        yield
+
+
+def _replace(context: Context, may_change: Sequence[str]) -> frozenset[str]:
+    """Delete pods, wait until they are gone, make the bare ones anew; return the UIDs."""
     old = _replaceable(context, may_change)
-    wanted = sum(_is_ready(pod) for pod in _pods(context))
     for pod in old:
         context.cluster.delete("pods", meta.name_of(pod), meta.namespace_of(pod), grace=0)
-    gone = {meta.uid_of(pod) for pod in old}
-    _until(lambda: not gone & {meta.uid_of(p) for p in _pods(context)}, "gone")
+    gone = frozenset(meta.uid_of(pod) for pod in old)
+    _until(lambda: not gone & {meta.uid_of(pod) for pod in _pods(context)}, "gone")
     names = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in old}
     bare = [
         obj
@@ -44,15 +68,7 @@ def replace_pods(context: Context, may_change: Sequence[str]) -> int:
         if obj["kind"] == "Pod" and (meta.namespace_of(obj), meta.name_of(obj)) in names
     ]
     context.cluster.apply(bare)
-    _until(lambda: _complete(context, wanted, gone), "ready")
-    return len(old)
-
-
-def wait_running(context: Context, objects: Sequence[Object]) -> None:
-    """Wait until pods that were added are ready; raises `ClusterNotReadyError`."""
-    for obj in objects:
-        if obj["kind"] == "Pod":
-            context.cluster.wait("pods", meta.name_of(obj), meta.namespace_of(obj), until="ready")
+    return gone
 
 
 def _replaceable(context: Context, may_change: Sequence[str]) -> list[Object]:
@@ -72,12 +88,21 @@ def _replaceable(context: Context, may_change: Sequence[str]) -> list[Object]:
 
 
 def _pods(context: Context) -> list[Object]:
-    return [pod for space in context.namespaces for pod in context.cluster.list("pods", space)]
+    """Return the exercise's pods, without the grader's own."""
+    return [
+        pod
+        for space in context.namespaces
+        for pod in context.cluster.list("pods", space)
+        if MARK not in meta.annotations_of(pod)
+    ]
 
 
-def _complete(context: Context, number: int, gone: set[str]) -> bool:
-    ready = [p for p in _pods(context) if meta.uid_of(p) not in gone and _is_ready(p)]
-    return len(ready) >= number and context.rolled_out()
+def _ready(context: Context, pods: Sequence[Object], number: int) -> bool:
+    return sum(map(_is_ready, pods)) >= number and context.rolled_out()
+
+
+def _has_node(pod: Object) -> bool:
+    return bool(pod["spec"].get("nodeName")) and not meta.is_deleting(pod)
 
 
 def _is_ready(pod: Object) -> bool:

@@ -156,10 +156,7 @@ def _second_look(context: Context, wishes: Wishes, first: Result) -> list[Findin
 def _with_new_pods(context: Context, wishes: Wishes, wants: Sequence[Want]) -> list[Finding]:
     own = lookalikes.automatic(context, wants) if wishes.fresh_pods else []
     made = lookalikes.make(context, wants, [*own, *wishes.canaries])
-    with lookalikes.added(context, made):
-        if wishes.fresh_pods:
-            fresh.replace_pods(context, wishes.may_change or ())
-        fresh.wait_running(context, made.objects)
+    with fresh.new_pods(context, wishes.may_change or (), made, replace=wishes.fresh_pods):
         every = [*wants, *_collateral(context, wishes), *made.wants]
         again = [spec for spec in wishes.checks if CHECKS[spec["check"]].depends_on_pods]
         return [*_flows(context, every), *(run_check(context, spec) for spec in again)]

@@ -106,6 +106,8 @@ class Predictor:
                 return None  # policies are about addresses
             flow = replace(flow, destination=Party("ip", seen.address))
         try:
+            if next(self.estate.parties.legs(flow), None) is None:
+                return None  # a Service without pods: there is nothing to decide
             verdict = self.estate.decide(flow)
             if not verdict.allowed and flow.destination.kind == "svc":
                 return verdict if self._all_denied(self.estate, flow) else None

@@ -79,11 +79,27 @@ def automatic(context: Context, wants: Sequence[Want]) -> list[Lookalike]:
     """Return for every pod and Deployment of the set-up that flows speak of one like it.
 
     Each has one label more, which nobody could know: whatever the task is, it is one of them.
-    Pods of other workloads would be adopted by their controllers.
+    Pods of other workloads would be adopted by their controllers; pods on their node's network
+    have its one set of ports, and policies do not select them.
     """
-    known = {_party_of(obj) for obj in context.setup if obj["kind"] in ("Pod", "Deployment")}
+    known = {
+        _party_of(obj)
+        for obj in context.setup
+        if obj["kind"] in ("Pod", "Deployment") and not _on_node_network(obj)
+    }
     ends = [end for want in wants for end in (want.flow.source, want.flow.destination)]
     return [Lookalike(party) for party in dict.fromkeys(ends) if party in known]
+
+
+def _on_node_network(obj: Object) -> bool:
+    spec = obj["spec"] if obj["kind"] == "Pod" else obj["spec"]["template"]["spec"]
+    return bool(spec.get("hostNetwork"))
+
+
+def _on_node(obj: Object) -> bool:
+    spec = obj["spec"] if obj["kind"] == "Pod" else obj["spec"]["template"]["spec"]
+    ports = [port for one in spec.get("containers") or () for port in one.get("ports") or ()]
+    return bool(spec.get("hostNetwork")) or any("hostPort" in port for port in ports)
 
 
 def make(context: Context, wants: Sequence[Want], lookalikes: Sequence[Lookalike]) -> Made:

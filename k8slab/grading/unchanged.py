@@ -154,6 +154,10 @@ CLUSTER_SCOPED = frozenset({"Namespace", "ClusterNetworkPolicy"})
 """Other exercises on the same cluster have theirs: what was added cannot be told."""
 
 
+API_ADDS = frozenset({"tolerations", "volumes", "volumeMounts"})
+"""Lists of a pod to which admission appends: NoExecute tolerations, the account's token."""
+
+
 def difference(wanted: Any, found: Any, path: str = "") -> str:
     """Return where `found` lacks something of `wanted`; empty when it has all of it."""
     if isinstance(wanted, dict):
@@ -165,6 +169,8 @@ def difference(wanted: Any, found: Any, path: str = "") -> str:
         )
         return next((step for step in steps if step), "")
     if isinstance(wanted, list):
+        if isinstance(found, list) and path.rpartition(".")[2] in API_ADDS:
+            found = found[: len(wanted)]
         if not isinstance(found, list) or len(found) != len(wanted):
             return path
         pairs = enumerate(zip(wanted, found, strict=True))

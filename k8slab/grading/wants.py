@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.grading.polling import Polling
 from k8slab.probes import Outcome, observe
 from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from k8slab.grading.context import Context
     from k8slab.probes import Flow, Observation
 
 BLOCKED = "blocked"
@@ -76,8 +78,23 @@ def look(cluster: Any, wants: Sequence[Want]) -> Pairs:
     return list(zip(each, observe(cluster, [w.flow for w in each]), strict=True))
 
 
-def baseline(cluster: Any, wants: Sequence[Want]) -> frozenset[str]:
-    """Return the wanted flows (as text) that are open now, with all pods of their workloads."""
-    pairs = look(cluster, wants)
+def baseline(context: Context, wants: Sequence[Want]) -> frozenset[str]:
+    """Return the wanted flows (as text) that are open now, with all pods of their workloads.
+
+    Where "blocked" will need that a flow was open, a server that was started just now is given
+    the time to listen.
+    """
+    pairs = Polling(
+        look=lambda: look(context.cluster, wants),
+        good=lambda pairs: not _unready(pairs),
+        quiet=lambda _: context.quiet(listening=False),
+        deadline=context.deadline,
+        same=lambda one, other: [s.outcome for _, s in one] == [s.outcome for _, s in other],
+        settled=1,
+    ).run()
     closed = {want.origin for want, seen in pairs if seen.outcome is not Outcome.OPEN}
     return frozenset(want.origin for want, _ in pairs) - closed
+
+
+def _unready(pairs: Pairs) -> bool:
+    return any(want.needs_controls and seen.outcome is Outcome.REFUSED for want, seen in pairs)

@@ -30,7 +30,7 @@ WANTS = [want("web", "db", "open"), want("batch", "db", "blocked"), want("batch"
 
 @pytest.fixture
 def check(shop):
-    opened = baseline(shop, WANTS)
+    opened = baseline(Context(shop, "shop"), WANTS)
 
     def run(wants=WANTS, **changed):
         context = Context(shop, "shop", baseline=opened, deadline=0.1)
