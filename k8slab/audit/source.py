@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 POLICIES = ("NetworkPolicy", "ClusterNetworkPolicy", "GlobalNetworkPolicy")
+CALICO = "projectcalico.org"
+"""The group of its policies, which has a NetworkPolicy too; "crd." may stand before it."""
 CLUSTER_WIDE = ("Namespace", "Node", "ClusterNetworkPolicy", "GlobalNetworkPolicy")
 
 
@@ -44,6 +46,9 @@ class Source:
     @property
     def subject(self) -> str:
         """Return kind and label, which is also the key of a policy in the estate."""
+        group, _, _ = str(self.object.get("apiVersion")).partition("/")
+        if self.kind in POLICIES and group.endswith(CALICO):
+            return f"{self.kind}.{CALICO} {self.label}"
         return f"{self.kind} {self.label}"
 
     @property

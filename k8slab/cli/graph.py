@@ -93,15 +93,23 @@ def topology(
 ) -> None:
     """Draw nodes, the pods on them and the Services before them."""
     from k8slab.graphs import Topology  # noqa: PLC0415
+    from k8slab.graphs.topology import node_order  # noqa: PLC0415
     from k8slab.objects import meta  # noqa: PLC0415
+    from k8slab.policy import inventory, services  # noqa: PLC0415
 
-    objects = sources.objects_of(sources.gather(manifests, name))
-    kinds: dict[str, list] = {"Node": [], "Pod": [], "Service": []}
-    for obj in objects:
-        space = meta.namespace_of(obj) or "default"
-        if obj["kind"] in kinds and (obj["kind"] == "Node" or _wanted(space, namespaces)):
-            kinds[obj["kind"]].append(obj)
-    _give(Topology.of(kinds["Node"], kinds["Pod"], kinds["Service"]), **how)
+    kinds = inventory.Kinds.sort(sources.gather(manifests, name))
+    found = inventory.take(kinds)
+    pods = [pod for pod in found.pods.values() if _wanted(pod.namespace, namespaces)]
+    led = services.read_services(kinds).values()
+    nodes = sorted(kinds["Node"], key=node_order)
+    _give(
+        Topology.planned(
+            [meta.name_of(node) for node in nodes],
+            pods,
+            [service for service in led if _wanted(service.namespace, namespaces)],
+        ),
+        **how,
+    )
 
 
 def _wanted(space: str, namespaces: tuple[str, ...]) -> bool:

@@ -1,20 +1,30 @@
-"""Nodes, the pods on them, and the Services before them, as DOT text and as a table."""
+"""Nodes, the pods on them, and the Services before them, as DOT text and as a table.
+
+Of many pods the picture shows how many of a workload are on each node, and of very many how
+many of a namespace; table and values have all of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.graphs.dot import draw, quote, render
 from k8slab.graphs.svg import Picture, html_table
 from k8slab.objects import meta, selectors
+from k8slab.policy.addresses import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from k8slab.objects.meta import Object
+    from k8slab.policy.model import Pod
+    from k8slab.policy.services import Service
 
 PENDING = "(no node yet)"
+MOST = 120
+"""Boxes and arrows that can be read; of more, pods are put together."""
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 """The label by which kubeadm marks the nodes of the control plane."""
 
@@ -28,6 +38,8 @@ class Box:
     node: str
     ready: bool
     address: str
+    workload: str = ""
+    """Who owns it: ``shop/deployment/web``; the pod itself where nobody does."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class Topology:
     pods: tuple[Box, ...]
     services: tuple[tuple[str, str, tuple[str, ...]], ...]
     """Key, address line, keys of the pods behind it."""
+    note: str = ""
+    """What was put together to make the picture readable."""
 
     @classmethod
     def of(
@@ -50,23 +64,87 @@ class Topology:
             sorted((_box(pod, one_namespace=one) for pod in pods), key=lambda box: box.key)
         )
         found = tuple(_service(service, pods) for service in services)
-        names = [meta.name_of(node) for node in sorted(nodes, key=_node_order)]
+        names = [meta.name_of(node) for node in sorted(nodes, key=node_order)]
         strays = {box.node for box in boxes} - set(names)
         return cls((*names, *sorted(strays)), boxes, tuple(sorted(found)))
 
+    @classmethod
+    def planned(
+        cls, nodes: Iterable[str], pods: Iterable[Pod], services: Iterable[Service]
+    ) -> Topology:
+        """Take what manifests describe: pods, and the templates of workloads that have none yet."""
+        listed = list(pods)
+        one = len({pod.namespace for pod in listed}) <= 1
+        boxes = tuple(_planned(pod, one_namespace=one) for pod in listed)
+        found = tuple(_led(service, listed) for service in services)
+        strays = {box.node for box in boxes} - {*nodes}
+        return cls((*nodes, *sorted(strays)), tuple(sorted(boxes, key=_key)), tuple(sorted(found)))
+
+    @property
+    def size(self) -> int:
+        """Return how much there is to draw."""
+        return len(self.pods) + len(self.services) + len(self._edges())
+
+    def readable(self) -> Topology:
+        """Return what is drawn: pods, or those of a workload or namespace on each node as one.
+
+        Of so many that even these are too many, those of a namespace are one wherever they run.
+        """
+        for found in (self, self._together(_owner), self._by_namespace()):
+            if found.size <= MOST:
+                return found
+        everywhere = f"{len(self.nodes)} nodes"
+        pods = tuple(replace(box, node=everywhere) for box in self.pods)
+        return replace(self, nodes=(everywhere,), pods=pods)._by_namespace()  # noqa: SLF001
+
+    def _by_namespace(self) -> Topology:
+        found = self._together(lambda box: _space(_owner(box)))
+        behind: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for key, _, pods in found.services:
+            behind[_space(key)].append(pods)
+        services = tuple(
+            (space, _count(len(each), "Service"), tuple(sorted({p for pods in each for p in pods})))
+            for space, each in sorted(behind.items())
+        )
+        return replace(found, services=services)
+
+    def _together(self, name: Callable[[Box], str]) -> Topology:
+        members: dict[tuple[str, str, bool], list[Box]] = defaultdict(list)
+        for box in self.pods:
+            members[box.node, name(box), box.ready].append(box)
+        instead: dict[str, str] = {}
+        boxes = []
+        for (node, what, ready), found in members.items():
+            made = replace(found[0], key=f"{node} {what} {ready}")
+            if len(found) > 1:
+                made = replace(made, label=what, address=f"{len(found)} pods")
+            boxes.append(made)
+            instead.update((box.key, made.key) for box in found)
+        services = tuple(
+            (key, address, tuple(sorted({instead[pod] for pod in behind})))
+            for key, address, behind in self.services
+        )
+        note = f"{len(self.pods)} pods in {len(boxes)} boxes"
+        return Topology(self.nodes, tuple(sorted(boxes, key=_key)), services, note)
+
     def dot(self) -> str:
         """Return the picture as DOT text: a box around each node, dashed where not ready."""
+        return self.readable()._dot()  # noqa: SLF001  of its own class
+
+    def _dot(self) -> str:
+        title = f" label={quote(self.note)}; labelloc=t;" if self.note else ""
         lines = [
             "digraph topology {",
-            '  rankdir=LR; edge [color="#4b5563"];',
+            f'  rankdir=LR;{title} edge [color="#4b5563"];',
             '  node [fontname="Helvetica", fontsize=11];',
             '  graph [fontname="Helvetica", fontsize=11];',
         ]
         for key, address, _ in self.services:
-            label = quote(f"Service {key}\n{address}")
+            name = f"Service {key}" if "/" in key else key
+            label = quote(f"{name}\n{address}")
             lines.append(f"  {quote('svc:' + key)} [shape=ellipse, label={label}];")
         for number, node in enumerate(self.nodes):
-            lines.append(f"  subgraph cluster_{number} {{ label={quote(f'node {node}')};")
+            lines.append(f"  subgraph cluster_{number} {{ label={quote(_title(node))};")
             here = [box for box in self.pods if box.node == node]
             lines += [f"    {_pod_line(box)}" for box in here]
             if not here:  # an empty cluster would vanish
@@ -79,7 +157,12 @@ class Topology:
         return [(key, pod) for key, _, behind in self.services for pod in behind]
 
     def alt(self) -> str:
-        """Say in words what the picture shows."""
+        """Say in words what the picture shows; of many pods how many there are."""
+        if self.size > MOST:
+            counts = (
+                f"{len(self.nodes)} nodes, {len(self.pods)} pods, {len(self.services)} Services"
+            )
+            return f"Topology. {counts}; the table has all of them."
         parts = []
         for node in self.nodes:
             here = [box.label for box in self.pods if box.node == node]
@@ -126,15 +209,14 @@ class Topology:
 
     def picture(self) -> Picture:
         """Draw it with graphviz, within the budget."""
-        return render(self.dot(), self.alt(), edges=len(self._edges()) + len(self.pods))
+        return render(self.dot(), self.alt(), edges=self.readable().size)
 
     def file(self, form: str) -> bytes:
         """Draw it as svg, png, pdf or dot."""
-        edges = len(self._edges()) + len(self.pods)
-        return draw(self.dot(), self.alt(), edges=edges, form=form)
+        return draw(self.dot(), self.alt(), edges=self.readable().size, form=form)
 
 
-def _node_order(node: Object) -> tuple[bool, str]:
+def node_order(node: Object) -> tuple[bool, str]:
     """Sort the control plane first, then by name."""
     return (CONTROL_PLANE not in meta.labels_of(node), meta.name_of(node))
 
@@ -150,13 +232,62 @@ def _pod_line(box: Box) -> str:
 def _box(pod: Object, *, one_namespace: bool) -> Box:
     conditions = pod.get("status", {}).get("conditions") or ()
     ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    owner = meta.controller_of(pod)
+    workload = f"{meta.namespace_of(pod)}/{owner['kind'].lower()}/{owner['name']}" if owner else ""
     return Box(
         key=meta.key_of(pod),
         label=meta.name_of(pod) if one_namespace else meta.key_of(pod),
         node=pod.get("spec", {}).get("nodeName") or PENDING,
         ready=ready,
         address=pod.get("status", {}).get("podIP") or "",
+        workload=workload,
     )
+
+
+def _planned(pod: Pod, *, one_namespace: bool) -> Box:
+    addresses = [text_of(address) for address in pod.addresses]
+    return Box(
+        key=pod.key,
+        label=pod.key.removeprefix(f"{pod.namespace}/") if one_namespace else pod.key,
+        node=pod.node or PENDING,
+        ready=pod.ready,
+        address="template" if pod.template else ", ".join(addresses),
+        workload=str(pod.workload),
+    )
+
+
+def _led(service: Service, pods: Iterable[Pod]) -> tuple[str, str, tuple[str, ...]]:
+    ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.ports)
+    address = "headless" if service.headless else ", ".join(map(text_of, sorted(service.addresses)))
+    behind = [
+        pod.key
+        for pod in pods
+        if service.selector is not None
+        and pod.namespace == service.namespace
+        and service.selector.matches(pod.labels)
+    ]
+    return service.key, f"{address} {ports}".strip(), tuple(sorted(behind))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _title(node: str) -> str:
+    """Return what stands above a box: one node, or what stands for several or none."""
+    return node if " " in node else f"node {node}"
+
+
+def _key(box: Box) -> str:
+    return box.key
+
+
+def _owner(box: Box) -> str:
+    return box.workload or box.key
+
+
+def _space(key: str) -> str:
+    return key.partition("/")[0]
 
 
 def _service(service: Object, pods: Sequence[Object]) -> tuple[str, str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from k8slab import programs
 from k8slab.graphs import Topology, dot, html_table
 from k8slab.graphs import matrix as matrix_graph
 from k8slab.graphs.svg import Picture
-from k8slab.policy import Flow, Party
+from k8slab.policy import Flow, Party, inventory, services
 from k8slab.probes import Matrix, Observation, Outcome, Port
 from k8slab.programs import Completed
 
@@ -143,3 +143,55 @@ def test_a_completed_door_is_used():
 
     with programs.replaced(Door()):
         assert '<svg role="img" width=' in dot.render("digraph {}", "x", edges=0).svg
+
+
+def crowd(nodes, workloads):
+    """Give every workload a pod on every node, and a Service."""
+    pods, services = [], []
+    for number in range(workloads):
+        space, name = f"team-{number % 4}", f"w{number}"
+        owner = [{"kind": "ReplicaSet", "name": name, "controller": True}]
+        services.append(
+            {"metadata": {"name": name, "namespace": space}, "spec": {"selector": {"app": name}}}
+        )
+        labels = {"labels": {"app": name}, "ownerReferences": owner, "namespace": space}
+        pods += [
+            {"metadata": {"name": f"{name}-{n}", **labels}, "spec": {"nodeName": f"n{n}"}}
+            for n in range(nodes)
+        ]
+    return Topology.of([{"metadata": {"name": f"n{n}"}} for n in range(nodes)], pods, services)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workloads", "boxes"),
+    [(2, 20, 40), (3, 50, 12), (5, 100, 20), (200, 40, 4)],
+    ids=["every pod", "namespaces on 3 nodes", "namespaces on 5 nodes", "namespaces"],
+)
+def test_of_many_pods_those_that_belong_together_are_one_box(nodes, workloads, boxes):
+    topology = crowd(nodes, workloads)
+    shown = topology.readable()
+    assert len(shown.pods) == boxes
+    assert shown.size <= 120
+    assert len(topology.to_json()["pods"]) == nodes * workloads
+    assert f"{nodes * workloads} pods in {boxes} boxes" in topology.dot() or shown is topology
+    assert len(topology.alt()) < 4000
+
+
+@needs_dot
+def test_five_hundred_workloads_on_a_hundred_nodes_are_drawn():
+    assert crowd(100, 50).file("svg").startswith(b"<svg")
+
+
+def test_manifests_without_pods_are_drawn_by_their_templates():
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
+    objects = [
+        {"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
+         "spec": {"template": template}},
+        {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}},
+    ]  # fmt: skip
+    kinds = inventory.Kinds.sort(objects)
+    pods = inventory.take(kinds).pods.values()
+    topology = Topology.planned([], pods, services.read_services(kinds).values())
+    assert '"svc:shop/web" -> "shop/deployment/web";' in topology.dot()
+    assert "deployment/web  template" in topology.text()
