@@ -8,6 +8,8 @@ import sys
 import api  # noqa: F401  registers its benchmarks
 import cluster  # noqa: F401
 import coredns  # noqa: F401
+import grading  # noqa: F401
+import journey  # noqa: F401
 import pods  # noqa: F401
 import policy  # noqa: F401
 import reading  # noqa: F401

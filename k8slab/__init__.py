@@ -15,13 +15,14 @@ from typing import Any
 
 _NAMES = {
     "lab": "k8slab.notebook",
+    "journey": "k8slab.notebook.pictures",
     "policies": "k8slab.notebook.pictures",
     "Flow": "k8slab.policy",
     "Outcome": "k8slab.probes",
     "K8slabError": "k8slab.errors",
     "__version__": "k8slab.version",
 }
-__all__ = ["Flow", "K8slabError", "Outcome", "__version__", "lab", "policies"]
+__all__ = ["Flow", "K8slabError", "Outcome", "__version__", "journey", "lab", "policies"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ import sys
 
 import click
 
-from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, report
+from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, report, trace
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -59,6 +59,7 @@ for _command in (
     handing_in.grade,
     groups.policy,
     groups.graph,
+    trace.trace,
     groups.author,
     completion,
 ):

@@ -272,6 +272,13 @@ class Face:
         )
         return shown(View(found.text(), found.picture().html() + _details(found.table())))
 
+    def journey(
+        self, source: str, destination: str, port: int | str, protocol: str = "TCP"
+    ) -> pictures.JourneyView:
+        """Follow one real packet to its destination and back, and show where it is lost."""
+        flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
+        return shown(pictures.journey_view(self.cluster, flow))
+
     def policies(self, *namespaces: str) -> View:
         """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
         exercise = self.session.current()

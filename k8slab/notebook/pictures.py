@@ -7,14 +7,19 @@ policies("shop", manifests=["deploy/"])   of files, without any cluster
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters, policy
 from k8slab.clusters.inventory import inventory
 from k8slab.graphs import flowgraph
 from k8slab.graphs.clickable import Clickable
-from k8slab.notebook.views import View, shown
+from k8slab.graphs.journey import JourneyGraph
+from k8slab.notebook.views import View, listed, shown
 from k8slab.objects.manifests import load_paths
+from k8slab.policy import Flow
+from k8slab.probes.journey import Journey
+from k8slab.probes.journey import journey as follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +37,38 @@ def policies(*namespaces: str, manifests: Sequence[str] = (), cluster: str = "")
     else:
         found = inventory(clusters.attach(cluster))
     return shown(policies_view(found, namespaces))
+
+
+class JourneyView(View):
+    """A packet's journey: picture and table; `journey` has the values."""
+
+    def __init__(self, found: Journey) -> None:
+        graph = JourneyGraph(found)
+        lines = [found.headline(), found.prediction(), found.note]
+        told = listed(line for line in lines if line)
+        shown_steps = ""
+        if found.steps:
+            table = f"<details><summary>Every step as a table</summary>{graph.table()}</details>"
+            shown_steps = graph.picture().html() + table
+        super().__init__(found.text(), told + shown_steps)
+        self.journey = found
+
+    def save(self, path: str) -> None:
+        """Write the captured packets to a file for Wireshark (pcapng)."""
+        Path(path).write_bytes(self.journey.pcapng())
+
+
+def journey(
+    source: str, destination: str, port: int | str, protocol: str = "TCP", *, cluster: str = ""
+) -> JourneyView:
+    """Follow one real packet to its destination and back; see ``k8slab trace --help``."""
+    flow = Flow.of(source, destination, port, protocol)
+    return shown(journey_view(clusters.attach(cluster), flow))
+
+
+def journey_view(cluster: Any, flow: Flow) -> JourneyView:
+    """Send a packet and return its journey."""
+    return JourneyView(follow(cluster, flow))
 
 
 def policies_view(objects: Iterable[Any], namespaces: Sequence[str]) -> View:

@@ -39,3 +39,14 @@ def test_policies_shows_the_namespaces_of_the_current_exercise(face):
     face.apply(face.session.solution("protect", force=True))
     assert "a rule of lab90-protect/only-web admits it" in face.policies().text
     assert "only-web" not in before.text
+
+
+def test_a_journey_is_a_picture_a_table_and_a_file_for_wireshark(face, tmp_path):
+    face.begin("protect")
+    view = face.journey("web", "db", 8080)
+    assert view.text.startswith("+ lab90-protect/web -> lab90-protect/db port 8080/TCP: open")
+    assert 'alt="+ lab90-protect/web' in view.html
+    assert "Every step as a table" in view.html
+    view.save(str(tmp_path / "journey.pcapng"))
+    assert (tmp_path / "journey.pcapng").stat().st_size > 500
+    assert view.journey.lost is None

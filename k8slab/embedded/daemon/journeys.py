@@ -114,6 +114,7 @@ def _step(step: Step) -> Object:
         found["packet"] = _packet(step.packet)
     if step.interface:
         found["interface"] = step.interface
+    if step.kind in ("enters", "leaves"):
         found["seconds"] = step.time / 1e9
     if step.met:
         met = step.met

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from k8slab.embedded.network.tracing import Mark
 
 _EVERYTHING = 3  # ETH_P_ALL
-_OUTGOING = 4  # PACKET_OUTGOING
+_OTHERS, _OUTGOING = 3, 4  # PACKET_OTHERHOST, PACKET_OUTGOING
 _ATTACH_FILTER, _TIMESTAMPS = 26, 35  # SO_ATTACH_FILTER, SO_TIMESTAMPNS
 _STATISTICS, _SOL_PACKET = 6, 263
 _RECEIVE_BUFFER = 4 << 20
@@ -93,6 +93,8 @@ class Seen:
     """Whether it was sent by this interface; else it came in there."""
     frame: bytes
     packet: Packet
+    for_others: bool = False
+    """Its hardware address is somebody else's: only a switch does something with it."""
 
 
 class Capture:
@@ -131,7 +133,8 @@ class Capture:
             packet = parse(frame[_ETHERNET:])
             if packet is not None:
                 leaving = address[2] == _OUTGOING
-                yield Seen(_nanoseconds(extra), address[0], leaving, frame, packet)
+                others = address[2] == _OTHERS
+                yield Seen(_nanoseconds(extra), address[0], leaving, frame, packet, others)
 
     def lost(self) -> int:
         """Return how many packets the kernel had no room for."""

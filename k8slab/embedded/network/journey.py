@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.network.capture import parse
 from k8slab.embedded.network.meanings import Meaning, meaning
 from k8slab.embedded.network.netlink import Netlink
+from k8slab.embedded.network.switch import BRIDGE
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ RuleKey = tuple[str, str, str, int]
 """Family, table, chain and handle of a rule."""
 
 THERE, BACK = "there", "back"
+SWITCH = "switch"
 _ROUTED_FIRST = ("forward", "filter-forward", "input", "filter-input")
 """Beginnings of the names of chains that a packet meets when its route is known."""
 _NO_WAY = {
@@ -121,6 +123,8 @@ class _Flow:
         packet = sight.seen.packet
         if not self.there and not (sight.place == source and sight.seen.leaving):
             return
+        if sight.seen.for_others and sight.place.kind != SWITCH:
+            return  # a copy: the switch did not know yet which port is the right one
         if self.goes(packet):
             self.there.append(sight)
             self._ends.add(packet.ends)
@@ -195,11 +199,17 @@ def tell(
 
 
 def _visits(sights: Sequence[Sight], leg: str) -> list[_Visit]:
-    """Group sights of one place; what comes in again is another visit (a switch's ports, a pod)."""
+    """Group sights of one place; what comes in again is another visit (a pod that asks itself).
+
+    A switch that does not know the right port sends to all: one copy may have arrived before
+    the last one leaves.
+    """
     found: list[_Visit] = []
     for sight in sights:
         last = found[-1] if found else None
-        again = last and last.left and not sight.seen.leaving and last.place.kind != "switch"
+        if sight.place.kind == SWITCH and sight.seen.leaving:
+            last = next((v for v in reversed(found) if v.place == sight.place), last)
+        again = last and last.left and not sight.seen.leaving
         if last and last.place == sight.place and not again:
             last.sights.append(sight)
         else:
@@ -249,11 +259,19 @@ class _Telling:
         if departure.seen.leaving:
             self._rewritten(departure.seen.packet)
             self._route()
-            by = "sent" if len(visit.sights) == 1 else "leaves"
-            self._sight("leaves", f"{by} by {departure.seen.interface}", departure)
+            self._sight("leaves", self._leaving(), departure)
         elif not visit.dropped and visit.place.kind == "node":
             self._route()
         return self.found
+
+    def _leaving(self) -> str:
+        sights = self.visit.sights
+        out = [s.seen.interface for s in sights if s.seen.leaving]
+        names = list(dict.fromkeys(name for name in out if name != BRIDGE)) or out
+        if len(names) > 1 and self.visit.place.kind == SWITCH:
+            return f"leaves by every port, {', '.join(names)}: it has not learnt the right one"
+        word = "sent" if len(sights) == 1 else "leaves"
+        return f"{word} by {names[-1]}"
 
     def _rules(self) -> None:
         before: Met | None = None

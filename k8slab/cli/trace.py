@@ -1,0 +1,79 @@
+"""trace: one real packet followed through the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from k8slab.cli import options, sources
+from k8slab.cli.console import show, show_json, steps, tell
+from k8slab.cli.flows import from_words
+from k8slab.errors import UsageError
+
+FORMATS = ("svg", "png", "pdf", "dot")
+PARTIES = (
+    "SRC is NAMESPACE/POD, NAMESPACE/deployment/NAME (its first pod), node:NAME or world:HOST; "
+    "DST may also be svc:NAMESPACE/NAME, ip:ADDRESS or name:HOST. PORT is a number, or the name of "
+    "a port of the destination, /UDP after it where it is not TCP."
+)
+
+
+@click.command(epilog=PARTIES)
+@click.argument("flow", nargs=-1, metavar="SRC DST PORT[/PROTOCOL]")
+@click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the captured packets as pcapng, for Wireshark.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write a picture; the form follows the ending: .svg, .png, .pdf or .dot.",
+)
+@click.option(
+    "--predict/--no-predict", default=True, help="Also say what the policies predict (default)."
+)
+@options.name
+@options.as_json
+def trace(
+    *,
+    flow: tuple[str, ...],
+    pcap: str | None,
+    out: str | None,
+    predict: bool,
+    name: str,
+    as_json: bool,
+) -> int:
+    """Follow one real packet, hop by hop, to its destination and back.
+
+    Shows the interfaces that it passes, the Service and the endpoint that is drawn, each policy's
+    rule, how addresses are rewritten, the routes, and where it is lost the hop and the rule.
+    Exit code 1 when nothing answers.
+    """
+    from k8slab.graphs.journey import JourneyGraph  # noqa: PLC0415
+    from k8slab.probes.journey import journey  # noqa: PLC0415
+    from k8slab.probes.outcome import Outcome  # noqa: PLC0415
+
+    wanted = from_words(flow)
+    form = Path(out).suffix.lstrip(".") if out else ""
+    if out and form not in FORMATS:
+        raise UsageError(
+            f"there is no form {form!r}", hint=f"end the file's name in .{', .'.join(FORMATS)}"
+        )
+    with steps() as progress:
+        progress("following a packet")
+        found = journey(sources.attach(name), wanted, predict=predict)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show(found.text())
+    if pcap:
+        Path(pcap).write_bytes(found.pcapng())
+        tell(f"{len(found.frames)} packets are in {pcap}")
+    if out:
+        Path(out).write_bytes(JourneyGraph(found).file(form))
+        tell(f"the picture is in {out}")
+    return 0 if found.outcome is Outcome.OPEN else 1

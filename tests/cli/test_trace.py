@@ -1,0 +1,55 @@
+"""`k8slab trace` on a real cluster: table, JSON, picture, capture and exit codes."""
+
+import json
+import shutil
+
+import pytest
+
+from k8slab.objects import manifests
+
+PODS = """
+{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {terminationGracePeriodSeconds: 0,
+ containers: [{name: a, image: k8slab/app}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: db}, spec: {terminationGracePeriodSeconds: 0,
+ containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}]}]}}
+"""
+
+
+@pytest.fixture
+def pods(cluster, namespace, monkeypatch):
+    cluster.apply(manifests.load(PODS), namespace=namespace)
+    cluster.wait("pods", "", namespace, until="ready")
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    return f"{namespace}/web", f"{namespace}/db"
+
+
+def test_an_open_flow_is_shown_hop_by_hop(k8slab, pods):
+    ran = k8slab("trace", *pods, "http")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(f"+ {pods[0]} -> {pods[1]} port http/TCP: open")
+    assert "WHERE" in ran.out
+    assert "predicted by policies: allow" in ran.out
+
+
+def test_a_refused_one_has_exit_code_1_and_is_json_for_programs(k8slab, pods):
+    ran = k8slab("trace", *pods, "9", "--json", "--no-predict")
+    assert ran.code == 1
+    found = json.loads(ran.out)
+    assert (found["outcome"], found["lost"], found["predicted"]) == ("refused", None, None)
+    assert "no program listens on port 9" in [step["text"] for step in found["steps"]]
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_picture_and_capture_are_files(k8slab, pods, tmp_path):
+    capture, picture = tmp_path / "a.pcapng", tmp_path / "a.svg"
+    ran = k8slab("trace", *pods, "8080", "--pcap", str(capture), "--out", str(picture))
+    assert ran.code == 0, ran.err
+    assert capture.read_bytes().startswith(b"\x0a\x0d\x0d\x0a")
+    assert "<svg" in picture.read_text()
+
+
+def test_a_form_that_nobody_draws_is_refused_before_anything_is_sent(k8slab):
+    ran = k8slab("trace", "a", "b", "80", "--out", "a.jpeg")
+    assert ran.code == 2
+    assert "there is no form 'jpeg'" in ran.err
