@@ -38,8 +38,17 @@ if TYPE_CHECKING:
 
 NAME = "default-scheduler"
 
-_ROOM_COULD_BE_MADE = ("Insufficient ", "Too many pods", "node(s) didn't have free ports")
-"""Reasons that would go if other pods did; nobody is evicted here for a pod of more priority."""
+_ROOM_COULD_BE_MADE = (
+    "Insufficient ",
+    "Too many pods",
+    "node(s) didn't have free ports",
+    "node(s) didn't match pod anti-affinity rules",
+    "node(s) didn't match pod topology spread constraints",
+)
+"""Reasons that would go if other pods did; nobody is evicted here for a pod of more priority.
+
+Source: the plugins' status ``Unschedulable``, and not ``UnschedulableAndUnresolvable``.
+"""
 
 
 @dataclass(frozen=True, slots=True)

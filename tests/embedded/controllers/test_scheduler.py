@@ -146,6 +146,15 @@ def test_the_reasons_of_all_nodes_are_counted():
     assert message(0, []) == "no nodes available to schedule pods"
 
 
+@pytest.mark.parametrize("reason", ["pod anti-affinity rules", "pod topology spread constraints"])
+def test_what_other_pods_forbid_could_be_had_by_preemption(reason):
+    told = message(3, ["node(s) had a taint", *2 * [f"node(s) didn't match {reason}"]])
+    assert told.endswith(
+        ": 1 Preemption is not helpful for scheduling, "
+        "2 No preemption victims found for incoming pod."
+    )
+
+
 def test_full_and_cordoned_nodes_are_named():
     full = [Candidate(node("a", pods="0")), Candidate(node("b", unschedulable=True))]
     assert choose(pod(), full) == (
