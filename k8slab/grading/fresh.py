@@ -46,11 +46,7 @@ def new_pods(
 
     _until(lambda: sum(_has_node(pod) for pod in there()) >= number, "on a node")
     with added(context, made):
-        _until(lambda: _ready(context, there(), number), "ready")
-        for obj in made.objects:
-            if obj["kind"] == "Pod":
-                place = (meta.name_of(obj), meta.namespace_of(obj))
-                context.cluster.wait("pods", *place, until="ready")
+        _until(lambda: _ready(context, there(), number) and _running(context, made), "ready")
         yield
 
 
@@ -99,6 +95,14 @@ def _pods(context: Context) -> list[Object]:
 
 def _ready(context: Context, pods: Sequence[Object], number: int) -> bool:
     return sum(map(_is_ready, pods)) >= number and context.rolled_out()
+
+
+def _running(context: Context, made: Made) -> bool:
+    """Say whether all lookalikes are ready."""
+    wanted = {(meta.namespace_of(p), meta.name_of(p)) for p in made.objects if p["kind"] == "Pod"}
+    found = [pod for space in {s for s, _ in wanted} for pod in context.cluster.list("pods", space)]
+    ready = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in found if _is_ready(pod)}
+    return wanted <= ready
 
 
 def _has_node(pod: Object) -> bool:
