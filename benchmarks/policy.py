@@ -1,7 +1,7 @@
 """How fast the policy engine answers, from parsed objects on, on estates of realistic shape.
 
 Times are of the processor, in this process: the engine does nothing else, and others that
-work on the machine do not count. The estates come from a seed (`k8slab.testing.estates`).
+work on the machine do not count. The estates come from a seed (`k8slab.audit.estates`).
 """
 
 import copy
@@ -15,7 +15,7 @@ from harness import Limits, bench
 
 from k8slab import policy
 from k8slab.policy import Flow
-from k8slab.testing.estates import Size, realistic
+from k8slab.audit.estates import Size, realistic
 
 SMALL, MIDDLE, LARGE = Size(1000, 300, 20), Size(10_000, 2000, 50), Size(100_000, 10_000, 500)
 MEBIBYTE = 1024

@@ -1,7 +1,7 @@
 """How fast manifests are read, and an estate audited, from the texts that people have.
 
 Times are of the processor, in this process. The texts are some 10,000 objects of an estate of
-realistic shape (`k8slab.testing.estates`): 8,000 pods with owners and labels, policies,
+realistic shape (`k8slab.audit.estates`): 8,000 pods with owners and labels, policies,
 Services, workloads. The audit starts from parsed objects of the estate with 10,000 pods; what
 it finds is written with places.
 """
@@ -20,7 +20,7 @@ from harness import Limits, bench
 
 from k8slab import audit
 from k8slab.objects import manifests
-from k8slab.testing.estates import Size, realistic
+from k8slab.audit.estates import Size, realistic
 
 OBJECTS = Size(7200, 1300, 50)
 """With namespaces, workloads and Services this comes to some 10,000 objects."""

@@ -5,7 +5,8 @@ audit(objects, rules)   the estate together: who is not covered, rules that do n
                         too much, DNS, Services, and what a user's own rules ask for
 """
 
+from k8slab.audit.catalogue import CHECKS
 from k8slab.audit.engine import Report, audit, lint
 from k8slab.audit.finding import Finding, Severity
 
-__all__ = ["Finding", "Report", "Severity", "audit", "lint"]
+__all__ = ["CHECKS", "Finding", "Report", "Severity", "audit", "lint"]

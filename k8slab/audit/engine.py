@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k8slab.audit.catalogue import CHECKS
@@ -13,7 +13,7 @@ from k8slab.audit.source import POLICIES, Source
 from k8slab.audit.traps import refused, traps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from k8slab.audit.compliance import Entry
     from k8slab.audit.world import World
@@ -39,6 +39,17 @@ class Report:
     """What the rule file asked for, and what is written."""
     counted: tuple[tuple[str, int], ...] = ()
     """How much was looked at: pods, policies and so on."""
+
+    def within(self, namespaces: Collection[str]) -> Report:
+        """Return what was found in some namespaces; the whole estate was looked at."""
+        findings = tuple(found for found in self.findings if found.namespace in namespaces)
+        suppressed = tuple(pair for pair in self.suppressed if pair[0].namespace in namespaces)
+        written = tuple(
+            entry
+            for entry in self.annotations
+            if entry.subject.partition(" ")[2].partition("/")[0] in namespaces
+        )
+        return replace(self, findings=findings, suppressed=suppressed, annotations=written)
 
     def count(self, severity: Severity) -> int:
         """Return how many findings have this severity."""

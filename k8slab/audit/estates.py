@@ -1,4 +1,4 @@
-"""Large estates of realistic shape, made from a seed: for benchmarks and tests of scale.
+"""Large estates of realistic shape, made from a seed: to practise audits, for benchmarks and tests.
 
 Teams own namespaces; in each live some applications with tiers (front, api, worker, store),
 every tier a Deployment with replicas that carry the labels which controllers add. Shared

@@ -70,6 +70,13 @@ class Finding:
         return self.manifest.place_of(*steps(self.field)) if self.manifest else ""
 
     @property
+    def namespace(self) -> str:
+        """Return the namespace that it is about; empty for what belongs to the whole cluster."""
+        kind, _, name = self.subject.partition(" ")
+        space, slash, _ = name.partition("/")
+        return space if slash or kind == "Namespace" else ""
+
+    @property
     def order(self) -> tuple[int, str, str, str]:
         """Return what sorts findings: the worst first, then by subject."""
         return (self.severity.rank, self.subject, self.check.name, self.field)

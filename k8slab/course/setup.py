@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ClusterNotReadyError
@@ -24,6 +25,9 @@ MARK = "k8slab.dev/setup"
 LABELS = {"app.kubernetes.io/managed-by": "k8slab"}
 NO_WAIT = "k8slab.dev/wait"
 """An annotation with the value ``"no"`` on what is meant not to become ready."""
+
+CLUSTER_WIDE = frozenset({"clusternetworkpolicies.policy.networking.k8s.io"})
+"""Resources without a namespace that an answer may make; `may_change` names which objects."""
 
 READY_KINDS = {
     "Pod": "pods",
@@ -58,6 +62,7 @@ def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
     if is_set_up(cluster, exercise):
         return False
     _refuse_leaving(cluster, exercise)
+    _remove_cluster_wide(cluster, exercise)
     own = [_namespace(name) for name in exercise.namespaces]
     given = {meta.name_of(obj): obj for obj in exercise.setup if obj["kind"] == "Namespace"}
     cluster.apply([_merged(obj, given.get(meta.name_of(obj))) for obj in own])
@@ -87,11 +92,22 @@ def tear_down(
     cluster: Any, exercise: Exercise, *, deadline: float = 60.0, told: Callable[[str], None]
 ) -> None:
     """Delete the exercise's namespaces and wait until they are gone."""
+    _remove_cluster_wide(cluster, exercise)
     for name in exercise.namespaces:
         cluster.delete("namespaces", name)
     for name in exercise.namespaces:
         told(f"waiting until the namespace {name} is gone")
         cluster.wait("namespaces", name, until="delete", deadline=deadline)
+
+
+def _remove_cluster_wide(cluster: Any, exercise: Exercise) -> None:
+    """Delete what an answer may have made outside of namespaces: it does not go with them."""
+    for pattern in exercise.wishes.may_change or ():
+        resource, _, wanted = pattern.partition("/")
+        if resource in CLUSTER_WIDE:
+            for name in map(meta.name_of, cluster.list(resource)):
+                if fnmatchcase(name, wanted):
+                    cluster.delete(resource, name)
 
 
 def _refuse_leaving(cluster: Any, exercise: Exercise) -> None:

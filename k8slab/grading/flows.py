@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from k8slab.grading.context import Context
     from k8slab.grading.wants import Pairs, Want
-    from k8slab.probes import Flow
+    from k8slab.probes import Flow, Observation
 
 SILENCE = (1.5, 3.5, 7.5)
 """Seconds of the three attempts after which silence is believed without a report of the kernel.
@@ -49,16 +49,20 @@ UNSEEN = "the same with pods that you do not see"
 
 def check_flows(context: Context, wants: Sequence[Want]) -> Finding:
     """Observe wanted flows until they are stable, and compare; all of them are one finding."""
-    return _finding(context, "flows", judge(context, wants))
+    rows = judge(context, wants)
+    return _finding(context, "flows", rows, [row.seen for row in rows])
 
 
 def findings(context: Context, wants: Sequence[Want]) -> list[Finding]:
     """Observe wanted flows together, and return a finding for each group of them."""
+    every = judge(context, wants)
     parts: dict[tuple[str, str], list[Judged]] = {}
-    for row in judge(context, wants):
+    for row in every:
         parts.setdefault((_title(row.want), row.want.group), []).append(row)
+    # That a client reaches somebody is known from any flow of the check, not of one part alone.
+    seen = [row.seen for row in every]
     return [
-        replace(_finding(context, title, rows), group=group)
+        replace(_finding(context, title, rows, seen), group=group)
         for (title, group), rows in parts.items()
     ]
 
@@ -127,12 +131,13 @@ def _outcomes(pairs: Pairs) -> list[tuple[Flow, Outcome]]:
     return [(want.flow, seen.outcome) for want, seen in pairs]
 
 
-def _finding(context: Context, title: str, rows: list[Judged]) -> Finding:
+def _finding(
+    context: Context, title: str, rows: list[Judged], seen: Sequence[Observation]
+) -> Finding:
     if bad := [row for row in rows if not row.fulfilled]:
         return _blamed(context, title, rows, bad)
     blocked = [row.seen for row in rows if row.want.needs_controls]
     known = frozenset(str(r.want.flow) for r in rows if r.want.origin in context.baseline)
-    seen = [row.seen for row in rows]
     failing = failing_control(replace(context, baseline=known), blocked, seen) if blocked else None
     if failing:
         lines = tuple(_hide(line, rows) for line in failing.lines)

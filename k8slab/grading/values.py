@@ -6,6 +6,7 @@ An exercise never stores a right answer; it says where the answer can be read:
     {count: pods, selector: app=web}                how many there are
     {names: pods, selector: app=web}                which there are, comma-separated
     {object: pods/web, path: status.podIP, in: 10.244.0.0/26}      yes or no
+    {estate: {...}, finding: dns-denied}            what an audit finds (`audited`)
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
-from k8slab.grading.fields import Fields, text
+from k8slab.grading import audited
+from k8slab.grading.fields import Field, Fields, text
 from k8slab.objects import meta, paths
 
 if TYPE_CHECKING:
@@ -33,14 +35,19 @@ FIELDS: Fields = {
     "names": text("a resource whose objects are named"),
     "selector": text("a label selector for count, names, or object without a name"),
     "namespace": text("where to look; the exercise's namespace otherwise"),
+    "estate": Field((dict,), "a large estate made from a seed: pods, policies, namespaces, seed"),
+    "finding": text("a check of the audit; how often it strikes in the estate"),
+    "list": Field((bool,), "true: where the check strikes, instead of how often"),
 }
 
 
 def fault(spec: Mapping[str, Any]) -> str:
     """Say what is wrong with a value's description; empty when nothing is."""
-    given = [key for key in ("object", "count", "names") if key in spec]
+    given = [key for key in ("object", "count", "names", "estate") if key in spec]
     if len(given) != 1:
-        return "needs exactly one of object, count, names"
+        return "needs exactly one of object, count, names, estate"
+    if given == ["estate"]:
+        return audited.estate_fault(spec)
     if given == ["object"] and "path" not in spec:
         return "needs a path beside object"
     try:
@@ -52,6 +59,8 @@ def fault(spec: Mapping[str, Any]) -> str:
 
 def read(context: Context, spec: Mapping[str, Any]) -> Any:
     """Return the value as the cluster has it now; ``None`` when there is none."""
+    if "estate" in spec:
+        return audited.value(spec)
     namespace = spec.get("namespace", context.namespace)
     selector = spec.get("selector", "")
     for key in ("count", "names"):

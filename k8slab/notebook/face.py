@@ -16,7 +16,7 @@ from k8slab.clusters.inventory import inventory
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.graphs import matrix as matrix_graph
-from k8slab.notebook import pictures, places, views
+from k8slab.notebook import judging, pictures, places, views
 from k8slab.notebook.applying import apply_text
 from k8slab.notebook.questions import form
 from k8slab.notebook.ranges import explain_range
@@ -241,13 +241,50 @@ class Face:
         lines = [f"{one.outcome.sign} {one}" for one in seen]
         return shown(View("\n".join(lines), views.listed(lines)))
 
+    def decide(
+        self, source: str, destination: str, port: int | str, protocol: str = "TCP",
+        *, also: str = "",
+    ) -> judging.Judged:  # fmt: skip
+        """Say what policies decide about a flow, and why; no packet is sent.
+
+        `also` are manifests of policies, judged as if they were applied.
+        """
+        flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
+        added = judging.read(also, self._namespace)
+        return shown(judging.decide(inventory(self.cluster), flow, added))
+
+    def denials(self, *namespaces: str) -> View:
+        """Show the flow log: what policies denied to pods of the exercise's namespaces."""
+        return shown(judging.denials(self.cluster, namespaces or self._spaces()))
+
+    def audit(
+        self, *checks: str, rules: str = "", estate: Sequence[dict] | None = None
+    ) -> judging.Audited:  # fmt: skip
+        """Audit the policies of the exercise's namespaces, or of an estate; all checks or some.
+
+        `rules` is a rule file, by path or by the name of one that is shipped.
+        """
+        objects = inventory(self.cluster) if estate is None else estate
+        spaces = self._spaces() if estate is None else ()
+        return shown(judging.audited(objects, checks, rules, spaces))
+
+    def estate(self, pods: int, policies: int, namespaces: int, *, seed: int | str) -> list[dict]:
+        """Return a large estate made from a seed, for `audit`; it is not put on the cluster."""
+        return judging.estate(pods, policies, namespaces, int(seed))
+
     def range(self, block: str, *addresses: str) -> View:
         """Show a range of addresses bit by bit, and whether some addresses are in it."""
         text = explain_range(block, *addresses)
         return shown(View(text, views.listed(text.splitlines())))
 
-    def matrix(self, *pods: str, ports: Sequence[int | str] = (), namespace: str = "") -> View:
-        """Let everybody try to reach everybody: all pods of the namespace, on their own ports."""
+    def matrix(
+        self, *pods: str, ports: Sequence[int | str] = (), to: Sequence[str] = (),
+        namespace: str = "",
+    ) -> View:  # fmt: skip
+        """Let everybody try to reach everybody: all pods of the namespace, on their own ports.
+
+        `to` names other destinations than the sources; both may be any party of a flow.
+        """
         space = namespace or self._namespace
         objects = self._pods(space)
         parties = [Party.parse(name, space) for name in pods] or [
@@ -259,7 +296,9 @@ class Face:
                 f"nothing to try in {space}",
                 hint="give pods and ports: matrix('a', 'b', ports=[80])",
             )
-        found = probes.matrix(self.cluster, parties, wanted)
+        parties = probes.resolve(self.cluster, parties)
+        targets = probes.resolve(self.cluster, [Party.parse(name, space) for name in to])
+        found = probes.matrix(self.cluster, parties, wanted, destinations=targets or None)
         picture = matrix_graph.picture(found)
         html = picture.html() + _details(matrix_graph.table(found))
         return shown(View(found.text(), html))
@@ -281,9 +320,25 @@ class Face:
 
     def policies(self, *namespaces: str) -> View:
         """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
+        spaces = namespaces or self._spaces()
+        return shown(pictures.policies_view(self._near(spaces), spaces))
+
+    def _near(self, namespaces: Sequence[str]) -> list[dict]:
+        """Return the objects of some namespaces, and what all share: the cluster's DNS and nodes.
+
+        Other exercises have namespaces too; with them a picture would be too full to read.
+        """
+        near = {*namespaces, "kube-system"}
+
+        def belongs(obj: dict) -> bool:
+            own = meta.name_of(obj) if obj["kind"] == "Namespace" else meta.namespace_of(obj)
+            return not own or own in near
+
+        return [obj for obj in inventory(self.cluster) if belongs(obj)]
+
+    def _spaces(self) -> list[str]:
         exercise = self.session.current()
-        spaces = namespaces or (exercise.namespaces if exercise else [self._namespace])
-        return shown(pictures.policies_view(inventory(self.cluster), spaces))
+        return exercise.namespaces if exercise else [self._namespace]
 
     def _pods(self, namespace: str) -> list[dict]:
         found = self.cluster.list("pods", namespace)

@@ -22,14 +22,15 @@ def text(report: Report) -> str:
         lines += [f"  {line}" for finding in group for line in _lines(finding)]
         lines += [f"  why: {check.why}", f"  do:  {check.remedy}", ""]
     if report.annotations:
-        lines += ["annotations that are asked for:", *_annotations(report), ""]
+        lines += ["annotations that are asked for:", *asked_annotations(report), ""]
     for finding, suppression in report.suppressed:
         until = f"until {suppression.until}: {suppression.reason}"
         lines.append(f"suppressed {until}: {finding.subject} [{finding.check.name}]")
     return "\n".join([*lines, report.summary])
 
 
-def _annotations(report: Report) -> Iterator[str]:
+def asked_annotations(report: Report) -> Iterator[str]:
+    """Yield for each policy what the rule file asks for and what is written there."""
     for entry in report.annotations:
         yield f"  {entry.subject}: {entry.key} = {entry.value or '(missing)'}  {entry.requirement}"
 
