@@ -292,7 +292,7 @@ def test_the_selector_of_a_deployment_cannot_change(api, make_deployment):
 
 
 def test_a_config_map_is_limited_to_a_mebibyte(api):
-    assert "Too long: may not be more than 1048576 bytes" in said(
+    assert "[]: Too long: may not be more than 1048576 bytes" in said(
         api, "configmaps", {"data": {"a": "x" * (1024 * 1024 + 1)}}
     )
     assert "a valid config key must consist of" in said(api, "configmaps", {"data": {"a/b": ""}})

@@ -55,7 +55,8 @@ def config_map_errors(new: Object, old: Object | None) -> list[FieldError]:
     size = sum(len(value.encode()) for value in data.values())
     size += sum(len(value) * 3 // 4 for value in binary.values())
     if size > DATA_LIMIT:
-        errors.append(too_long("", DATA_LIMIT))
+        # What a real server writes for the object itself: field.NewPath("").
+        errors.append(too_long("[]", DATA_LIMIT))
     return [*errors, *_immutable_errors(new, old, ("data", "binaryData"))]
 
 
