@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError, K8slabError
-from k8slab.grading import audited, http, values
+from k8slab.grading import audited, certificates, http, queries, spread, values
 from k8slab.grading.fields import Field, Fields, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
@@ -120,6 +120,8 @@ def _check_field(context: Context, spec: Spec) -> Finding:
     missed = misses(value, wanted())
     if not missed:
         return Finding("field", Status.PASSED)
+    if "from" in spec:
+        return _costly(context, spec, value, missed)
     what = spec.get("object") or spec.get("count") or spec.get("names")
     name = f"{what} {spec.get('path', '')}".strip()
     space = spec.get("namespace", context.namespace)
@@ -130,6 +132,19 @@ def _check_field(context: Context, spec: Spec) -> Finding:
         line = seen = f'{resource} "{rest}" not found in the namespace {space}'
     command = f"kubectl -n {space} get {resource} {rest}".strip()
     example = Counterexample(name, " and ".join(missed), seen, replay=f"{command} -o yaml")
+    return Finding("field", Status.FAILED, (line,), example)
+
+
+def _costly(context: Context, spec: Spec, value: Any, missed: list[str]) -> Finding:
+    """Tell about a look-up that costs something else than wanted."""
+    name = spec.get("queries") or spec["seconds"]
+    unit = "queries" if "queries" in spec else "seconds"
+    source = Party.parse(spec["from"], context.namespace)
+    line = f"{name} costs {value} {unit} in {source}"
+    replay = f'in a notebook: lab.resolve("{spec["from"]}", "{name}")'
+    example = Counterexample(
+        f"{unit} of {name} in {source}", " and ".join(missed), str(value), replay=replay
+    )
     return Finding("field", Status.FAILED, (line,), example)
 
 
@@ -187,8 +202,9 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
 
 def _check_http(context: Context, spec: Spec) -> Finding:
     source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    certificate = spec.get("certificate")
 
-    def misses(answer: http.Answer) -> list[str]:
+    def missing(answer: http.Answer) -> list[str]:
         found = (
             []
             if answer.status == spec.get("status", 200)
@@ -204,21 +220,25 @@ def _check_http(context: Context, spec: Spec) -> Finding:
         for name, want in (spec.get("headers") or {}).items():
             if answer.headers.get(name.lower()) != str(want):
                 found.append(f"header {name}: {want}")
+        if certificate is not None and not answer.error:
+            found += certificates.misses(answer.certificate, certificate)
         return found
 
     def look() -> http.Answer:
         url = values.fill(context, spec["url"])
-        return http.get(context.cluster, source, url, spec.get("request_headers"))
+        return http.get(
+            context.cluster, source, url, spec.get("request_headers"), certificate=certificate
+        )
 
     answer = Polling(
         look=look,
-        good=lambda answer: not misses(answer),
+        good=lambda answer: not missing(answer),
         # Bodies differ from one request to the next; what is missing does not.
-        same=lambda one, other: (one.told(), misses(one)) == (other.told(), misses(other)),
+        same=lambda one, other: (one.told(), missing(one)) == (other.told(), missing(other)),
         quiet=lambda answer: context.quiet(listening=bool(answer.status)),
         deadline=context.deadline,
     ).run()
-    if not (missed := misses(answer)):
+    if not (missed := missing(answer)):
         return Finding("http", Status.PASSED)
     url = values.fill(context, spec["url"])
     command = http.command_line(source, url, spec.get("request_headers"))
@@ -247,6 +267,12 @@ def _comparison_fault(spec: Spec) -> str:
 def _answer_fault(spec: Spec) -> str:
     validate(spec["value"], values.FIELDS, "value")
     return values.fault(spec["value"])
+
+
+def _http_fault(spec: Spec) -> str:
+    if "certificate" in spec:
+        validate(spec["certificate"], certificates.FIELDS, "certificate")
+    return ""
 
 
 CHECKS: dict[str, CheckKind] = {
@@ -281,8 +307,12 @@ CHECKS: dict[str, CheckKind] = {
             "json": Field((dict,), "values wanted in a JSON body, by path"),
             "headers": Field((dict,), "response headers wanted"),
             "request_headers": Field((dict,), "headers to send"),
+            "certificate": Field((dict,), "what the server's certificate must say"),
         },
         _check_http,
+        _http_fault,
         depends_on_pods=True,
     ),
+    "distribution": CheckKind(spread.FIELDS, spread.check, spread.fault),
+    "queries": CheckKind(queries.FIELDS, queries.check, queries.fault),
 }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ProbeError
+from k8slab.grading import certificates
 from k8slab.probes import run_in_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from k8slab.grading.certificates import Certificate
     from k8slab.probes import Party
 
 SECONDS = 3
@@ -38,6 +40,8 @@ class Answer:
     """By lower-case name."""
     body: str = ""
     error: str = ""
+    certificate: Certificate | None = None
+    """The server's, where it was asked for."""
 
     def told(self) -> str:
         """Say in a few words what came back."""
@@ -57,14 +61,34 @@ def command_line(source: Party, url: str, headers: Mapping[str, str] | None = No
     return f"kubectl -n {source.namespace} exec {source.name} -- {inside}"
 
 
-def get(cluster: Any, source: Party, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask from a pod; raises `ProbeError` when curl itself cannot be run."""
-    done = run_in_pod(cluster, source, _curl(url, headers), deadline=SECONDS + 10)
+_CHAIN = "\nk8slab-certificates\n"
+
+
+def get(
+    cluster: Any,
+    source: Party,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    certificate: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Ask from a pod; raises `ProbeError` when curl itself cannot be run.
+
+    With `certificate` (what is wanted of it) the answer has the server's.
+    """
+    words = _curl(url, headers)
+    if certificate is not None:
+        words += ["-w", _CHAIN.replace("\n", "\\n") + "%{certs}"]
+        words += [] if certificate.get("trusted", True) else ["-k"]
+    done = run_in_pod(cluster, source, words, deadline=SECONDS + 10)
     if done.code in (126, 127):
         raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
     if done.code:
         return Answer(error=_EXITS.get(done.code, f"curl ended with {done.code}"))
-    return parse(done.stdout)
+    if certificate is None:
+        return parse(done.stdout)
+    text, _, chain = done.stdout.rpartition(_CHAIN)
+    return replace(parse(text), certificate=certificates.parse(chain))
 
 
 def parse(text: str) -> Answer:
