@@ -5,11 +5,11 @@ decided after DNAT), then ask the source's egress policies, then the destination
 policies. Direction is resolved once, into the subject and its peer. The compiled estate
 never changes.
 
-Traffic that policies cannot stop is decided first: a pod to itself, and a pod's own node to
-the pod (Kubernetes documentation, "Network Policies"). From a pod to its own node its egress
-policies hold, as with Calico, which asks them before its DefaultEndpointToHostAction (Felix
-configuration reference). Pods with hostNetwork are their node: no policy selects them, and
-to others they are an address.
+Traffic that policies cannot stop is decided first: a pod to its own address, and a pod's own
+node to the pod (Kubernetes documentation, "Network Policies"). From a pod to its own node its
+egress policies hold, as with Calico, which asks them before its DefaultEndpointToHostAction
+(Felix configuration reference). Pods with hostNetwork are their node: no policy selects them,
+and to others they are an address.
 
 Whether a flow is allowed is read from the profiles of its two sides (`reach`), in some
 microseconds; why, from a walk through the rules (`walk`), and only when somebody asks.
@@ -119,7 +119,7 @@ class Estate:
     def _allows(self, leg: Leg, protocol: str) -> bool:
         if not leg.plain or not self._indexed(leg.source, leg.destination):
             return all(reason.action is Action.ALLOW for reason in self._reasons(leg, protocol))
-        if self.parties.beyond_policy(leg.source, leg.destination):
+        if self.parties.beyond_policy(leg.source, leg.destination, through=leg.through):
             return True
         assert leg.source.bit is not None
         assert leg.destination.bit is not None
@@ -143,7 +143,7 @@ class Estate:
         return tuple(reasons)
 
     def _reasons(self, leg: Leg, protocol: str) -> list[Reason]:
-        free = self.parties.beyond_policy(leg.seen, leg.destination)
+        free = self.parties.beyond_policy(leg.seen, leg.destination, through=leg.through)
         if free and leg.seen is leg.source:
             return [Reason(INGRESS, leg.destination.side.name, Action.ALLOW, free)]
         source, destination = one_family(leg.source.side, leg.towards.side)

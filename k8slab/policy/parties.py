@@ -72,6 +72,8 @@ class Leg:
     """The port that the source's policies see."""
     seen: Place
     """What the destination's policies see as source."""
+    through: bool = False
+    """Whether a Service led it there: back to the same pod it passes the node, and so its rules."""
 
     @property
     def plain(self) -> bool:
@@ -79,9 +81,9 @@ class Leg:
         return self.towards is self.destination and self.seen is self.source
 
 
-def leg(source: Place, destination: Place, port: int) -> Leg:
+def leg(source: Place, destination: Place, port: int, *, through: bool = False) -> Leg:
     """Return the ordinary leg."""
-    return Leg(source, destination, port, destination, port, source)
+    return Leg(source, destination, port, destination, port, source, through)
 
 
 class Parties:
@@ -199,9 +201,13 @@ class Parties:
             for address in pod.addresses
         }
 
-    def beyond_policy(self, source: Place, destination: Place) -> str:
-        """Say why policies cannot stop what comes from there; empty when they can."""
-        if source.pod is not None and source.pod is destination.pod:
+    def beyond_policy(self, source: Place, destination: Place, *, through: bool = False) -> str:
+        """Say why policies cannot stop what comes from there; empty when they can.
+
+        `through` a Service a pod is sent back to itself from outside of it, so policies are asked
+        (network-policy-api, "API overview").
+        """
+        if source.pod is not None and source.pod is destination.pod and not through:
             return "a pod always reaches itself"
         pod = destination.side.pod
         if pod is None or not pod.node or source.side.pod is not None:
@@ -234,11 +240,11 @@ class Parties:
         outside = source.pod is None and service.type in ("NodePort", "LoadBalancer")
         for destination, port in self._backends(service, flow.port, flow.protocol):
             if not outside or service.local_only:
-                yield leg(source, destination, port)
+                yield leg(source, destination, port, through=True)
                 continue
             for name, node in self._nodes():
                 seen = source if _is_on(destination, name) else node
-                yield Leg(source, destination, port, destination, port, seen)
+                yield Leg(source, destination, port, destination, port, seen, through=True)
 
     def _backends(
         self, service: Service, port: int | str, protocol: str
@@ -292,7 +298,7 @@ class Parties:
             on_node = _is_on(destination, name)
             if on_node or not service.local_only:
                 seen = client if on_node else node
-                yield Leg(source, destination, number, towards, asked, seen)
+                yield Leg(source, destination, number, towards, asked, seen, through=True)
 
 
 def _is_on(place: Place, node: str) -> bool:

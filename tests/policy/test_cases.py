@@ -2,6 +2,8 @@
 
 api: comments of k8s.io/api/networking/v1. docs: kubernetes.io, "Network Policies".
 calico: how Calico decides where the API leaves it open (ipBlock and pod addresses).
+cnp: network-policy-api, "API overview": what a Service leads back to the same pod is judged as
+any other packet, since policies are enforced outside the pod; NetworkPolicy leaves it open.
 """
 
 import pytest
@@ -177,6 +179,11 @@ CASES = {
         "shop/host shop/db 80", "allow", "docs"),
     "a pod always reaches itself": (
         "podSelector: {}, policyTypes: [Ingress, Egress]", "shop/db shop/db 80", "allow", "docs"),
+    "a pod reaches itself through a Service only as policies admit": (
+        DB + "ingress: []", "shop/db svc:shop/db 80", "deny", "cnp"),
+    "and it does if they admit it": (
+        DB + "ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]",
+        "shop/db svc:shop/db 80", "allow", "cnp"),
     "a pod's own node always reaches it": (
         DB + "ingress: []", "node:n2 shop/db 80", "allow", "docs"),
     "another node does not": (DB + "ingress: []", "node:n1 shop/db 80", "deny", "docs"),
