@@ -31,6 +31,8 @@ GROUP, VERSION = "lab.k8slab.dev", "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
 MAX_FLOWS = 100_000
 MAX_DEADLINE = 600.0
+MAX_JOURNEY = 10.0
+"""Seconds: a journey holds a thread, which a cluster that ends waits for."""
 LONGEST_NUMBER = 19
 """Digits of a number of 64 bits."""
 _RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
