@@ -87,6 +87,10 @@ class TestNetworkingModel(Notebooks):
     name = "01-networking-model"
 
 
+class TestNetworkPolicies(Notebooks):
+    name = "05-network-policies"
+
+
 def test_every_lab_is_run_here():
     run = {one.name for one in Notebooks.__subclasses__()}
     assert run == {path.parent.name for path in SOLUTIONS.glob("*/exercises.yaml")}
