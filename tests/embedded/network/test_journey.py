@@ -334,6 +334,21 @@ async def test_the_kernel_takes_the_rules_away_when_the_tracing_process_is_kille
         assert TABLE not in tables(here, node)
 
 
+async def test_whoever_goes_while_a_packet_is_followed_leaves_nothing_behind(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        going = asyncio.create_task(Traveller(here).go("web", "10.244.2.9"))
+        while TABLE not in tables(here, here.nodes[1]):
+            assert not going.done()
+            await asyncio.sleep(0)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        async with asyncio.timeout(60):
+            while not no_trace_left(here):  # noqa: ASYNC110  nobody tells when a thread is done
+                await asyncio.sleep(0.01)
+
+
 async def test_other_packets_pass_as_before_while_one_is_traced(fabric):
     async with fabric() as here:
         await here.pod("web", 1)
