@@ -1,5 +1,6 @@
 """Programs under test as processes of their own, on loopback ports; their log is read live."""
 
+import collections
 import contextlib
 import os
 import random
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import time
 
+_claims = collections.deque()
+_CLAIMS = 20
+
 
 def free_port(kind=socket.SOCK_STREAM):
     """Return a port that nobody has, below those that the kernel gives to other tests' clients.
 
-    The program under test binds it later: an abstract name (unix(7)) keeps it from other tests
-    until this process ends.
+    The program under test binds it later: an abstract name (unix(7)) keeps it from other tests,
+    until `_CLAIMS` more ports have been taken.
     """
     while True:
         port = random.randint(20_000, 32_000)
@@ -23,7 +27,9 @@ def free_port(kind=socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET6, kind) as sock, contextlib.suppress(OSError):
             claim.bind(f"\0k8slab-test-port-{port}")
             sock.bind(("::", port))
-            claim.detach()  # stays open
+            _claims.append(claim.detach())
+            if len(_claims) > _CLAIMS:
+                os.close(_claims.popleft())
             return port
         claim.close()
 

@@ -3,6 +3,10 @@
 Each connection is a small state machine: (TLS handshake) -> head -> body -> answer, then
 again. Nothing blocks: a slow client costs its buffer and no more, and one that neither
 sends nor reads for `IDLE_SECONDS` is closed.
+
+When it is told to end it still answers who is there, as nginx does in its image (STOPSIGNAL
+SIGQUIT): a pod is out of its Services before it gets SIGTERM, but a connection may have come
+just before that.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ IDLE_SECONDS = 75.0
 """How long a silent connection is kept; nginx's keepalive_timeout."""
 ACCEPT_PAUSE = 0.05
 """Seconds without accepting when descriptors ran out."""
+FAREWELL_SECONDS = 1.0
+"""How long clients are still served after the end was asked for."""
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending; nginx's lingering_close waits 5 s."""
 MAX_BUFFERED = MAX_BODY + 2 * MAX_HEAD
@@ -48,27 +54,55 @@ class HttpServer:
         self.handler = handler
         self.log = log
         self.connections: set[_Connection] = set()
+        self.leaving = False
+        self._listeners: dict[socket.socket, ssl.SSLContext | None] = {}
         self._sweeping = False
 
     def serve(self, listener: socket.socket, context: ssl.SSLContext | None = None) -> None:
         """Accept on `listener` from now on; with a `context`, over TLS."""
-        self.loop.watch(listener, READ, lambda _: self._accept(listener, context))
 
-    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        def ready(_events: int) -> None:
+            self._accept(listener, context)
+
+        self._listeners[listener] = context
+        self.loop.watch(listener, READ, ready)
+
+    def finish(self) -> int:
+        """Accept nobody new, answer those who are there for a short time; return 0."""
+        for listener, context in self._listeners.items():
+            while self._accept(listener, context):
+                pass
+            self.loop.unwatch(listener)
+            listener.close()
+        self.leaving = True
+        self.loop.call_later(FAREWELL_SECONDS, self.loop.stop)
+        for connection in list(self.connections):
+            connection.finish()
+        return self.loop.run() if self.connections else 0
+
+    def forget(self, connection: _Connection) -> None:
+        """Take note that a connection is closed."""
+        self.connections.remove(connection)
+        if self.leaving and not self.connections:
+            self.loop.stop()
+
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> bool:
+        """Accept who waits; return whether there may be more."""
         # A burst is taken in portions, so that open connections are served in between.
         for _ in range(64):
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                return
+                return False
             except OSError:  # no descriptors left: the kernel's queue keeps the clients
                 self.loop.unwatch(listener)
                 self.loop.call_later(ACCEPT_PAUSE, lambda: self.serve(listener, context))
-                return
+                return False
             try:
                 self._take(sock, peer, context)
             except OSError:  # the client has reset it meanwhile, as a probe does
                 sock.close()
+        return True
 
     def _take(self, sock: socket.socket, peer: tuple, context: ssl.SSLContext | None) -> None:
         sock.setblocking(False)
@@ -121,6 +155,7 @@ class _Connection:
         self._head: Head | None = None
         self._closing = False
         self._refused = False
+        self._served = False
         self._exit_code: int | None = None
         server.connections.add(self)
         server.loop.watch(self.sock, READ, self._ready)
@@ -128,9 +163,18 @@ class _Connection:
     def close(self) -> None:
         """Forget the client."""
         if self in self.server.connections:
-            self.server.connections.remove(self)
             self.server.loop.unwatch(self.sock)
             self.sock.close()
+            self.server.forget(self)
+
+    def finish(self) -> None:
+        """Close when the answer that is under way, or to what has been sent, is given."""
+        if self.waiting or self._outgoing or self._stream is not None:
+            self._closing = True
+            return
+        self._ready(READ)  # a further request may have come
+        if self._served and not (self.waiting or self._outgoing or self._incoming):
+            self.close()
 
     def _ready(self, _events: int) -> None:
         self.last_active = time.monotonic()
@@ -217,7 +261,8 @@ class _Connection:
         self._send(request, text(str(error), error.status))
 
     def _answer(self, request: Request, response: Response) -> None:
-        self._closing = not request.keeps_alive or response.exit_code is not None
+        last = self.server.leaving or response.exit_code is not None
+        self._closing = last or not request.keeps_alive
         if response.delay <= 0:
             self._send(request, response)
             return
@@ -235,6 +280,7 @@ class _Connection:
 
     def _send(self, request: Request, response: Response) -> None:
         self.server.log(request, response)
+        self._served = True
         self._exit_code = response.exit_code
         self._outgoing += response.head(keep_alive=not self._closing)
         if request.method != "HEAD":

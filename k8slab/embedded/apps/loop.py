@@ -32,6 +32,7 @@ class Loop:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._exit_code: int | None = None
+        self._polling = self._told = False
 
     def watch(self, sock: socket.socket, events: int, callback: Callback) -> None:
         """Call ``callback(events)`` whenever `sock` is ready; a second call changes the first."""
@@ -56,10 +57,16 @@ class Loop:
         """Let `run` return this exit code after the callback that is running."""
         self._exit_code = exit_code
 
+    def leave(self) -> None:
+        """Have `run` raise `SystemExit` as soon as nothing is half done: for a signal's handler."""
+        if self._polling:
+            raise SystemExit(0)
+        self._told = True
+
     def run(self) -> int:
         """Serve until `stop`; return its exit code."""
         while self._exit_code is None:
-            for number, events in self._epoll.poll(self._patience()):
+            for number, events in self._poll():
                 if callback := self._callbacks.get(number):
                     callback(events)
             self._run_timers()
@@ -68,6 +75,16 @@ class Loop:
     def close(self) -> None:
         """Release the epoll descriptor."""
         self._epoll.close()
+
+    def _poll(self) -> list[tuple[int, int]]:
+        self._polling = True
+        try:
+            if self._told:
+                self._told = False
+                raise SystemExit(0)
+            return self._epoll.poll(self._patience())
+        finally:
+            self._polling = False
 
     def _patience(self) -> float | None:
         if not self._timers:

@@ -1,7 +1,8 @@
 """The app that runs for ``k8slab/app``, and in place of the usual test images.
 
 `settings` says whose options and answers are meant. The process is PID 1 of its
-container, so that it handles SIGTERM itself, and at once. Each request is one line on stdout.
+container, so that it handles SIGTERM itself: who is connected is answered, and it ends. Each
+request is one line on stdout.
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     for port in settings.tcp_ports:
         listener = listen(port, kind=socket.SOCK_STREAM)
         serve_tcp(loop, listener, _tcp_conversation(port, pod))
+    leave_when_told(loop.leave)
     say(_summary(settings))
-    return loop.run()
+    try:
+        return loop.run()
+    except SystemExit:
+        return server.finish()
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:

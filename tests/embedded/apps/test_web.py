@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -262,6 +263,54 @@ def test_it_can_be_told_to_exit_with_a_code(start_web):
     app = start_web("--port", port)
     assert get(port, "/exit/3") == (200, "exit 3\n")
     assert app.process.wait(30) == 3
+
+
+def test_who_is_connected_when_it_is_told_to_end_is_still_answered(start_web):
+    port = free_port()
+    patient = "from k8slab.embedded.apps import http; http.FAREWELL_SECONDS = 60"
+    app = start_web("--port", port, prelude=patient)
+    request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def connected(stack, said=b""):
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        client.sendall(said)
+        return client
+
+    with contextlib.ExitStack() as stack:
+        served = connected(stack, request % b"/hostname")
+        assert served.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        slow = connected(stack, request % b"/delay/500")
+        halfway = connected(stack, b"GET /host")
+        get(port, "/hostname")  # all of these have been accepted
+        app.process.send_signal(signal.SIGTERM)
+        assert served.recv(1000) == b""
+        halfway.sendall((request % b"/hostname")[9:])
+        for client in (halfway, slow):
+            answer = client.makefile().read()
+            assert answer.startswith("HTTP/1.1 200 OK")
+            assert "\nConnection: close\n" in answer
+        with pytest.raises(ConnectionRefusedError):
+            connected(stack)
+        assert app.process.wait(30) == 0
+
+
+def test_who_comes_just_before_the_end_is_answered(start_web):
+    port = free_port()
+    patient = "from k8slab.embedded.apps import http; http.FAREWELL_SECONDS = 60"
+    app = start_web("--port", port, prelude=patient)
+    app.process.send_signal(signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            for _ in range(100)
+        ]
+        for client in clients:
+            client.sendall(b"GET /hostname HTTP/1.1\r\nHost: x\r\n\r\n")
+        app.process.send_signal(signal.SIGTERM)
+        app.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            assert client.makefile().read().startswith("HTTP/1.1 200 OK")
+    assert app.process.wait(30) == 0
 
 
 def test_sigterm_ends_it_at_once(start_web):
