@@ -54,6 +54,12 @@ class FakeCluster:
     reports_denials: bool = False
     dead: set[str] = field(default_factory=set)
     """Pods (namespace/name) in which nothing listens."""
+    unprotected: set[str] = field(default_factory=set)
+    """Pods (namespace/name) that packets reach although policies deny them: a faulty kernel."""
+    walled: set[str] = field(default_factory=set)
+    """Pods (namespace/name) that no packet of others reaches, whatever policies say."""
+    deadlines: list[float] = field(default_factory=list)
+    """How long each probe request would have waited for silence."""
     on_exec: Callable[[str, str, list[str]], Completed] | None = None
     probes: int = 0
     """How many probe requests were answered."""
@@ -137,6 +143,7 @@ class FakeCluster:
         if (method, path) != ("POST", "/apis/lab.k8slab.dev/v1/probes"):
             raise ApiStatusError(f"no {path} here", code=404, reason="NotFound")
         self.probes += 1
+        self.deadlines.append(body["deadlineSeconds"])
         estate = policy.compile([obj for found in self._objects.values() for obj in found.values()])
         return {"results": [self._probe(estate, flow) for flow in body["flows"]]}
 
@@ -211,7 +218,10 @@ class FakeCluster:
             allowed = estate.decide(flow).allowed or not self.enforces
         except UsageError as error:
             return {"outcome": "failed", "detail": str(error)}
-        if not allowed:
+        name = meta.key_of(pod) if pod else ""
+        if name in self.walled and name != str(source):
+            return {"outcome": "silent", "address": address}
+        if not allowed and name not in self.unprotected:
             denial = "a policy" if self.reports_denials else ""
             return {"outcome": "silent", "address": address, "denial": denial}
         listening = pod is not None and meta.key_of(pod) not in self.dead and port in _ports(pod)

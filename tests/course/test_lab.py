@@ -75,6 +75,47 @@ FAULTS = {
         lambda d: first(d).update(checks=[{"check": "field", "object": "pods/a", "path": "x"}]),
         "exercise a, check 1: needs one of equals",
     ),
+    "points that do not add up": (
+        lambda d: (
+            first(d).update(points=3, credit={"in": 1}),
+            first(d)["flows"][0].update(group="in"),
+        ),
+        "exercise a: credit gives 1 points together, not 3",
+    ),
+    "a group without points": (
+        lambda d: first(d)["flows"][0].update(group="in"),
+        "exercise a: the group 'in' has no points in `credit`",
+    ),
+    "points for nothing": (
+        lambda d: first(d).update(credit={"in": 1}),
+        "exercise a: credit: no flow and no check has the group 'in'",
+    ),
+    "a hint without its other text": (
+        lambda d: first(d).update(hints=[{"when": {"selects_nothing": "any"}, "text": "x"}]),
+        "exercise a, hint 1: field 'otherwise' is missing",
+    ),
+    "a condition that does not exist": (
+        lambda d: first(d).update(
+            hints=[{"when": {"moon": "full"}, "text": "x", "otherwise": "y"}]
+        ),
+        "exercise a, hint 1, when: unknown field 'moon'",
+    ),
+    "a condition about a flow without its outcome": (
+        lambda d: first(d).update(
+            hints=[
+                {
+                    "when": {"flow": {"from": "a", "to": "b", "port": 1}},
+                    "text": "x",
+                    "otherwise": "y",
+                }
+            ]
+        ),
+        "exercise a, hint 1, when: a flow needs `is` beside it",
+    ),
+    "a canary like nobody": (
+        lambda d: first(d).update(canaries=[{"elsewhere": True}]),
+        "exercise a, canary 1: field 'like' is missing",
+    ),
     "an id with capitals": (
         lambda d: first(d).update(id="A"),
         "exercise A: field 'id' may hold lower-case letters",
@@ -139,6 +180,29 @@ title: X
     (tmp_path / "exercises.yaml").write_text(text.replace(old, new))
     with pytest.raises(K8slabError, match=rf"exercises\.yaml:{line}: "):
         load(tmp_path)
+
+
+def test_fresh_pods_are_looked_at_where_the_rest_may_not_change(tmp_path):
+    def load_with(**fields):
+        return load(write(tmp_path, lambda data: first(data).update(fields))).exercise("a").wishes
+
+    assert not load_with().fresh_pods
+    assert load_with(may_change=[]).fresh_pods
+    assert not load_with(may_change=[], fresh_pods=False).fresh_pods
+    value = {"object": "pods/a", "path": "status.podIP"}
+    typed = {"check": "answer", "id": "x", "question": "?", "value": value}
+    assert not load_with(may_change=[], checks=[typed]).fresh_pods
+
+
+def test_the_task_says_how_points_are_given(tmp_path):
+    def change(data):
+        first(data).update(points=3, hint_cost=0.5, credit={"in": 2, "out": 1})
+        flow = first(data)["flows"][0]
+        first(data)["flows"] = [{**flow, "group": "in"}, {**flow, "to": "c", "group": "out"}]
+
+    exercise = load(write(tmp_path, change)).exercise("a")
+    assert exercise.statement == "do\n\nPoints: in 2, out 1. Each hint costs 0.5 points."
+    assert load(write(tmp_path, lambda data: None)).exercise("a").statement == "do"
 
 
 def test_a_missing_file_is_named(tmp_path):
