@@ -72,7 +72,7 @@ class Face:
 
     def use(self, lab: course.Lab, cluster: Any) -> None:
         """Work on a given lab and cluster (tests and authors; learners call `start`)."""
-        self._session = course.Session(lab, cluster, told=_tell)
+        self._session = course.Session(lab, cluster, told=_tell, pace=course.Pace())
         current = self._session.current()  # after a kernel's restart work goes on there
         self._namespace = current.namespace if current else "default"
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
@@ -102,7 +102,7 @@ class Face:
         self._namespace = begun.exercise.namespace
         view = views.begun_view(
             title=begun.exercise.title,
-            task=begun.exercise.task,
+            task=begun.exercise.statement,
             namespace=begun.exercise.namespace,
             fresh=begun.fresh,
         )
