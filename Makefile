@@ -46,6 +46,10 @@ soak: setup ## change a cluster at random for long (ARGS="--minutes 5", "--momen
 conformance: setup ## compare predictions with packets on 2,000 random estates (ARGS="--seed N")
 	@$(VENV)/python tests/conformance/estates_kit.py $(ARGS)
 
+.PHONY: mutants
+mutants: setup ## try right, wrong and spoilt answers on all graders (ARGS=05, "--repeat 200")
+	@tools/mutants $(ARGS)
+
 .PHONY: book
 book: setup ## build the website into book/_build/html
 	@$(VENV)/sphinx-build -W --keep-going -b html book book/_build/html

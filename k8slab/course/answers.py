@@ -1,4 +1,4 @@
-"""Give an author's answer to an exercise, as a learner would: for tests of the graders.
+"""An author's answers to an exercise, read and given as a learner would: for tests of the graders.
 
 ``solutions/NN-name/answers/EXERCISE/`` holds ``reference.yaml``, ``alternative-*.yaml`` (also
 right, written differently) and ``wrong-*.yaml``. Each is a stream of YAML documents:
@@ -12,9 +12,11 @@ right, written differently) and ``wrong-*.yaml``. Each is a stream of YAML docum
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab import programs
+from k8slab.course.lab import placed
 from k8slab.course.names import fill
 from k8slab.course.setup import wait_ready
 from k8slab.errors import ExerciseError
@@ -22,6 +24,7 @@ from k8slab.grading import Context, values
 from k8slab.objects import manifests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from k8slab.course.lab import Exercise
@@ -30,32 +33,76 @@ if TYPE_CHECKING:
 DIRECTORY = "answers"
 READY_SECONDS = 20.0
 
+REFERENCE, ALTERNATIVE, WRONG = "reference", "alternative", "wrong"
+SORTS = (REFERENCE, ALTERNATIVE, WRONG)
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its name, and the documents that say what is done."""
+
+    name: str
+    sort: str
+    """``reference``, ``alternative`` or ``wrong``."""
+    documents: tuple[Document, ...]
+    place: str = ""
+    """Where it stands, for messages."""
+
+    @property
+    def right(self) -> bool:
+        """Say whether it must be accepted."""
+        return self.sort != WRONG
+
 
 def answer_files(lab: Path, exercise: str) -> list[Path]:
     """Return the answers that an author wrote for an exercise, in order of their names."""
-    return sorted((lab / DIRECTORY / exercise).glob("*.yaml"))
+    found = sorted((lab / DIRECTORY / exercise).glob("*.yaml"))
+    return [file for file in found if _sort(file) in SORTS]
 
 
-def give(session: Session, exercise: str, file: Path) -> None:
+def read_answer(exercise: Exercise, file: Path) -> Answer:
+    """Read one answer, with the exercise's names in it; raises `ExerciseError`."""
+    documents = fill(manifests.load_values(file.read_bytes(), str(file)), exercise.names, str(file))
+    for document in documents:
+        if not isinstance(document, dict) or not {"kind", "kubectl", "answers"} & document.keys():
+            raise ExerciseError(
+                f"{file}: a document is no manifest", hint="or give it kubectl: or answers:"
+            )
+    read = [placed(one, exercise.namespace) if "kind" in one else one for one in documents]
+    return Answer(file.stem, _sort(file), tuple(read), str(file))
+
+
+def read_answers(lab: Path, exercise: Exercise) -> list[Answer]:
+    """Read all answers of an exercise; the right ones come first."""
+    found = [read_answer(exercise, file) for file in answer_files(lab, exercise.id)]
+    return sorted(found, key=lambda answer: (SORTS.index(answer.sort), answer.name))
+
+
+def _sort(file: Path) -> str:
+    return file.stem.partition("-")[0]
+
+
+def give(session: Session, exercise: str, answer: Path | Answer) -> None:
     """Do what an answer says; the exercise has been begun. Raises `ExerciseError`."""
     found = session.lab.exercise(exercise)
-    documents = manifests.load_values(file.read_bytes(), str(file))
-    for document in fill(documents, found.names, str(file)):
+    read = answer if isinstance(answer, Answer) else read_answer(found, answer)
+    applied: list[Document] = []
+    for document in read.documents:
         match document:
             case {"kind": _}:
-                (obj,) = session.cluster.apply([document], namespace=found.namespace)
-                wait_ready(session.cluster, [obj], READY_SECONDS)
+                applied += session.cluster.apply([document], namespace=found.namespace)
+                continue
             case {"kubectl": commands}:
                 _run(session, found, commands)
             case {"answers": typed}:
+                wait_ready(session.cluster, applied, READY_SECONDS)
                 _type(session, found, typed)
-            case _:
-                raise ExerciseError(
-                    f"{file}: a document is no manifest", hint="or give it kubectl: or answers:"
-                )
+    wait_ready(session.cluster, applied, READY_SECONDS)
 
 
-def _run(session: Session, exercise: Exercise, commands: list[str]) -> None:
+def _run(session: Session, exercise: Exercise, commands: Sequence[str]) -> None:
     environment = {"KUBECONFIG": str(session.cluster.kubeconfig)}
     for command in commands:
         argv = ["kubectl", "-n", exercise.namespace, *shlex.split(command)]

@@ -6,7 +6,7 @@ for connection in estate.connections(): ...
 """
 
 from k8slab.policy.addresses import AddressSet
-from k8slab.policy.diff import Change, diff
+from k8slab.policy.diff import Change, any_change, diff
 from k8slab.policy.estate import Estate
 from k8slab.policy.estate import compile_estate as compile  # noqa: A004  policy.compile reads best
 from k8slab.policy.flow import Flow, Party
@@ -22,5 +22,5 @@ from k8slab.policy.verdict import Action, Miss, Reason, Verdict
 __all__ = [
     "Action", "AddressSet", "Block", "Change", "Connection", "Connections", "Estate", "Exposure",
     "Flow", "Group", "Miss", "Opening", "Party", "Policy", "PortMatch", "PortSet", "Reason",
-    "Rule", "Service", "Suggestion", "Verdict", "compile", "diff", "suggest",
+    "Rule", "Service", "Suggestion", "Verdict", "any_change", "compile", "diff", "suggest",
 ]  # fmt: skip

@@ -59,6 +59,11 @@ def diff(old: Estate, new: Estate) -> tuple[Change, ...]:
     return tuple(sorted(_Difference(old, new).changes(), key=str))
 
 
+def any_change(old: Estate, new: Estate) -> Change | None:
+    """Return one change, or ``None`` where all connections are the same; cheaper than all."""
+    return next(_Difference(old, new).changes(), None)
+
+
 Parts = list[tuple[int, PortSet]]
 Pair = tuple[int, int]
 """Two bits of the units: source and destination."""

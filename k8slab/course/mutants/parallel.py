@@ -1,0 +1,150 @@
+"""Try the answers of many exercises at once, each worker on a cluster of its own.
+
+Most of the time of a trial is waiting (for pods, for what a learner's check waits for), so there
+are two workers for each processor. A worker is a process with a cluster in a state directory
+that goes with all clusters in it when the run ends, by Ctrl-C too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8slab import clusters
+from k8slab.course.answers import read_answers
+from k8slab.course.lab import load
+from k8slab.course.mutants.generate import mutants
+from k8slab.course.mutants.trials import Trial, Trials
+from k8slab.errors import K8slabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from k8slab.course.lab import Lab
+
+PART = 30
+"""Answers that one job tries at most: a set-up of its own costs as much as a few of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A part of the trials of one exercise, or one of its answers again and again."""
+
+    directory: Path
+    exercise: str
+    part: tuple[int, int] = (0, 1)
+    size: int = 0
+    repeat: int = 0
+    """How often the reference and a near miss are tried instead; 0 for every answer once."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a job; `error` where it could not be done."""
+
+    lab: str
+    exercise: str
+    trials: list[Trial] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0
+
+
+def jobs(directory: Path, wanted: Sequence[str], repeat: int = 0) -> list[Job]:
+    """Return the jobs for the exercises `wanted` (LAB or LAB/EXERCISE; all without any)."""
+    found: list[Job] = []
+    for file in sorted(directory.glob("*/exercises.yaml")):
+        lab = load(file.parent)
+        for exercise in lab.exercises:
+            names = {lab.name, lab.name.partition("-")[0]}
+            names |= {f"{name}/{exercise}" for name in names}
+            if not wanted or names & set(wanted):
+                found += _parts(lab, exercise, repeat)
+    return sorted(found, key=lambda job: -job.size)
+
+
+def _parts(lab: Lab, exercise: str, repeat: int) -> Iterator[Job]:
+    if repeat:
+        yield Job(lab.directory, exercise, repeat=repeat, size=2 * repeat)
+        return
+    answers = read_answers(lab.directory, lab.exercise(exercise))
+    each = [len(mutants(lab.exercise(exercise), one)) if one.right else 0 for one in answers]
+    size = sum(each) + len(each) + 1
+    parts = -(-size // PART)
+    for number in range(parts):
+        yield Job(lab.directory, exercise, (number, parts), size // parts)
+
+
+def run(todo: Sequence[Job], workers: int) -> Iterator[Report]:
+    """Do the jobs and yield their reports as they come, in any order."""
+    # Not below a long directory: paths of sockets are short (108 bytes, unix(7)).
+    home = Path(tempfile.mkdtemp(prefix="k8slab-mutants-"))
+    os.environ["K8SLAB_HOME"] = str(home)
+    # A fresh interpreter for each worker: this one may have threads and handlers of a caller.
+    pool = multiprocessing.get_context("spawn").Pool(min(workers, len(todo)), _begin)
+    try:
+        yield from pool.imap_unordered(_do, todo)
+    finally:
+        pool.terminate()
+        pool.join()
+        for name in clusters.names():
+            clusters.delete(name)
+        shutil.rmtree(home)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, which ends the workers and their clusters."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@cache
+def _cluster(ip_family: str) -> clusters.Cluster:
+    wanted = clusters.Wanted(ip_family=ip_family)
+    return clusters.up(f"{ip_family}-{os.getpid()}", provider="embedded", wanted=wanted)
+
+
+def _do(job: Job) -> Report:
+    lab = load(job.directory)
+    needs = lab.exercise(job.exercise).wishes.needs
+    began = time.monotonic()
+    found: list[Trial] = []
+    error = ""
+    with tempfile.TemporaryDirectory(prefix="k8slab-mutants-") as scratch:
+        cluster = _cluster("dual" if "dual-stack" in needs else "ipv4")
+        trials = Trials.on(cluster, lab, job.exercise, Path(scratch), part=job.part)
+        try:
+            found += trials.again(job.repeat) if job.repeat else trials.run()
+        except K8slabError as problem:
+            error = f"{problem} ({problem.hint})" if problem.hint else str(problem)
+        trials.stage.close()
+    return Report(lab.name, job.exercise, found, error, time.monotonic() - began)
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keep processors busy meanwhile, so that everything else waits for its turn."""
+    context = multiprocessing.get_context("spawn")
+    made = [context.Process(target=_spin, daemon=True) for _ in range(processes)]
+    for process in made:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in made:
+            process.terminate()
+            process.join()
+
+
+def _spin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    number = 0
+    while True:
+        number = (number * 31 + 7) % 1_000_003
