@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab import policy as engine
 from k8slab.audit.catalogue import CHECKS
-from k8slab.audit.source import Source
+from k8slab.audit.source import POLICIES, Source
 from k8slab.errors import ManifestError
 from k8slab.policy.index import bits_of, numbers_of
 from k8slab.policy.model import EGRESS, INGRESS, NETWORK, Mode
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from k8slab.audit.finding import Finding
     from k8slab.policy import Estate
     from k8slab.policy.model import Matcher, Policy
+
+TOLD = (*POLICIES, "Service", "Namespace")
+"""Kinds of which findings tell; pods are told of by their namespace."""
 
 ANY_ADDRESS = {direction: Mode(direction, ()) for direction in (INGRESS, EGRESS)}
 """A peer counts when any of its addresses does."""
@@ -37,7 +40,7 @@ class World:
         self.faults: list[Finding] = []
         self.estate: Estate = self._compile(sources)
         self.index = self.estate.profiler.index
-        self.by_subject = {source.subject: source for source in sources}
+        self.by_subject = {s.subject: s for s in sources if s.kind in TOLD}
         self._subjects: dict[Policy, int] = {}
         self._members: dict[tuple[Any, str], int] = {}
 

@@ -9,6 +9,7 @@ otherwise           the cluster of $KUBECONFIG; without it k8slab's own, and wit
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -90,6 +91,7 @@ def read(paths: Sequence[str]) -> list[Manifest]:
             found += load_text(sys.stdin.buffer.read(), "standard input")
         else:
             found += load_paths([path], recursive=True)
+    gc.freeze()  # they stay until the command ends: the collector need not go through them again
     return found
 
 

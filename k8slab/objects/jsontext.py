@@ -8,6 +8,7 @@ text is walked once more, element by element, by the same decoder.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF_OF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
-_LARGE_NUMBER = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
-"""What a number that does not fit into 64 bits has in it."""
+_SMALL = 18
+"""Characters of a whole number that fits into 64 bits in any case."""
+_LONGEST = 400
+"""Characters of a whole number that may still be one: floating point ends at 309 digits."""
 
 
 def read(text: str, source: str) -> list[Document] | None:
@@ -34,7 +37,12 @@ def read(text: str, source: str) -> list[Document] | None:
         return None
     line, counted = 0, 0
     found = []
-    decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_json).raw_decode
+    decode = json.JSONDecoder(
+        object_pairs_hook=_unique,
+        parse_constant=_no_json,
+        parse_int=_whole,
+        parse_float=_fraction,
+    ).raw_decode
     try:
         while position < len(text):
             value, end = decode(text, position)
@@ -43,11 +51,22 @@ def read(text: str, source: str) -> list[Document] | None:
             position = _skip(text, end)
     except RecursionError as error:
         raise ManifestError(f"nested deeper than {MAX_DEPTH} levels", place=source) from error
+    except OverflowError as error:
+        raise ManifestError(f"a number that is too large {error}", place=source) from error
     except ValueError:
         return None
     broken = "\\u" in text and _HALF_OF_A_PAIR.search(text) is not None
-    broken = broken or _LARGE_NUMBER.search(text) is not None
-    return [Document(_mended(value, source) if broken else value, span) for value, span in found]
+    return [Document(_mended(value) if broken else value, span) for value, span in found]
+
+
+def _whole(digits: str) -> Any:
+    if len(digits) <= _SMALL:
+        return int(digits)
+    return json_number(int(digits) if len(digits) <= _LONGEST else math.inf)
+
+
+def _fraction(digits: str) -> Any:
+    return json_number(float(digits))
 
 
 def _skip(text: str, position: int) -> int:
@@ -67,17 +86,15 @@ def _no_json(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-def _mended(value: Any, source: str) -> Any:
+def _mended(value: Any) -> Any:
+    """Put U+FFFD where a text has half of a surrogate pair."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_mended(item, source) for item in value]
+        return [_mended(item) for item in value]
     if isinstance(value, dict):
-        return {_mended(key, source): _mended(item, source) for key, item in value.items()}
-    try:
-        return json_number(value)
-    except OverflowError as error:
-        raise ManifestError(f"a number that is too large {error}", place=source) from error
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return value
 
 
 def item_spans(text: str, document: Span) -> Iterator[Span]:

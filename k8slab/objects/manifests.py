@@ -8,6 +8,8 @@ few, fields are many.
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -127,9 +129,26 @@ def load_text(text: str | bytes, source: str = "manifest") -> list[Manifest]:
     """
     decoded = _decode(text, source)
     found: list[Manifest] = []
-    for document in _documents(decoded, source):
-        found += _objects(Text(source, decoded, document))
+    with _uncollected():
+        for document in _documents(decoded, source):
+            found += _objects(Text(source, decoded, document))
     return found
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the collector of cycles rest while values are made that all stay and have no cycle.
+
+    It would start again and again because there are more and more of them, and go through all
+    that are there: for a large dump that takes as long as reading it.
+    """
+    resting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if resting:
+            gc.enable()
 
 
 def load_values(text: str | bytes, source: str = "file") -> list[Any]:

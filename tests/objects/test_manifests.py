@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import re
@@ -283,3 +284,22 @@ def test_a_template_is_refused_with_what_to_read_instead(text):
     with pytest.raises(ManifestError) as error:
         manifests.load_text(text, "f")
     assert "`helm template`" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "number", ["1e308", "123456789012345678", "-0.5", "1E+5", "18446744073709551615"]
+)
+def test_numbers_of_json_keep_their_value(number):
+    assert manifests.load_values(f'{{"a": {number}}}') == [json.loads(f'{{"a": {number}}}')]
+
+
+def test_a_text_of_digits_is_no_number():
+    value = {"hash": "92e1234567890123456789012345", "uid": "9" * 40}
+    assert manifests.load_values(json.dumps(value)) == [value]
+
+
+def test_the_collector_works_again_after_reading_and_after_a_refusal():
+    manifests.load_text("apiVersion: v1\nkind: Pod\n")
+    with pytest.raises(ManifestError):
+        manifests.load_text("a: b: c")
+    assert gc.isenabled()
