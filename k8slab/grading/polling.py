@@ -49,12 +49,14 @@ class Polling(Generic[T]):
     def run(self) -> T:
         """Return what was seen last: good and stable, or as it will stay."""
         ends = self.clock() + self.deadline
-        seen, times, wait = self.look(), 1, FIRST_PAUSE
+        seen, times, wait, quiet = self.look(), 1, FIRST_PAUSE, False
         while True:
-            if times >= self.settled and (self.good(seen) or self.quiet(seen)):
+            if times >= self.settled and (quiet or self.good(seen)):
                 return seen
             if self.clock() >= ends:
                 return seen
+            # Asked before the look that it speaks for: what is quiet only afterwards has changed.
+            quiet = times + 1 >= self.settled and not self.good(seen) and self.quiet(seen)
             self.pause(wait)
             wait = min(2 * wait, LONGEST_PAUSE)
             again = self.look()

@@ -42,6 +42,25 @@ def test_polling_goes_on_to_the_deadline_while_something_is_under_way():
     assert 3 <= spent < 4
 
 
+@pytest.mark.parametrize("settled", [1, 2])
+def test_what_became_good_before_it_was_asked_whether_all_is_quiet_is_seen(settled):
+    state = {"seen": "pending"}
+
+    def quiet(_seen):
+        state["seen"] = "running"  # between the look and the question, as on a busy machine
+        return True
+
+    polling = Polling(
+        look=lambda: state["seen"],
+        good=lambda seen: seen == "running",
+        quiet=quiet,
+        deadline=10.0,
+        settled=settled,
+        pause=lambda _: None,
+    )
+    assert polling.run() == "running"
+
+
 def test_a_good_moment_must_last():
     assert poll(["good", "bad", "bad"], good=lambda s: s == "good")[0] == "bad"
     changing = iter(range(9))
