@@ -8,6 +8,7 @@ Each generator gives the text of one file. The labs have a generator of their ow
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from drawings import rooms
 
 from k8slab import programs
 from k8slab.cli.main import k8slab
+from k8slab.course import bundle
 from k8slab.course.__main__ import main as labs
 from k8slab.embedded.apiserver import schema_build
+from k8slab.grading import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +62,13 @@ def schemas() -> str:
     return schema_build.text(table).decode()
 
 
+def _json(schema: dict) -> str:
+    return json.dumps(schema, indent=2) + "\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    "book/schemas/answers.schema.json": lambda: _json(bundle.SCHEMA),
+    "book/schemas/grades.schema.json": lambda: _json(report.SCHEMA),
     "book/command-line.md": command_line,
     "book/drawings/rooms.dot": rooms,
     "book/exercise-format.md": exercise_format.page,

@@ -35,12 +35,13 @@ def check(*, what: str, name: str, as_json: bool, junit: str | None) -> int:
     k8slab check 01 --junit results.xml
     """  # noqa: D301  (\b is click's mark for text that is not to be wrapped)
     from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course import Pace  # noqa: PLC0415
     from k8slab.course.session import Session  # noqa: PLC0415
 
     lab, exercises = chosen(what)
     results = []
     with steps() as progress:
-        session = Session(lab, clusters.attach(name), told=progress)
+        session = Session(lab, clusters.attach(name), told=progress, pace=Pace())
         for exercise in exercises:
             progress(f"checking {exercise}")
             results.append(session.check(exercise))

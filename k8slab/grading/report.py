@@ -232,7 +232,7 @@ _LEARNER = _open(
     }
 )
 SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$schema": "http://json-schema.org/draft-07/schema#",
     "$id": "urn:k8slab:grades:1",
     "title": "What k8slab grade --json prints, version 1",
     **_open(

@@ -6,8 +6,8 @@ import json
 import re
 from xml.etree import ElementTree as ET
 
+import fastjsonschema
 import pytest
-from jsonschema import Draft202012Validator
 
 from k8slab.grading import Counterexample, Finding, Result, Status
 from k8slab.grading import report as reports
@@ -55,9 +55,8 @@ def test_a_single_learner_needs_no_table_of_sums(report):
 
 
 def test_the_json_is_as_its_schema_says(report):
-    Draft202012Validator.check_schema(reports.SCHEMA)
     value = json.loads(json.dumps(reports.to_json(report)))
-    Draft202012Validator(reports.SCHEMA).validate(value)
+    fastjsonschema.validate(reports.SCHEMA, value)
     anna, other = value["learners"]
     assert (anna["points"], anna["max_points"], anna["error"]) == (3, 6, "")
     assert [one["agrees"] for one in anna["exercises"]] == [True, False, True, True, True]
@@ -68,7 +67,8 @@ def test_the_json_is_as_its_schema_says(report):
 def test_the_schema_notices_what_is_missing(report):
     value = reports.to_json(report)
     del value["learners"][0]["exercises"][0]["status"]
-    assert not Draft202012Validator(reports.SCHEMA).is_valid(value)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        fastjsonschema.validate(reports.SCHEMA, value)
 
 
 # Jenkins' xunit plugin, junit-10.xsd: for each element its attributes (required ones with a

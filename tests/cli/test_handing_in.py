@@ -1,0 +1,179 @@
+"""submit and grade, from a shell, with real clusters; and the workflow that the book shows."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from k8slab import clusters
+from k8slab.course import Session, bundle, load
+from k8slab.course.setup import wanted_mark
+from k8slab.objects import manifests
+
+ROOT = Path(__file__).parents[2]
+LABS = Path(__file__).parents[1] / "data" / "solutions"
+LAB = load(LABS / "90-example")
+
+
+@pytest.fixture(autouse=True)
+def labs(monkeypatch):
+    monkeypatch.setenv("K8SLAB_LABS", str(LABS))
+
+
+@pytest.fixture
+def there(cluster, monkeypatch):
+    """Attach every command to this worker's cluster, as if it was the learner's."""
+    monkeypatch.setattr(clusters, "attach", lambda _name="": cluster)
+    yield cluster
+    for exercise in LAB.exercises.values():
+        cluster.delete("namespaces", exercise.namespace)
+        cluster.wait("namespaces", exercise.namespace, until="delete")
+
+
+def solution():
+    made = manifests.load(LAB.exercise("protect").solution)
+    return [{**o, "metadata": {**o["metadata"], "namespace": "lab90-protect"}} for o in made]
+
+
+def bundled(file, *objects):
+    claimed = {"points": 2, "checks": 1, "hints": 0, "saw_solution": False}
+    entry = {"setup": wanted_mark(LAB.exercise("protect")), "claimed": claimed}
+    answers = {
+        "made": "2026-01-02T03:04:05Z",
+        "seed": 7,
+        "versions": {},
+        "cluster": {"name": "k8slab", "nodes": 3},
+        "labs": {LAB.name: {"exercises": {"protect": {**entry, "added": [*objects]}}}},
+    }
+    file.parent.mkdir(exist_ok=True)
+    bundle.write(file, answers)
+
+
+def test_submit_writes_what_differs_and_says_what_it_is(k8slab, there, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Session(LAB, there).begin("protect")
+    there.apply(solution())
+    ran = k8slab("submit", "90/protect")
+    assert (ran.code, ran.out) == (0, "answers.zip\n")
+    assert "90-example/protect: 1 added" in ran.err
+    found = bundle.read(tmp_path / "answers.zip").answers["labs"]["90-example"]["exercises"]
+    assert [obj["kind"] for obj in found["protect"]["added"]] == ["NetworkPolicy"]
+    ran = k8slab("submit", "-o", "all.zip", "--json")
+    assert json.loads(ran.out)["file"] == "all.zip"
+
+
+def test_submit_without_anything_begun_is_told(k8slab, there, tmp_path):
+    ran = k8slab("submit", "90", "-o", str(tmp_path / "a.zip"))
+    assert ran.code == 2
+    assert "there is nothing to hand in" in ran.err
+    assert not (tmp_path / "a.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "name bundles, or a notebook"),
+        (["a.zip", "--run-notebook", __file__], "name bundles, or a notebook"),
+        (["--run-notebook", __file__], "say it with --lab"),
+        (["a.zip", "--require", "101"], "101"),
+    ],
+)
+def test_wrong_usage_of_grade_is_told(k8slab, argv, told):
+    ran = k8slab("grade", *argv)
+    assert ran.code == 2
+    assert told in ran.err
+
+
+def test_bundles_that_are_no_bundles_need_no_cluster_and_end_with_1(k8slab, tmp_path):
+    (tmp_path / "x.zip").write_text("no")
+    ran = k8slab("grade", str(tmp_path / "x.zip"), str(tmp_path / "none.zip"))
+    assert ran.code == 1
+    assert "x: not graded" in ran.out
+    assert "there is no such file" in ran.out
+
+
+def workflow_step(name):
+    text = (ROOT / "book" / "examples" / "grade-answers.yml").read_text()
+    (step,) = (s for s in yaml.safe_load(text)["jobs"]["grade"]["steps"] if s.get("name") == name)
+    return step["run"]
+
+
+def test_the_workflow_of_the_book_grades_a_repository_of_answers(cluster, tmp_path):
+    """The very command of its step "grade", in a directory like that repository."""
+    assert cluster.name  # this machine can run one
+    bundled(tmp_path / "answers" / "anna.zip", *solution())
+    bundled(tmp_path / "answers" / "boris.zip")
+    binaries = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-e", "-c", workflow_step("grade")],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "anna: 2 of 2 points" in done.stdout
+    assert "boris: 0 of 2 points\n  x 90-example/protect: 0 of 2, claimed 2" in done.stdout
+    rows = [*csv.DictReader(io.StringIO((tmp_path / "grades.csv").read_text()))]
+    assert [(row["student_id"], row["score"]) for row in rows] == [
+        ("anna", "2.0"),
+        ("boris", "0.0"),
+    ]
+    assert ET.fromstring((tmp_path / "grades.xml").read_text()).get("failures") == "1"
+    results = json.loads((tmp_path / "grades" / "boris" / "results.json").read_text())
+    assert results["score"] == 0
+
+
+def test_a_required_share_decides_the_exit_code(k8slab, cluster, tmp_path):
+    assert cluster.name
+    bundled(tmp_path / "anna.zip", *solution())
+    ran = k8slab("grade", str(tmp_path / "anna.zip"), "--require", "100", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["learners"][0]["points"] == 2
+    bundled(tmp_path / "anna.zip")
+    assert k8slab("grade", str(tmp_path / "anna.zip"), "--require", "1").code == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_grade_leaves_nothing_behind(cluster, tmp_path, number):
+    assert cluster.name
+    bundled(tmp_path / "anna.zip", *solution())
+    homes = Path("/tmp") / f"k8slab-int-{os.getpid()}-{number.name}"
+    homes.mkdir()
+    command = "from k8slab.cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command, "grade", str(tmp_path / "anna.zip")],
+        env={**os.environ, "TMPDIR": str(homes)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as grade:
+        assert _appears(homes, "*/clusters/k8slab/supervisor.lock")
+        grade.send_signal(number)
+        _, told = grade.communicate(timeout=60)
+    assert grade.returncode == 130
+    assert told.endswith("interrupted\n")
+    assert list(homes.iterdir()) == []
+    homes.rmdir()
+
+
+def _appears(directory, pattern):
+    """Say (within a bounded time) whether a file appears below a directory."""
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        if any(directory.glob(pattern)):
+            return True
+        threading.Event().wait(0.02)
+    return False
