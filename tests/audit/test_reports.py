@@ -2,7 +2,9 @@ import datetime as dt
 import json
 from html.parser import HTMLParser
 
+import fastjsonschema
 import pytest
+import sarif_shape
 from audit_kit import CLOSED, SHOP, policy
 
 from k8slab import audit
@@ -14,6 +16,7 @@ from k8slab.errors import ManifestError
 from k8slab.objects import manifests
 
 TODAY = dt.date(2026, 11, 21)
+valid = fastjsonschema.compile(sarif_shape.LOG)
 RULES = """
 title: Cards
 annotations:
@@ -109,6 +112,26 @@ def test_sarif_names_rules_places_levels_and_suppressions(rules):
     ]
     prints = [result["partialFingerprints"]["k8slab/v1"] for result in only["results"]]
     assert len(set(prints)) == len(prints)
+
+
+def test_sarif_has_the_shape_that_the_standard_gives(rules):
+    spec = "podSelector: {matchLabels: {app: web}}\ningress: [{ports: [{port: 80}]}]"
+    log = sarif.sarif(run(SHOP, policy(spec), rules=rules))
+    assert log["runs"][0]["results"]
+    valid(json.loads(json.dumps(log)))
+    for result in log["runs"][0]["results"]:
+        told = result["message"]["text"]
+        assert told.rpartition(". ")[2][0].isupper(), told
+        assert told.endswith("."), told
+
+
+def test_sarif_of_a_live_cluster_has_no_file_and_that_of_a_text_has_its_name():
+    objects = [manifest.object for manifest in manifests.load_text(SHOP, "x")]
+    log = sarif.sarif(audit.audit(objects, today=TODAY))
+    valid(log)
+    assert not [r for r in log["runs"][0]["results"] if "physicalLocation" in r["locations"][0]]
+    log = sarif.sarif(audit.audit(manifests.load_text(SHOP, "standard input"), today=TODAY))
+    valid(log)
 
 
 class Reader(HTMLParser):

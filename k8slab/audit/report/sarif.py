@@ -58,7 +58,7 @@ def _result(finding: Finding, by: Suppression | None = None) -> dict[str, Any]:
         "ruleId": finding.check.name,
         "ruleIndex": _NUMBERS[finding.check.name],
         "level": finding.severity.value,
-        "message": {"text": f"{finding.subject}: {finding.message}. {finding.advice}"},
+        "message": {"text": f"{finding.subject}: {finding.message}. {_sentence(finding.advice)}"},
         "locations": [_location(finding)],
         "partialFingerprints": {"k8slab/v1": sha256(identity.encode()).hexdigest()[:32]},
     }
@@ -66,6 +66,11 @@ def _result(finding: Finding, by: Suppression | None = None) -> dict[str, Any]:
         why = f"{by.reason} (until {by.until})"
         found["suppressions"] = [{"kind": "external", "justification": why}]
     return found
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a capital and a full stop, as SARIF asks of messages (3.11.3)."""
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
 
 
 def _location(finding: Finding) -> dict[str, Any]:
