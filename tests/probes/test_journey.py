@@ -87,6 +87,19 @@ def test_the_world_outside_is_reached_and_answers(cluster, pods):
     assert Place("world", "internet") in {step.place for step in found.steps}
 
 
+def test_a_pod_on_its_nodes_network_is_that_node(cluster, pods):
+    container = {"name": "a", "image": "k8slab/toolbox", "command": ["sleep", "9999"]}
+    host = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "host"}}
+    spec = {"hostNetwork": True, "containers": [container], "terminationGracePeriodSeconds": 0}
+    cluster.apply([host | {"spec": spec}], namespace=pods)
+    cluster.wait("pods", "host", pods, until="ready")
+    found = journey(cluster, Flow.of("host", "svc:db", 80, namespace=pods), predict=False)
+    assert found.outcome is Outcome.OPEN
+    node = cluster.get("pods", "host", pods)["spec"]["nodeName"]
+    assert found.steps[0].place == Place("node", node)
+    assert found.steps[-1].place == Place("node", node)
+
+
 def test_what_cannot_be_sent_says_why(cluster, pods):
     with pytest.raises(ProbeError, match="there is no pod"):
         journey(cluster, Flow.of("nobody", "db", 80, namespace=pods))

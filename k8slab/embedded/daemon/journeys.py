@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
+def origin(api: Api, flow: Object, netns: int) -> Place:
+    """Return where a packet starts; a pod with ``hostNetwork`` is its node."""
+    where = flow["from"]
+    if name := where.get("pod"):
+        namespace = where.get("namespace") or "default"
+        pod = api.get("pods", name, namespace)
+        if pod and pod["spec"].get("hostNetwork"):
+            return Place("node", pod["spec"]["nodeName"], netns)
+        return Place("pod", f"{namespace}/{name}", netns)
+    ((kind, name),) = ((kind, where[kind]) for kind in ("node", "world") if where.get(kind))
+    return Place(kind, name, netns)
+
+
 def watched(
     api: Api,
     network: Network,
@@ -39,9 +52,9 @@ def watched(
 
     A pod or node that goes meanwhile closes its own.
     """
-    found = {question.source: question.source}
-    for place in network.places():
-        found.setdefault(place, place)
+    known = {place: place for place in network.places()}
+    source = known.pop(question.source, question.source)  # a node's place has its addresses
+    found = {source: source, **known}
     addresses = _receivers(api, question.address, question.port)
     for pod in api.list("pods"):
         own = {entry["ip"] for entry in pod.get("status", {}).get("podIPs") or ()}

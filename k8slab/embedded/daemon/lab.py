@@ -230,7 +230,7 @@ class Lab:
     async def _trace(self, flow: Object, deadline: float) -> Object:
         # Imported by the first journey: most clusters never see one.
         from k8slab.embedded.daemon import journeys  # noqa: PLC0415
-        from k8slab.embedded.network.following import Place, Question  # noqa: PLC0415
+        from k8slab.embedded.network.following import Question  # noqa: PLC0415
 
         key = _key(flow)
         with ExitStack() as held:
@@ -240,8 +240,7 @@ class Lab:
             addresses, unresolved = await self._addresses([flow], [key], sources, deadline)
             if 0 not in addresses:
                 raise statuses.bad_request(f"{flow['to']}: {unresolved[0].problem}")
-            kind, _, name = key.partition(" ")
-            source = Place(kind, name, sources[key].netns)
+            source = journeys.origin(self._api, flow, sources[key].netns)
             protocol = flow.get("protocol") or "TCP"
             question = Question(source, addresses[0], flow["port"], protocol)
             netns = self.kubelets.pod_netns if self.kubelets else lambda _pod: None

@@ -107,6 +107,8 @@ class Record:
     """In the order of the kernel's clock."""
     passes: tuple[Pass, ...]
     """Of one place in the order in which they happened."""
+    port: int = 0
+    """From which it was sent."""
     sent: bytes = b""
     """The first bytes of the datagram; empty for TCP."""
     lost: int = 0
@@ -142,6 +144,7 @@ def follow(
         seconds,
         tuple(sorted(watch.sights, key=lambda sight: sight.seen.time)),
         tuple(Pass(place, met) for place, met in watch.passes),
+        port,
         payload[:_TOKEN],
         watch.lost,
     )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from k8slab.embedded.network.following import Pass, Place, Record, Sight
     from k8slab.embedded.network.tracing import Met
 
+    Texts = Callable[[Place, set[tuple[str, str, str]]], Mapping["RuleKey", str]]
+
 RuleKey = tuple[str, str, str, int]
 """Family, table, chain and handle of a rule."""
 
@@ -114,7 +116,7 @@ class _Flow:
         self.frames: list[Sight] = []
         self._ends: set[Ends] = set()
         self._answers: set[Ends] = set()
-        self._sequence = -1
+        self._sequence = _first_sequence(record)
         self._answer: Packet | None = None
         for sight in record.sights:
             self._sort(sight, record.question.source)
@@ -129,7 +131,6 @@ class _Flow:
             self.there.append(sight)
             self._ends.add(packet.ends)
             self._answers.add(packet.answer)
-            self._sequence = packet.sequence
         elif self.comes(packet):
             self.back.append(sight)
         if self._belongs(packet):
@@ -140,8 +141,7 @@ class _Flow:
         if packet.quoted or packet.ends in self._answers:
             return False
         if packet.protocol == "TCP":
-            first = packet.flags == "SYN"
-            return first and (not self.there or packet.sequence == self._sequence)
+            return packet.flags == "SYN" and packet.sequence == self._sequence
         return packet.protocol == "UDP" and packet.data.startswith(self._sent) and bool(self._sent)
 
     def comes(self, packet: Packet) -> bool:
@@ -170,10 +170,19 @@ class _Flow:
         return about.ends in self._ends or about.ends in self._answers
 
 
-def tell(
-    record: Record,
-    texts: Callable[[Place, set[tuple[str, str, str]]], Mapping[RuleKey, str]],
-) -> Journey:
+def _first_sequence(record: Record) -> int | None:
+    """Return the sequence number of the SYN that was sent from our port; ``None`` for UDP.
+
+    What a node sends may leave it with another port already: then its rules saw the first one.
+    """
+    source = record.question.source
+    seen = [s.seen.packet for s in record.sights if s.place == source and s.seen.leaving]
+    met = [each.packet for each in record.passes if each.place == source]
+    sent = (p for p in (*seen, *met) if p and p.flags == "SYN" and p.source_port == record.port)
+    return next((packet.sequence for packet in sent), None)
+
+
+def tell(record: Record, texts: Texts) -> Journey:
     """Make the journey of a record; `texts` gives the text of all rules of some chains of a node.
 
     Routes are asked for now, so a journey is told at once.
@@ -192,7 +201,7 @@ def tell(
         for visit in visits
         for step in _Telling(visit, rules.get(visit.place, {}), began).steps()
     ]
-    lost = _lost(record, visits, rules)
+    lost = _lost(record, visits, rules) if visits else _never_left(record, texts)
     if ending := lost or _refused(record, visits):
         steps = _with_ending(steps, ending)
     return Journey(record, tuple(steps), lost, tuple(flow.frames))
@@ -245,7 +254,9 @@ class _Telling:
         self.visit = visit
         self.rules = rules
         self.began = began
-        self.now = visit.first
+        # A node's own packet is rewritten before any interface sees it.
+        headers = visit.met[0].headers if visit.met and visit.sights[0].seen.leaving else None
+        self.now = (parse(b"".join(headers)) if headers else None) or visit.first
         self.found: list[Step] = []
         self._routed = False
 
@@ -363,14 +374,26 @@ def _lost(
             return Step(
                 visit.leg, visit.place, "lost", means.text, visit.last, "", met, text, means.facts
             )
-    if not visits:
-        return None
     if (turned := _turned_back(visits)) is not None:
         return turned
     if record.outcome != "silent":
         return None
     last = visits[-1]
     return Step(last.leg, last.place, "lost", *_vanished(last))
+
+
+def _never_left(record: Record, texts: Texts) -> Step | None:
+    """Return the rule of its own node that dropped a packet before it reached an interface."""
+    for each in record.passes:
+        dropped = next((met for met in each.met if met.verdict == "drop"), None)
+        if dropped is None or each.place != record.question.source:
+            continue
+        chain = (dropped.family, dropped.table, dropped.chain)
+        rule = texts(each.place, {chain}).get((*chain, dropped.handle), "")
+        means = meaning(dropped, rule, each.met[each.met.index(dropped) - 1])
+        step = Step(THERE, each.place, "lost", means.text, each.packet, met=dropped, rule=rule)
+        return replace(step, facts=means.facts)
+    return None
 
 
 def _turned_back(visits: Sequence[_Visit]) -> Step | None:

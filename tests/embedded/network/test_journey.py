@@ -215,6 +215,27 @@ async def test_a_service_without_endpoints_rejects_it(fabric):
         assert way(journey, "back") == [here.nodes[1], "web"]
 
 
+async def test_a_node_that_asks_a_service_is_followed_with_its_new_source(fabric):
+    async with fabric() as here:
+        address = await here.pod("db", 2)
+        port = service([address])
+        await here.network.sync_services({port.key: port})
+        await here.network.sync_policies([policy("shop/all", "db", "ingress", PolicyRule())])
+        journey = await Traveller(here).go(here.nodes[1], "10.96.0.20", 80, kind="node")
+        assert journey.record.outcome == "open"
+        assert way(journey) == [here.nodes[1], "switch", here.nodes[2], "db"]
+        assert told(journey, "service") == ["Service shop/db, port http (tcp): in the Service map"]
+        assert f"destination 10.96.0.20:80 becomes {address}:8080" in told(journey, "rewritten")
+        assert way(journey, "back") == ["db", here.nodes[2], "switch", here.nodes[1]]
+
+
+async def test_a_rule_that_stops_a_node_before_its_packet_leaves_is_named(fabric):
+    async with fabric() as here:
+        journey = await Traveller(here).go(here.nodes[1], "10.96.0.77", 80, kind="node")
+        assert journey.lost.place.name == here.nodes[1]
+        assert journey.lost.text == "dropped: no Service has this ClusterIP"
+
+
 async def test_a_pod_without_the_program_refuses_it_and_nothing_is_lost(fabric):
     async with fabric() as here:
         await here.pod("web")
