@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from k8slab.graphs.svg import Picture
     from k8slab.probes.journey import Journey, Place, Step
 
-_WIDTH = 38
+_WIDTH = 52
 """Letters of a line in a box."""
 _SHAPES = {
     "pod": 'shape=box, style="rounded,filled", fillcolor="#eef2ff"',
@@ -59,7 +59,7 @@ class JourneyGraph:
         title = quote("\n".join(textwrap.wrap(self.journey.headline(), 2 * _WIDTH)))
         lines = [
             f"digraph journey {{ graph [label={title}, labelloc=t, fontname=Helvetica];",
-            "  graph [fontsize=13, rankdir=LR, nodesep=0.35, ranksep=1.1];",
+            "  graph [fontsize=13, rankdir=TB, nodesep=0.35, ranksep=0.6];",
             "  node [fontname=Helvetica, fontsize=10];",
             "  edge [fontname=Helvetica, fontsize=9];",
             *(f"  {line}" for line in drawn),
