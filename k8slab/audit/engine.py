@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NETWORK_POLICY = "NetworkPolicy"
 KUBERNETES = "networking.k8s.io/v1"
 
+UNREAD = ("refused", "not-understood")
+"""Checks after which an object is not judged further."""
+
 JUDGED = (*POLICIES, "Service", "Namespace")
 """Kinds that an audit checks against the API's rules; a lint checks all."""
 
@@ -84,6 +87,10 @@ def _where(finding: Finding) -> tuple[str, int, str]:
 
 def alone(source: Source) -> list[Finding]:
     """Check one object; traps are looked for only where the API would take it."""
+    if source.of_calico:
+        from k8slab.audit import dialects  # noqa: PLC0415  which few have
+
+        return dialects.not_understood(source)
     found = refused(source)
     if not found and source.kind == NETWORK_POLICY and source.object["apiVersion"] == KUBERNETES:
         found = list(traps(source))
@@ -121,7 +128,7 @@ def audit(
         if source.kind in JUDGED:
             struck = alone(source)
             found += struck
-            if any(finding.check.name == "refused" for finding in struck):
+            if any(finding.check.name in UNREAD for finding in struck):
                 bad.add(id(source))
     found += _twice([source for source in sources if source.kind in JUDGED])
     world = World([source for source in sources if id(source) not in bad])

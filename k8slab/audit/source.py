@@ -44,10 +44,15 @@ class Source:
         return f"{meta.namespace_of(self.object) or 'default'}/{name}"
 
     @property
+    def of_calico(self) -> bool:
+        """Say whether it is one of Calico's own policies."""
+        group, _, _ = str(self.object.get("apiVersion")).partition("/")
+        return group.endswith(CALICO) and self.kind in POLICIES
+
+    @property
     def subject(self) -> str:
         """Return kind and label, which is also the key of a policy in the estate."""
-        group, _, _ = str(self.object.get("apiVersion")).partition("/")
-        if self.kind in POLICIES and group.endswith(CALICO):
+        if self.of_calico:
             return f"{self.kind}.{CALICO} {self.label}"
         return f"{self.kind} {self.label}"
 

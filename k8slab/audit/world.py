@@ -58,7 +58,10 @@ class World:
             engine.compile([source.manifest or source.object])
         except ManifestError as error:
             said = error.message.removeprefix(f"{error.place}: ")
-            self.faults.append(source.finding(CHECKS["not-understood"], said))
+            path, colon, why = said.partition(": ")
+            if not colon or not path.startswith(("spec", "metadata", "status")):
+                path, why = "", said
+            self.faults.append(source.finding(CHECKS["not-understood"], why, path))
             return False
         return True
 

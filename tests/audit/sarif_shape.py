@@ -19,7 +19,7 @@ LEVEL = {"enum": ["none", "note", "warning", "error"]}  # 3.27.10
 MESSAGE = _object(["text"], {"text": TEXT})  # 3.11, 3.12
 REGION = _object(["startLine"], {"startLine": {"type": "integer", "minimum": 1}})  # 3.30.5
 # 3.4.3: a URI reference (RFC 3986); no blank, no backslash.
-URI = {"type": "string", "pattern": r"^([a-z]+:///)?[A-Za-z0-9._~%/+,:@!$&'()*;=-]+$"}
+URI = {"type": "string", "pattern": r"^([a-z]+:///)?[A-Za-z0-9._~%/+,:@!&'()*;=-]+$"}
 PHYSICAL = _object(
     ["artifactLocation"],
     {"artifactLocation": _object(["uri"], {"uri": URI}), "region": REGION},

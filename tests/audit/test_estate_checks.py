@@ -257,3 +257,23 @@ def test_what_the_api_refuses_is_not_judged_further(findings):
     found = findings(SHOP, CLOSED, policy("podSelektor: {}"))
     assert list(found) == ["refused"]
     assert found["refused"][0].message == 'unknown field "spec.podSelektor"'
+
+
+def test_an_estate_with_policies_of_all_dialects_is_audited(findings):
+    calico = """
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: app == 'nobody', ingress: [{action: Allow, source: {selector: app == 'x'}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec: {types: [Egress], egress: [{action: Pass}]}
+"""
+    found = findings(SHOP, CLOSED, calico)
+    assert [f.subject for f in found["selects-nothing"]] == [
+        "NetworkPolicy.projectcalico.org shop/web"
+    ]
+    assert "not-understood" not in found

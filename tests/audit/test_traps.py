@@ -67,3 +67,37 @@ def test_what_is_meant_as_it_is_written_is_no_trap(traps, spec):
 def test_other_kinds_are_checked_against_the_api(traps):
     text = "apiVersion: v1\nkind: Service\nmetadata: {name: A}\nspec: {ports: [{port: 0}]}\n"
     assert traps(text)["refused"].subject == "Service default/A"
+
+
+CALICO = """
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: a, namespace: shop}
+spec:
+  selector: app == 'web'
+  ingress:
+  - action: Allow
+    source: {selector: app == 'db'}
+"""
+
+
+def test_a_policy_of_calico_that_the_engine_reads_has_no_finding(traps):
+    assert traps(CALICO) == {}
+    assert traps(CALICO.replace("projectcalico", "crd.projectcalico")) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words", "line"),
+    [
+        ("app == 'web'", "app = 'web'", "after a label comes ==", 6),
+        ("action: Allow", "action: Allowed", "'Allowed' is not one of", 8),
+        ("selector: app == 'web'", "tier: net", "only the tier default is understood", 6),
+        ("source: {selector", "source: {ports: [80], selector", "port of a client", 9),
+        ("ingress:", "ingres:", "unknown field 'ingres'", 5),
+    ],
+)
+def test_what_is_wrong_with_one_of_calicos_is_told_with_its_line(traps, old, new, words, line):
+    finding = traps(CALICO.replace(old, new))["not-understood"]
+    assert words in finding.message
+    assert finding.subject == "NetworkPolicy.projectcalico.org shop/a"
+    assert finding.place == f"a.yaml:{line}"
