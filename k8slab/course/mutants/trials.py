@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.course.answers import DIRECTORY, Answer, give, read_answers
 from k8slab.course.lab import read_yaml
+from k8slab.course.leaks import leaks
 from k8slab.course.mutants.effects import Effects
 from k8slab.course.mutants.generate import Mutant, mutants
 from k8slab.course.mutants.stage import Stage
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FILE = "mutants.yaml"
 UNTOUCHED, MUTANT = "untouched", "mutant"
 IMPOSSIBLE = "impossible"
+LEAK = "gives the solution away"
 SAME_CONNECTIONS = "the policy engine finds no connection that differs"
 SAME_VALUES = "the cluster gives the same values"
 NO_POINTS = (Status.FAILED, Status.INCONCLUSIVE)
@@ -52,7 +54,8 @@ class Trial:
     wanted: bool
     """Whether it had to be accepted."""
     verdict: str
-    """The status of its check; ``impossible`` where the API refused the answer itself."""
+    """The status of its check; ``impossible`` where the API refused the answer itself, and another
+    word where the feedback contains the solution, which nobody wants."""
     points: float = 0
     text: str = ""
     """The result for a terminal, where it was not the one wanted."""
@@ -194,7 +197,10 @@ class Trials:
         began = time.monotonic()
         result: Result = session.check(self.exercise.id)
         seconds = time.monotonic() - began
-        found = Trial(name, sort, wanted, result.status.value, result.points, "", equivalent)
+        verdict = result.status.value
+        if leaks(f"{result.text()}\n{result.to_dict()}", self.exercise):
+            verdict = LEAK
+        found = Trial(name, sort, wanted, verdict, result.points, "", equivalent)
         text = "" if found.as_wanted else result.text()
         return Trial(name, sort, wanted, found.verdict, found.points, text, equivalent, seconds)
 
