@@ -171,19 +171,16 @@ def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> i
         session = Session(lab, clusters.attach(name), told=told)
         told(f"resetting {exercise}")
         begun = session.reset(exercise, keep_mine=keep_mine)
-    kept, refused = begun.kept, begun.refused
     if as_json:
+        kept, refused = begun.kept, begun.refused
         show_json({"exercise": f"{lab.name}/{exercise}", "kept": kept, "refused": refused})
         return 1 if refused else 0
     tell(f"{lab.name}/{exercise} is at its start again, in {begun.exercise.namespace}")
-    if keep_mine and kept is None:
+    if keep_mine and begun.kept is None:
         tell("nothing of yours differed from the set-up")
-    if kept:
-        tell("your own objects are done again; they are saved too:")
-        show(str(kept))
-    for line in refused:
-        tell(f"the cluster refused {line}")
-    return 1 if refused else 0
+    for line in begun.told():
+        tell(line)
+    return 1 if begun.refused else 0
 
 
 def chosen(what: str) -> tuple[Lab, list[str]]:

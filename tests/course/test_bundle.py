@@ -157,6 +157,14 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace":
         exercise(added=[{**POD, "metadata": {"name": "a", "finalizers": ["x"]}}]),
         exercise(added=[{**POD, "metadata": {"name": "a", "ownerReferences": []}}]),
         exercise(added=[{**POD, "kind": ["Pod"]}]),
+        exercise(added=[{**POD, "kind": "Pod?dryRun=All"}]),
+        exercise(added=[{**POD, "apiVersion": "v1/../../api"}]),
+        *(
+            exercise(deleted=[{**POD, "metadata": {"name": name}}])
+            for name in ("../up", "a/b", "a?b=c", "a#b", "a%2fb", "..", "a b", "a\n", "")
+        ),
+        exercise(added=[{**POD, "metadata": {"name": "a", "namespace": "kube-system/pods"}}]),
+        exercise(typed={"q": {"text": "x", "stands_for": {"object": "pods/../x", "path": "y"}}}),
         exercise(added=[POD] * 501),
         exercise(added=[{"apiVersion": "v1", "kind": "Pod", "metadata": {}}]),
         exercise(deleted=[{**POD, "spec": {}}]),

@@ -120,6 +120,7 @@ def test_a_reset_that_keeps_mine_saves_the_own_work_and_does_it_again(session, k
     assert begun.refused == ()
     assert session.cluster.get("pods", "db", SPACE)["metadata"]["uid"] != uid
     assert session.check("protect").status is Status.PASSED
+    assert begun.told() == [f"your own objects are done again, and saved in {begun.kept}"]
     text = begun.kept.read_text()
     assert text.startswith("# 90-example/protect: 1 added\n")
     assert names(manifests.load(text)) == ["NetworkPolicy/only-web"]
