@@ -22,7 +22,7 @@ from k8slab.clusters import kubeconfig
 from k8slab.course import bundle
 from k8slab.course.replay import fresh_home, grade_bundle
 from k8slab.embedded.config import INSIDE
-from k8slab.embedded.supervisor import confined
+from k8slab.embedded.supervisor import confined, spawning
 from k8slab.grading.report import Grades, Report
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def _run(notebook: Path, lab: Lab, seed: int, told: Callable[[str], None]) -> bu
 
 _STATE = INSIDE / "state"
 _ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(spawning.search_path()),
     "K8SLAB_HOME": str(_STATE),
     "K8SLAB_LABS": str(INSIDE / "labs"),
     "K8SLAB_CLUSTER": NAME,

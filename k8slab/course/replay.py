@@ -184,7 +184,7 @@ class _Work:
 
     def score(self, exercise: str, given: dict[str, Any]) -> Score:
         """Grade one exercise; what goes wrong with it is its own score's and nobody else's."""
-        claimed = float(given["claimed"]["points"])
+        claimed = _claim(given["claimed"], self.lab, exercise)
         if self.lab is None or exercise not in self.lab.exercises:
             line = "this course has no such exercise: it was renamed, removed, or is of another one"
             return Score(self.name, _empty(exercise, Status.NOT_STARTED, line), claimed)
@@ -207,6 +207,14 @@ class _Work:
             result = _empty(exercise, Status.ERROR, str(error), found)
         seconds = time.monotonic() - started
         return Score(self.name, result, claimed, tuple(notes), stated, seconds)
+
+
+def _claim(claimed: dict[str, Any], lab: Lab | None, exercise: str) -> float:
+    """Return the points that are claimed, as this course's exercise gives them."""
+    points, then = float(claimed["points"]), claimed.get("max_points")
+    if lab is None or exercise not in lab.exercises or not then:
+        return points
+    return points * lab.exercises[exercise].wishes.points / float(then)
 
 
 def _notes(given: dict, exercise: Exercise) -> list[str]:

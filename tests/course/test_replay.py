@@ -133,6 +133,14 @@ def test_an_exercise_that_was_checked_and_is_gone_is_warned_of_and_claims_only(c
     assert bundle.fault(json.loads(json.dumps(found.answers))) == ""
 
 
+def test_a_claim_of_a_course_that_gave_other_points_is_the_same_part_of_them():
+    lab = load(LABS / NAME)
+    claim = {"points": 5, "max_points": 10}
+    assert replay._claim(claim, lab, "protect") == 1
+    assert replay._claim({"points": 5}, lab, "protect") == 5
+    assert replay._claim(claim, None, "protect") == 5
+
+
 def test_learners_are_called_as_their_files_are(tmp_path):
     for name in ("b/answers.zip", "a/answers.zip", "carl.zip", "...zip"):
         path = tmp_path / name
