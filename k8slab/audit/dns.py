@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from k8slab.audit.catalogue import CHECKS
 from k8slab.audit.world import listed
 from k8slab.policy.inventory import NAMESPACE_NAME
-from k8slab.policy.model import ACCEPT, EGRESS, NETWORK, Pod, Side
+from k8slab.policy.model import ACCEPT, EGRESS, Pod, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from k8slab.audit.finding import Finding
     from k8slab.audit.world import World
@@ -30,33 +30,39 @@ PORT = 53
 def dns_denied(world: World) -> Iterator[Finding]:
     """Find isolated pods that may not ask DNS, or only by UDP, one finding a namespace."""
     server = _server(world)
-    allowed = {"UDP": 0, "TCP": 0}
-    isolated = 0
-    for policy in world.isolating:
-        if EGRESS in policy.rules:
-            selected = world.subject(policy)
-            isolated |= selected
-            for protocol in allowed:
-                if _admits(policy, server, protocol):
-                    allowed[protocol] |= selected
+    asking = [policy for policy in world.isolating if EGRESS in policy.rules]
+    admitting = {
+        protocol: [policy for policy in asking if _admits(policy, server, protocol)]
+        for protocol in ("UDP", "TCP")
+    }
+    isolated = _selected(world, asking)
+    udp, tcp = (_selected(world, found) for found in admitting.values())
     for space, bits in world.spaces.items():
-        denied = bits & isolated & ~allowed["UDP"]
-        short = bits & isolated & allowed["UDP"] & ~allowed["TCP"]
-        for check, pods, what in (
-            ("dns-denied", denied, "may not ask DNS"),
-            ("dns-one-protocol", short, "may ask DNS by UDP and not by TCP"),
+        for check, pods, what, policies in (
+            ("dns-denied", bits & isolated & ~udp, "may not ask DNS", asking),
+            (
+                "dns-one-protocol",
+                bits & isolated & udp & ~tcp,
+                "may ask DNS by UDP and not by TCP",
+                admitting["UDP"],
+            ),
         ):
             if pods:
                 told = f"{listed(world.workloads(pods))} {what}"
-                source = world.about(_isolator(world, space, pods) or f"Namespace {space}")
+                source = world.about(_responsible(world, policies, pods) or f"Namespace {space}")
                 yield source.finding(CHECKS[check], told)
 
 
-def _isolator(world: World, space: str, pods: int) -> str:
-    """Return the policy that isolates most of the pods: there the remedy belongs."""
-    policies = [*world.by_namespace.get(space, ()), *world.by_namespace.get("", ())]
-    found = [policy for policy in policies if policy.tier == NETWORK and EGRESS in policy.rules]
-    best = max(found, key=lambda p: (world.subject(p) & pods).bit_count(), default=None)
+def _selected(world: World, policies: Iterable[Policy]) -> int:
+    found = 0
+    for policy in policies:
+        found |= world.subject(policy)
+    return found
+
+
+def _responsible(world: World, policies: Iterable[Policy], pods: int) -> str:
+    """Return the policy that selects most of the pods: there the remedy belongs."""
+    best = max(policies, key=lambda p: (world.subject(p) & pods).bit_count(), default=None)
     return best.key if best else ""
 
 

@@ -195,6 +195,14 @@ def test_isolated_pods_need_dns_by_udp_and_tcp(findings):
     assert "dns-denied" not in findings(SHOP, CLOSED)
 
 
+def test_dns_by_udp_only_is_told_of_the_policy_that_admits_it(findings):
+    closed = policy("podSelector: {}\npolicyTypes: [Egress]", "deny")
+    udp = "podSelector: {}\npolicyTypes: [Egress]\negress: [{ports: [{port: 53, protocol: UDP}]}]"
+    found = findings(SHOP, closed, policy(udp, "names"))["dns-one-protocol"]
+    assert {finding.subject for finding in found} == {"NetworkPolicy shop/names"}
+    assert "db, deployment/web may ask DNS by UDP and not by TCP" in {f.message for f in found}
+
+
 def test_dns_is_asked_of_the_real_pods_where_they_are_known(findings):
     spec = """
     podSelector: {}
