@@ -20,9 +20,15 @@ _PARTS = {
     "EXERCISE": ("An exercise", "Each entry of `exercises`."),
     "FLOW": ("A flow", "Each entry of an exercise's `flows`; `observe` has them without `want`."),
     "HINT": ("A hint that depends on the state", "An entry of `hints` that is not a plain text."),
+    "CONDITION": (
+        "What a hint may depend on",
+        "The `when`: `selects_nothing` alone, `flow` and `is`, or a value and a comparison.",
+    ),
+    "CANARY": ("A pod of the grader's own", "Each entry of an exercise's `canaries`."),
     "PREDICTION": ("A prediction", "Each entry of `predictions`."),
     "OBSERVE": ("What is observed", "The `observe` of a prediction: what `lab.observe` looks at."),
     "COMMAND": ("A command to observe", "The `command` of `observe`: `pod` or `node`."),
+    "RESOLVE": ("Look-ups to observe", "The `resolve` of `observe`."),
     "HTTP": ("A request to observe", "The `http` of `observe`."),
 }
 """Heading and first sentence for each table of the schema, in the order of the page."""

@@ -15,7 +15,6 @@ from k8slab.grading import Want, Wishes, conditions
 from k8slab.grading import values as graded_values
 from k8slab.grading.checks import CHECKS
 from k8slab.grading.fields import at, validate
-from k8slab.grading.lookalikes import FIELDS as CANARY
 from k8slab.grading.lookalikes import SAME, Lookalike
 from k8slab.objects import manifests, meta
 from k8slab.objects.lines import keep, with_lines
@@ -321,7 +320,7 @@ class _Reader:
         )
 
     def _canary(self, entry: Any, namespace: str, place: str) -> Lookalike:
-        validate(entry, CANARY, place)
+        validate(entry, schema.CANARY, place)
         try:
             like = Party.parse(entry["like"], namespace)
         except UsageError as error:
@@ -356,7 +355,8 @@ class _Reader:
         for n, flow in _entries(spec, "flows"):
             validate(flow, without_want, f"{place}, flow {n}")
             make_flow(flow, namespace, f"{place}, flow {n}")
-        for key, table in (("http", schema.HTTP), ("command", schema.COMMAND)):
+        tables = {"http": schema.HTTP, "command": schema.COMMAND, "resolve": schema.RESOLVE}
+        for key, table in tables.items():
             if key in spec:
                 validate(spec[key], table, f"{place}, {key}")
         if "value" in spec:

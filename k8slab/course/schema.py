@@ -5,7 +5,7 @@ The tables are what is allowed, what the messages say, and what ``book/authoring
 
 from __future__ import annotations
 
-from k8slab.grading import WISHES
+from k8slab.grading import WISHES, conditions, lookalikes
 from k8slab.grading.fields import Field, Fields, text
 
 _IDS = Field((list,), "ids from the course's list of topics or claims")
@@ -68,6 +68,10 @@ HINT: Fields = {
     "otherwise": text("the hint when it is not so", required=True),
 }
 
+CONDITION: Fields = conditions.FIELDS
+
+CANARY: Fields = lookalikes.FIELDS
+
 PREDICTION: Fields = {
     "id": text("a short name of lower-case letters, digits and dashes", required=True),
     "question": text("what is going to happen?", required=True),
@@ -89,6 +93,13 @@ OBSERVE: Fields = {
     "value": Field((dict,), "a value that the cluster tells"),
     "http": Field((dict,), "a request: from, url, request_headers"),
     "command": Field((dict,), "a command: pod or node, argv"),
+    "resolve": Field((dict,), "look-ups of names in a pod, query by query: from, names"),
+}
+
+RESOLVE: Fields = {
+    "from": text("the pod that asks; it needs python3", required=True),
+    "names": Field((list,), "the names, looked up one after the other", required=True),
+    "command": Field((list,), "what looks up instead of the C library, the name put behind it"),
 }
 
 COMMAND: Fields = {
