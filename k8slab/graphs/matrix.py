@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CELL = 26
 MARGIN = 8
+ELLIPSIS = "\u2026"
 LETTER = 7
 """Width of a letter at the font size used, in pixels; labels are placed with it."""
 
@@ -27,9 +28,28 @@ _COLOURS = {
 
 
 def short(party: Party, namespaces: set[str]) -> str:
-    """Return a party's name, without its namespace where all are in one."""
-    text = str(party)
-    return text.replace(f"{party.namespace}/", "", 1) if len(namespaces) == 1 else text
+    """Return a party's name without the namespace in which most are; see `_home`."""
+    text, home = str(party), _home(namespaces)
+    if not home or not party.namespace:
+        return text
+    if party.namespace == home:
+        return text.replace(f"{home}/", "", 1)
+    return text.replace(f"{home}-", ELLIPSIS, 1)
+
+
+def _home(namespaces: set[str]) -> str:
+    """Return the namespace after which all the others are called, as those of one exercise are."""
+    spaces = namespaces - {""}
+    shortest = min(spaces, key=len, default="")
+    return shortest if all(s.startswith(f"{shortest}-") for s in spaces - {shortest}) else ""
+
+
+def _note(matrix: Matrix) -> str:
+    spaces = _namespaces(matrix) - {""}
+    home = _home(spaces)
+    if not home or len(spaces) == 1:
+        return ""
+    return f"Names without a namespace are in {home}; {ELLIPSIS} stands for {home}-"
 
 
 def _columns(matrix: Matrix) -> list[tuple[Party, Port, str]]:
@@ -51,7 +71,8 @@ def summary(matrix: Matrix) -> str:
     for seen in matrix.cells.values():
         counts[seen.outcome] += 1
     told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
-    return f"Connectivity matrix, {len(matrix.cells)} flows: {told or 'none'}."
+    note = f" {found}." if (found := _note(matrix)) else ""
+    return f"Connectivity matrix, {len(matrix.cells)} flows: {told or 'none'}.{note}"
 
 
 def table(matrix: Matrix) -> str:
@@ -84,8 +105,9 @@ def picture(matrix: Matrix) -> Picture:
             for n, (party, port, _) in enumerate(columns)
         ]
     used = {seen.outcome for seen in matrix.cells.values()}
-    legend, foot = _legend(used, top + len(matrix.sources) * CELL + 20)
-    width = max(left + len(columns) * CELL + MARGIN, 420)
+    note = _note(matrix)
+    legend, foot = _legend(used, top + len(matrix.sources) * CELL + 20, note)
+    width = max(left + len(columns) * CELL + MARGIN, 420, 2 * MARGIN + LETTER * len(note))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{foot}" '
         f'viewBox="0 0 {width} {foot}" font-family="monospace" font-size="12">'
@@ -113,10 +135,10 @@ def _cell(x: int, y: int, seen: object) -> str:
     )
 
 
-def _legend(used: set[Outcome], y: int) -> tuple[str, int]:
-    lines = [o for o in Outcome if o in used]
+def _legend(used: set[Outcome], y: int, note: str) -> tuple[str, int]:
+    lines = [f"{o.sign} {o.value}: {o.meaning}" for o in Outcome if o in used]
+    lines += [note] if note else []
     parts = [
-        f'<text x="{MARGIN}" y="{y + n * 16}">{o.sign} {o.value}: {escape(o.meaning)}</text>'
-        for n, o in enumerate(lines)
+        f'<text x="{MARGIN}" y="{y + n * 16}">{escape(line)}</text>' for n, line in enumerate(lines)
     ]
     return "".join(parts), y + 16 * len(lines) + MARGIN

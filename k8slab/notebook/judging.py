@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from k8slab import audit, policy
@@ -10,7 +11,7 @@ from k8slab.audit import rulefile as rulefiles
 from k8slab.audit.report import text as audit_text
 from k8slab.errors import UsageError
 from k8slab.graphs import html_table
-from k8slab.notebook.views import View, box, listed
+from k8slab.notebook.views import View, box, wrapped
 from k8slab.objects import manifests
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def decide(objects: Iterable[Object], flow: Flow, also: Iterable[Any] = ()) -> J
     verdict = estate.decide(flow)
     lines = [line for reason in verdict.reasons for line in reason.lines()]
     head = f"{verdict.action.value}: {flow}"
-    return Judged("\n".join([head, *lines]), box(head, [listed(lines)]), allowed=verdict.allowed)
+    return Judged("\n".join([head, *lines]), box(head, [wrapped(lines)]), allowed=verdict.allowed)
 
 
 def read(text: str, namespace: str) -> list[Object]:
@@ -113,23 +114,30 @@ def audited(
     _known(checks)
     report = audit.audit(objects, rulefiles.load(rules) if rules else None)
     report = report.within(namespaces) if namespaces else report
-    lines, rows = [report.summary], []
+    lines, rows, parts = [report.summary], [], []
     for name, check in audit.CHECKS.items():
         found = [one for one in report.findings if one.check.name == name]
         if not found or (checks and name not in checks):
             continue
-        lines.append(f"{check.severity.value}: {check.title} [{name}] ({len(found)})")
-        shown = [f"{one.subject} {one.field}: {one.message}" for one in found]
-        if checks or len(found) <= MOST_EACH:
-            lines += [f"  {line}" for line in shown]
-        else:
-            lines += [f"  {line}" for line in shown[:MOST_EACH]]
-            lines.append(f'  and {len(found) - MOST_EACH} more: lab.audit("{name}", ...)')
+        head = f"{check.severity.value}: {check.title} [{name}] ({len(found)})"
+        shown = [f"{' '.join(filter(None, (f.subject, f.field)))}: {f.message}" for f in found]
+        if len(shown) > MOST_EACH and not checks:
+            more = f'and {len(shown) - MOST_EACH} more: lab.audit("{name}", ...)'
+            shown = [*shown[:MOST_EACH], more]
+        lines += [head, *(f"  {line}" for line in shown)]
+        parts.append(_folded(head, [*shown, f"why: {check.why}", f"do: {check.remedy}"]))
         rows.append([check.severity.value, name, str(len(found)), check.title])
     if report.annotations:
-        lines += ["annotations that are asked for:", *audit_text.asked_annotations(report)]
+        asked = [line.strip() for line in audit_text.asked_annotations(report)]
+        lines += ["annotations that are asked for:", *(f"  {line}" for line in asked)]
+        parts.append(_folded("annotations that are asked for", asked))
     table = html_table(["severity", "check", "findings", "what"], rows, report.summary)
-    return Audited("\n".join(lines), table + listed(lines[1:]), report)
+    return Audited("\n".join(lines), table + "".join(parts), report)
+
+
+def _folded(head: str, lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<details><summary>{escape(head)}</summary><ul>{items}</ul></details>"
 
 
 def _known(checks: Iterable[str]) -> None:

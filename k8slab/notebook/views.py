@@ -130,6 +130,12 @@ def listed(lines: Iterable[str]) -> str:
     return preformatted(text) if text else ""
 
 
+def wrapped(lines: Iterable[str]) -> str:
+    """Return lines as typed, long ones wrapped: for sentences, where nothing stands in columns."""
+    style = "white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0;padding:0"
+    return f'<pre style="{style}">{escape(chr(10).join(lines))}</pre>'
+
+
 def preformatted(text: str) -> str:
     """Return text as typed: tables scroll sideways, very long lines (messages) are wrapped."""
     longest = max((len(line) for line in text.splitlines()), default=0)
@@ -186,7 +192,7 @@ def seen_view(seen: Seen) -> View:
     signs = [f"{o.outcome.sign} {o.outcome.value}: {o.outcome.meaning}" for o in seen.observations]
     lines = [*seen.lines, *dict.fromkeys(signs)]
     text = "\n".join([question, *(f"  {line}" for line in lines), told])
-    return View(text, box(question, [listed(lines), paragraphs(told)]))
+    return View(text, box(question, [wrapped(lines), paragraphs(told)]))
 
 
 def explained_view(explained: Explained) -> View:

@@ -130,6 +130,21 @@ def test_the_matrix_table_has_words_beside_signs(matrix):
     assert "b&lt;" in table
 
 
+def test_namespaces_of_one_exercise_are_shortened_and_the_picture_says_how():
+    pods = [Party("pod", "a", "shop"), Party("pod", "b", "shop-other"), Party("ip", "192.0.2.1")]
+    port = Port(80)
+    flow = Flow(pods[0], pods[1], 80)
+    found = Matrix(
+        tuple(pods), tuple(pods), (port,), {(*pods[:2], port): Observation(flow, Outcome.OPEN)}
+    )
+    picture = matrix_graph.picture(found)
+    texts = {e.text for e in ET.fromstring(picture.svg).iter() if e.tag.endswith("}text")}
+    note = "Names without a namespace are in shop; \u2026 stands for shop-"
+    assert {"a", "\u2026other/b", "ip:192.0.2.1", note} <= texts
+    assert note in picture.alt
+    assert note in matrix_graph.table(found)
+
+
 def test_text_in_tables_and_alt_texts_is_escaped():
     assert "<b>" not in html_table(["<b>"], [["<b>"]], "<b>")
     html = Picture("<svg></svg>", 'a "quoted" <b>').html()
