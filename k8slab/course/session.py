@@ -27,8 +27,10 @@ from k8slab.grading import (
     values,
 )  # fmt: skip
 from k8slab.grading.grade import missing_capabilities
+from k8slab.graphs import lookup as lookup_graph
 from k8slab.policy import Party
 from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in_pod
+from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -375,6 +377,8 @@ class Session:
             lines += self._ask(spec["http"], prediction.namespace)
         if "command" in spec:
             lines += self._run(spec["command"], prediction.namespace)
+        if "resolve" in spec:
+            lines += self._resolve(spec["resolve"], prediction.namespace)
         return lines, observations
 
     def _try_flows(self, entries: Any, prediction: Prediction) -> list[Observation]:
@@ -385,6 +389,20 @@ class Session:
         source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
         answer = http.get(self.cluster, source, spec["url"], spec.get("request_headers"))
         return [f"GET {spec['url']}: {answer.told()}", *answer.body.splitlines()[:20]]
+
+    def _resolve(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
+        """Look names up; one of them is told query by query, of several the cost alone."""
+        source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
+        found = [
+            look_up(self.cluster, source, name, command=self._asking(spec, name))
+            for name in map(str, spec["names"])
+        ]
+        if len(found) == 1:
+            return lookup_graph.text(found[0]).splitlines()
+        return [lookup_graph.summary(one) for one in found]
+
+    def _asking(self, spec: Mapping[str, Any], name: str) -> list[str]:
+        return [*map(str, spec["command"]), name] if "command" in spec else []
 
     def _run(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
         argv = [str(word) for word in spec["argv"]]

@@ -48,7 +48,8 @@ class Context:
 
         Where a server was seen not to be `listening`, a program that has just started may be
         about to: a pod without a readiness probe is Ready before its program listens. Where
-        the provider does not enforce before it answers, nobody can know: false.
+        the provider does not enforce before it answers, nobody can know: false. A program that
+        reads a file of a ConfigMap may not have seen yet that it was changed.
         """
         if not self.prompt:
             return False
@@ -59,6 +60,11 @@ class Context:
                     for pod in self.cluster.list("pods", space)
                 )
                 for space in self.namespaces
+            )
+            and not any(
+                _just_written(found)
+                for space in self.namespaces
+                for found in self.cluster.list("configmaps", space)
             )
             and self.rolled_out()
         )
@@ -98,6 +104,10 @@ class Context:
 STARTING = timedelta(seconds=4)
 """How long a program may take from its start until it listens; the API gives whole seconds."""
 
+READING = timedelta(seconds=4)
+"""How long a program may take until it reads a changed file: CoreDNS' `reload` 2 s, as it is here
+by default; the API gives whole seconds."""
+
 _STUCK = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
 )
@@ -118,6 +128,13 @@ def _just_started(pod: Object) -> bool:
     ]
     now = datetime.now(UTC)
     return any(now - datetime.fromisoformat(time) < STARTING for time in started if time)
+
+
+def _just_written(configmap: Object) -> bool:
+    """Say whether somebody wrote it a moment ago (the controllers' own have no managed fields)."""
+    times = [entry.get("time") or "" for entry in configmap["metadata"].get("managedFields") or ()]
+    last = max(times, default="")
+    return bool(last) and datetime.now(UTC) - datetime.fromisoformat(last) < READING
 
 
 def stuck(pod: Object) -> bool:

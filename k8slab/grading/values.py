@@ -7,6 +7,8 @@ An exercise never stores a right answer; it says where the answer can be read:
     {names: pods, selector: app=web}                which there are, comma-separated
     {object: pods/web, path: status.podIP, in: 10.244.0.0/26}      yes or no
     {estate: {...}, finding: dns-denied}            what an audit finds (`audited`)
+    {queries: example.com, from: web}               how many DNS queries a name costs in a pod
+    {seconds: example.com, from: web}               how long looking it up takes there
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from k8slab.errors import UsageError
 from k8slab.grading import audited
 from k8slab.grading.fields import Field, Fields, text
 from k8slab.objects import meta, paths
+from k8slab.policy import Party
+from k8slab.probes import one_pod
+from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +42,24 @@ FIELDS: Fields = {
     "namespace": text("where to look; the exercise's namespace otherwise"),
     "estate": Field((dict,), "a large estate made from a seed: pods, policies, namespaces, seed"),
     "finding": text("a check of the audit; how often it strikes in the estate"),
+    "queries": text("a name; how many DNS queries looking it up costs in the pod `from`"),
+    "seconds": text("a name; how many whole seconds looking it up takes in the pod `from`"),
+    "from": text("the pod of queries and seconds; it needs python3"),
     "list": Field((bool,), "true: where the check strikes, instead of how often"),
 }
 
 
+_SORTS = ("object", "count", "names", "estate", "queries", "seconds")
+_LOOKED_UP = ("queries", "seconds")
+
+
 def fault(spec: Mapping[str, Any]) -> str:
     """Say what is wrong with a value's description; empty when nothing is."""
-    given = [key for key in ("object", "count", "names", "estate") if key in spec]
+    given = [key for key in _SORTS if key in spec]
     if len(given) != 1:
-        return "needs exactly one of object, count, names, estate"
+        return f"needs exactly one of {', '.join(_SORTS)}"
+    if ("from" in spec) != (given[0] in _LOOKED_UP):
+        return f"`from` belongs to {' and '.join(_LOOKED_UP)}, and they need it"
     if given == ["estate"]:
         return audited.estate_fault(spec)
     if given == ["object"] and "path" not in spec:
@@ -61,6 +75,8 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
     """Return the value as the cluster has it now; ``None`` when there is none."""
     if "estate" in spec:
         return audited.value(spec)
+    if "from" in spec:
+        return _looked_up(context, spec)
     namespace = spec.get("namespace", context.namespace)
     selector = spec.get("selector", "")
     for key in ("count", "names"):
@@ -70,6 +86,14 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
             return len(names) if key == "count" else ", ".join(names)
     value = paths.at(find(context, spec), spec["path"])
     return _contains(spec["in"], value) if "in" in spec and value is not None else value
+
+
+def _looked_up(context: Context, spec: Mapping[str, Any]) -> int:
+    """Return what looking a name up costs in a pod: packets that were really sent, or time."""
+    pod = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    name = spec.get("queries") or spec["seconds"]
+    found = look_up(context.cluster, pod, name)
+    return len(found.queries) if "queries" in spec else round(found.seconds)
 
 
 def find(context: Context, spec: Mapping[str, Any]) -> Any:

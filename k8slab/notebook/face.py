@@ -15,6 +15,7 @@ from k8slab import clusters, course, graphs, probes, programs
 from k8slab.clusters.inventory import inventory
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import NotSolvedError
+from k8slab.graphs import lookup as lookup_graph
 from k8slab.graphs import matrix as matrix_graph
 from k8slab.notebook import judging, pictures, places, views
 from k8slab.notebook.applying import apply_text
@@ -23,6 +24,7 @@ from k8slab.notebook.ranges import explain_range
 from k8slab.notebook.views import Output, ResultView, View, shown
 from k8slab.objects import meta
 from k8slab.policy import Party
+from k8slab.probes import lookups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -247,6 +249,16 @@ class Face:
         seen = probes.observe(self.cluster, probes.expand(self.cluster, [flow]))
         lines = [f"{one.outcome.sign} {one}" for one in seen]
         return shown(View("\n".join(lines), views.listed(lines)))
+
+    def resolve(self, pod: str, name: str, *, command: str = "") -> views.LookupView:
+        """Look a name up in a pod and show each query that it costs, as picture and table.
+
+        `command` looks it up instead of the C library's resolver, for example ``dig +search web``.
+        """
+        party = probes.one_pod(self.cluster, Party.parse(pod, self._namespace))
+        found = lookups.look_up(self.cluster, party, name, command=places.words(command))
+        html = lookup_graph.picture(found).html() + _details(lookup_graph.table(found))
+        return shown(views.LookupView(lookup_graph.text(found), html, found))
 
     def decide(
         self, source: str, destination: str, port: int | str, protocol: str = "TCP",

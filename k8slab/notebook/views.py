@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from k8slab.course import Explained, Hint, LabProgress, QuizAnswer, Seen
     from k8slab.grading import Result
+    from k8slab.probes.lookups import Lookup
 
 _COLOURS = {
     Status.PASSED: "#15803d",
@@ -88,6 +89,19 @@ class ResultView(View):
     def passed(self) -> bool:
         """Say whether the exercise is solved."""
         return self.result.passed
+
+
+class LookupView(View):
+    """One look-up of a name, as a view; `lookup` has the values, `cost` counts its queries."""
+
+    def __init__(self, text: str, html: str, lookup: Lookup) -> None:
+        super().__init__(text, html)
+        self.lookup = lookup
+
+    @property
+    def cost(self) -> int:
+        """Say how many queries were sent."""
+        return len(self.lookup.queries)
 
 
 class Output(View):
