@@ -6,17 +6,21 @@ Source: apimachinery ``api/errors`` (NewNotFound, NewConflict, ...) and ``field.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+T = TypeVar("T")
 
 MOST_ERRORS = 500
+"""Of very many errors the first are told: a megabyte of wrong items would be answered by a hundred
+megabytes. Whoever goes through items stops looking then (`each`), since nobody else is answered
+meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,14 @@ class FieldError:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.text}"
+
+
+def each(items: Iterable[T] | None, errors: Sequence[FieldError]) -> Iterator[tuple[int, T]]:
+    """Yield items with their places, until `errors` are more than anybody is told of."""
+    for place, item in enumerate(items or ()):
+        if len(errors) > MOST_ERRORS:
+            return
+        yield place, item
 
 
 def shown(value: Any) -> str:
@@ -130,15 +142,11 @@ def forbidden_request(resource: str, name: str, why: str) -> ApiStatusError:
 def invalid_object(
     kind: str, group: str, name: str, errors: Sequence[FieldError]
 ) -> ApiStatusError:
-    """Return 422: the object breaks rules; several errors are listed in brackets.
-
-    Of very many the first `MOST_ERRORS` are told: a megabyte of wrong items would be answered by
-    a hundred megabytes.
-    """
-    left, errors = len(errors) - MOST_ERRORS, errors[:MOST_ERRORS]
+    """Return 422: the object breaks rules; several errors, `MOST_ERRORS` at most, in brackets."""
+    more, errors = errors[MOST_ERRORS:], errors[:MOST_ERRORS]
     texts = list(dict.fromkeys(str(error) for error in errors))
-    if left > 0:
-        texts.append(f"and {left} more errors")
+    if more:
+        texts.append("and more errors")
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = {
         "name": name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.validation import names
 from k8slab.errors import ApiStatusError
 
@@ -375,7 +376,15 @@ def test_of_very_many_errors_the_first_are_told(api):
     with pytest.raises(ApiStatusError) as error:
         api.create("configmaps", {"metadata": metadata})
     assert len(error.value.details["causes"]) == 500
-    assert error.value.message.endswith(", and 3500 more errors]")
+    assert error.value.message.endswith(", and more errors]")
+
+
+def test_nobody_looks_for_more_errors_than_are_told():
+    errors, seen = [], []
+    for place, item in statuses.each(range(60_000), errors):
+        seen.append((place, item))
+        errors.append(statuses.required(f"spec.items[{place}]"))
+    assert seen == [(number, number) for number in range(statuses.MOST_ERRORS + 1)]
 
 
 def test_a_service_has_at_most_two_addresses(api):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -32,7 +33,7 @@ def affinity_errors(spec: Object, path: str) -> list[FieldError]:
     errors = _node_errors(wanted.get("nodeAffinity") or {}, f"{path}.affinity.nodeAffinity")
     for word in ("podAffinity", "podAntiAffinity"):
         errors += _pod_errors(wanted.get(word) or {}, f"{path}.affinity.{word}")
-    for number, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
+    for number, constraint in each(spec.get("topologySpreadConstraints"), errors):
         errors += _spread_errors(constraint, f"{path}.topologySpreadConstraints[{number}]")
     return errors
 
@@ -44,9 +45,9 @@ def _node_errors(affinity: Object, path: str) -> list[FieldError]:
         where = f"{path}.{REQUIRED}.nodeSelectorTerms"
         if not selector.get("nodeSelectorTerms"):
             errors.append(required(where, "must have at least one node selector term"))
-        for number, term in enumerate(selector.get("nodeSelectorTerms") or ()):
+        for number, term in each(selector.get("nodeSelectorTerms"), errors):
             errors += _term_errors(term, f"{where}[{number}]")
-    for number, preferred in enumerate(affinity.get(PREFERRED) or ()):
+    for number, preferred in each(affinity.get(PREFERRED), errors):
         where = f"{path}.{PREFERRED}[{number}]"
         errors += _weight_errors(preferred, where)
         errors += _term_errors(preferred.get("preference") or {}, f"{where}.preference")
@@ -62,12 +63,12 @@ def _weight_errors(preferred: Object, path: str) -> list[FieldError]:
 
 def _term_errors(term: Object, path: str) -> list[FieldError]:
     errors: list[FieldError] = []
-    for number, expression in enumerate(term.get("matchExpressions") or ()):
+    for number, expression in each(term.get("matchExpressions"), errors):
         where = f"{path}.matchExpressions[{number}]"
         errors += _expression_errors(expression, where)
         key = expression.get("key") or ""
         errors += [invalid(f"{where}.key", key, why) for why in names.qualified_name(key)]
-    for number, expression in enumerate(term.get("matchFields") or ()):
+    for number, expression in each(term.get("matchFields"), errors):
         errors += _field_errors(expression, f"{path}.matchFields[{number}]")
     return errors
 
@@ -103,9 +104,9 @@ def _field_errors(expression: Object, path: str) -> list[FieldError]:
 
 def _pod_errors(affinity: Object, path: str) -> list[FieldError]:
     errors: list[FieldError] = []
-    for number, term in enumerate(affinity.get(REQUIRED) or ()):
+    for number, term in each(affinity.get(REQUIRED), errors):
         errors += _pod_term_errors(term, f"{path}.{REQUIRED}[{number}]")
-    for number, preferred in enumerate(affinity.get(PREFERRED) or ()):
+    for number, preferred in each(affinity.get(PREFERRED), errors):
         where = f"{path}.{PREFERRED}[{number}]"
         errors += _weight_errors(preferred, where)
         term = preferred.get("podAffinityTerm") or {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -45,7 +46,7 @@ def cluster_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
     for direction in _PEERS:
         rules = spec.get(direction) or []
         errors += _count(rules, f"spec.{direction}", at_least=0)
-        for number, rule in enumerate(rules):
+        for number, rule in each(rules, errors):
             errors += _rule(rule, direction, f"spec.{direction}[{number}]")
     return errors
 
@@ -60,12 +61,12 @@ def _rule(rule: Object, direction: str, path: str) -> list[FieldError]:
     peers = rule.get(field) or []
     if field in rule:
         errors += _count(peers, f"{path}.{field}")
-    for number, peer in enumerate(peers):
+    for number, peer in each(peers, errors):
         errors += _peer(peer, f"{path}.{field}[{number}]")
     protocols = rule.get("protocols")
     if protocols is not None:
         errors += _count(protocols, f"{path}.protocols")
-    for number, protocol in enumerate(protocols or ()):
+    for number, protocol in each(protocols, errors):
         errors += _protocol(protocol, f"{path}.protocols[{number}]")
     named = any("destinationNamedPort" in entry for entry in protocols or ())
     if named and any("networks" in peer for peer in peers):
@@ -82,7 +83,7 @@ def _peer(peer: Object, path: str) -> list[FieldError]:
     if "networks" in peer:
         networks = peer["networks"]
         errors += _count(networks, f"{path}.networks")
-        for number, cidr in enumerate(networks):
+        for number, cidr in each(networks, errors):
             errors += cidr_errors(cidr, f"{path}.networks[{number}]")
     for field, instead in (
         ("domainNames", "write the addresses as networks"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.embedded.apiserver.scalars import QUANTITY, QUANTITY_MESSAGE
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -109,7 +110,7 @@ def selector_errors(selector: Object | None, path: str) -> list[FieldError]:
         where = f"{path}.matchLabels"
         errors += [invalid(where, key, why) for why in names.qualified_name(key)]
         errors += [invalid(where, value, why) for why in names.label_value(value)]
-    for number, expression in enumerate(selector.get("matchExpressions") or ()):
+    for number, expression in each(selector.get("matchExpressions"), errors):
         errors += _expression_errors(expression, f"{path}.matchExpressions[{number}]")
     return errors
 
@@ -130,7 +131,7 @@ def _expression_errors(expression: Object, path: str) -> list[FieldError]:
         errors.append(invalid(f"{path}.operator", operator or "", why))
     key = expression.get("key") or ""
     errors += [invalid(f"{path}.key", key, why) for why in names.qualified_name(key)]
-    for number, value in enumerate(values):
+    for number, value in each(values, errors):
         where = f"{path}.values[{number}]"
         errors += [invalid(where, value, why) for why in names.label_value(value)]
     return errors

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    each,
     forbidden,
     invalid,
     required,
@@ -43,7 +44,7 @@ def metadata_errors(kind: Kind, new: Object, old: Object | None) -> list[FieldEr
         errors += _finalizer_errors(metadata, old["metadata"])
     errors += label_errors(metadata.get("labels"), "metadata.labels")
     errors += annotation_errors(metadata.get("annotations"), "metadata.annotations")
-    for number, finalizer in enumerate(metadata.get("finalizers") or ()):
+    for number, finalizer in each(metadata.get("finalizers"), errors):
         path = f"metadata.finalizers[{number}]"
         errors += [invalid(path, finalizer, why) for why in names.qualified_name(finalizer)]
     errors += _owner_errors(metadata)
@@ -95,9 +96,9 @@ def annotation_errors(annotations: Object | None, path: str) -> list[FieldError]
 
 
 def _owner_errors(metadata: Object) -> list[FieldError]:
-    errors = []
+    errors: list[FieldError] = []
     owners = metadata.get("ownerReferences") or []
-    for number, owner in enumerate(owners):
+    for number, owner in each(owners, errors):
         path = f"metadata.ownerReferences[{number}]"
         errors += [
             invalid(f"{path}.{field}", owner.get(field) or "", "must not be empty")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     duplicate,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -121,14 +122,14 @@ def endpoint_slice_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors = one_of(kind, ("FQDN", "IPv4", "IPv6"), "addressType")
     if old is not None and kind != old.get("addressType"):
         errors.append(invalid("addressType", kind, IMMUTABLE))
-    for number, endpoint in enumerate(new.get("endpoints") or ()):
+    for number, endpoint in each(new.get("endpoints"), errors):
         path = f"endpoints[{number}].addresses"
         if not endpoint.get("addresses"):
             errors.append(required(path, "must contain at least 1 address"))
-        for place, address in enumerate(endpoint.get("addresses") or ()):
+        for place, address in each(endpoint.get("addresses"), errors):
             errors += _slice_address_errors(address, kind, f"{path}[{place}]")
     taken: set[str] = set()
-    for number, port in enumerate(new.get("ports") or ()):
+    for number, port in each(new.get("ports"), errors):
         path = f"ports[{number}]"
         if port.get("name", "") in taken:
             errors.append(duplicate(f"{path}.name", port.get("name", "")))
@@ -151,15 +152,15 @@ def _slice_address_errors(address: str, kind: str | None, path: str) -> list[Fie
 def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
     """Return what is wrong with an Endpoints object."""
     errors: list[FieldError] = []
-    for number, subset in enumerate(new.get("subsets") or ()):
+    for number, subset in each(new.get("subsets"), errors):
         path = f"subsets[{number}]"
         if not subset.get("addresses") and not subset.get("notReadyAddresses"):
             errors.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
         for field in ("addresses", "notReadyAddresses"):
-            for place, address in enumerate(subset.get(field) or ()):
+            for place, address in each(subset.get(field), errors):
                 ip = address.get("ip") or ""
                 errors += _endpoint_address_errors(ip, f"{path}.{field}[{place}].ip")
-        for place, port in enumerate(subset.get("ports") or ()):
+        for place, port in each(subset.get("ports"), errors):
             where = f"{path}.ports[{place}]"
             errors += port_number_errors(port.get("port"), f"{where}.port")
             errors += one_of(port.get("protocol"), PROTOCOLS, f"{where}.protocol")
@@ -187,7 +188,7 @@ def role_errors(new: Object, _old: Object | None) -> list[FieldError]:
     errors: list[FieldError] = []
     namespaced = bool(new["metadata"].get("namespace"))
     errors += _aggregation_errors(new.get("aggregationRule"))
-    for number, rule in enumerate(new.get("rules") or ()):
+    for number, rule in each(new.get("rules"), errors):
         path = f"rules[{number}]"
         urls = rule.get("nonResourceURLs") or []
         if not rule.get("verbs"):
@@ -230,7 +231,7 @@ def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(required("roleRef.name"))
     if old is not None and role != old.get("roleRef"):
         errors.append(invalid("roleRef", role, "cannot change roleRef"))
-    for number, subject in enumerate(new.get("subjects") or ()):
+    for number, subject in each(new.get("subjects"), errors):
         path = f"subjects[{number}]"
         kinds = ("Group", "ServiceAccount", "User")
         errors += one_of(subject.get("kind"), kinds, f"{path}.kind")

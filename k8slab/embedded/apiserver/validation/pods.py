@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     duplicate,
+    each,
     forbidden,
     invalid,
     missing,
@@ -68,7 +69,7 @@ def spec_errors(spec: Object, path: str) -> list[FieldError]:
         errors.append(required(f"{path}.containers"))
     taken: set[str] = set()
     for group in ("initContainers", "containers", "ephemeralContainers"):
-        for number, container in enumerate(spec.get(group) or ()):
+        for number, container in each(spec.get(group), errors):
             where = f"{path}.{group}[{number}]"
             errors += _container_errors(container, where, volumes, taken)
             if spec.get("hostNetwork"):
@@ -95,9 +96,9 @@ def _small_errors(spec: Object, path: str) -> list[FieldError]:
     if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
         why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
         errors.append(required(f"{path}.dnsConfig.nameservers", why))
-    for number, alias in enumerate(spec.get("hostAliases") or ()):
+    for number, alias in each(spec.get("hostAliases"), errors):
         errors += address_errors(alias.get("ip") or "", f"{path}.hostAliases[{number}].ip")
-    for number, toleration in enumerate(spec.get("tolerations") or ()):
+    for number, toleration in each(spec.get("tolerations"), errors):
         errors += _toleration_errors(toleration, f"{path}.tolerations[{number}]")
     return errors + affinity_errors(spec, path)
 
@@ -123,7 +124,7 @@ def _toleration_errors(toleration: Object, path: str) -> list[FieldError]:
 def _volume_errors(volumes: list[Object], path: str) -> tuple[list[FieldError], set[str]]:
     errors: list[FieldError] = []
     taken: set[str] = set()
-    for number, volume in enumerate(volumes):
+    for number, volume in each(volumes, errors):
         where = f"{path}[{number}]"
         name = volume.get("name") or ""
         if not name:
@@ -177,7 +178,7 @@ def _container_errors(
 def _ports_errors(ports: list[Object], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     taken: set[str] = set()
-    for number, port in enumerate(ports):
+    for number, port in each(ports, errors):
         where = f"{path}[{number}]"
         if name := port.get("name"):
             errors += [invalid(f"{where}.name", name, why) for why in names.port_name(name)]
@@ -207,10 +208,10 @@ def _host_port_errors(container: Object, path: str) -> list[FieldError]:
 
 
 def _port_conflicts(spec: Object, path: str) -> list[FieldError]:
-    errors = []
+    errors: list[FieldError] = []
     taken: set[tuple[Any, ...]] = set()
-    for number, container in enumerate(spec.get("containers") or ()):
-        for place, port in enumerate(container.get("ports") or ()):
+    for number, container in each(spec.get("containers"), errors):
+        for place, port in each(container.get("ports"), errors):
             if not port.get("hostPort"):
                 continue
             key = (port.get("protocol"), port.get("hostIP") or "", port["hostPort"])
@@ -224,7 +225,7 @@ def _port_conflicts(spec: Object, path: str) -> list[FieldError]:
 
 def _env_errors(variables: list[Object], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
-    for number, variable in enumerate(variables):
+    for number, variable in each(variables, errors):
         where = f"{path}[{number}]"
         name = variable.get("name") or ""
         if not name:
@@ -252,7 +253,7 @@ def _env_errors(variables: list[Object], path: str) -> list[FieldError]:
 def _mount_errors(mounts: list[Object], path: str, volumes: set[str]) -> list[FieldError]:
     errors: list[FieldError] = []
     taken: set[str] = set()
-    for number, mount in enumerate(mounts):
+    for number, mount in each(mounts, errors):
         where = f"{path}[{number}]"
         name, place = mount.get("name") or "", mount.get("mountPath") or ""
         if not name:
@@ -354,7 +355,7 @@ def ephemeral_errors(new: Object, old: Object) -> list[FieldError]:
         for group in ("containers", "initContainers")
         for container in new["spec"].get(group) or ()
     }
-    for number, container in enumerate(after):
+    for number, container in each(after, errors):
         target = container.get("targetContainerName")
         if target and target not in names_of_others:
             path = f"spec.ephemeralContainers[{number}].targetContainerName"

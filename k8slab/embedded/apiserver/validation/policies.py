@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -30,11 +31,11 @@ def network_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
     spec = new["spec"]
     errors = selector_errors(spec.get("podSelector"), "spec.podSelector")
     for direction, peers in (("ingress", "from"), ("egress", "to")):
-        for number, rule in enumerate(spec.get(direction) or ()):
+        for number, rule in each(spec.get(direction), errors):
             path = f"spec.{direction}[{number}]"
-            for place, port in enumerate(rule.get("ports") or ()):
+            for place, port in each(rule.get("ports"), errors):
                 errors += _port_errors(port, f"{path}.ports[{place}]")
-            for place, peer in enumerate(rule.get(peers) or ()):
+            for place, peer in each(rule.get(peers), errors):
                 errors += _peer_errors(peer, f"{path}.{peers}[{place}]")
     types = spec.get("policyTypes") or []
     if len(types) > 2:
@@ -94,7 +95,7 @@ def _block_errors(block: Object, path: str) -> list[FieldError]:
     if errors:
         return errors
     whole = ip_network(cidr, strict=False)
-    for number, part in enumerate(block.get("except") or ()):
+    for number, part in each(block.get("except"), errors):
         where = f"{path}.except[{number}]"
         wrong = cidr_errors(part, where)
         errors += wrong
@@ -118,7 +119,7 @@ def ingress_errors(new: Object, _old: Object | None) -> list[FieldError]:
         errors.append(invalid("spec", [], why))
     if backend := spec.get("defaultBackend"):
         errors += _backend_errors(backend, "spec.defaultBackend")
-    for number, rule in enumerate(spec.get("rules") or ()):
+    for number, rule in each(spec.get("rules"), errors):
         path = f"spec.rules[{number}]"
         host = rule.get("host") or ""
         plain = host.removeprefix("*.")
@@ -131,7 +132,7 @@ def ingress_errors(new: Object, _old: Object | None) -> list[FieldError]:
             continue
         if not http.get("paths"):
             errors.append(required(f"{path}.http.paths"))
-        for place, entry in enumerate(http.get("paths") or ()):
+        for place, entry in each(http.get("paths"), errors):
             errors += _path_errors(entry, f"{path}.http.paths[{place}]")
     return errors
 

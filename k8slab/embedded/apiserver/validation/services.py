@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     duplicate,
+    each,
     forbidden,
     invalid,
     not_supported,
@@ -49,9 +50,9 @@ def service_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors += _traffic_errors(spec)
     if kind != "ExternalName":
         errors += _address_errors(spec, kind)
-    for number, address in enumerate(spec.get("externalIPs") or ()):
+    for number, address in each(spec.get("externalIPs"), errors):
         errors += address_errors(address, f"spec.externalIPs[{number}]")
-    for number, cidr in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+    for number, cidr in each(spec.get("loadBalancerSourceRanges"), errors):
         errors += cidr_errors(cidr, f"spec.loadBalancerSourceRanges[{number}]")
     if old is not None:
         errors += _change_errors(spec, old["spec"])
@@ -77,7 +78,7 @@ def _port_errors(ports: list[Object], kind: str | None) -> list[FieldError]:
     errors: list[FieldError] = []
     taken_names: set[str] = set()
     taken_ports: set[tuple[Any, Any]] = set()
-    for number, port in enumerate(ports):
+    for number, port in each(ports, errors):
         path = f"spec.ports[{number}]"
         name = port.get("name") or ""
         if not name and len(ports) > 1:
@@ -144,7 +145,7 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
         # Nothing is said of each of them: the list is in the message once.
         return [*errors, invalid("spec.clusterIPs", addresses, "may only hold up to 2 values")]
     families = set()
-    for number, value in enumerate(addresses or ([address] if address else [])):
+    for number, value in each(addresses or ([address] if address else []), errors):
         path = f"spec.clusterIPs[{number}]"
         if value == "None":
             if kind in EXTERNAL:
@@ -163,7 +164,7 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
     if policy and policy not in POLICIES:
         errors.append(not_supported("spec.ipFamilyPolicy", policy, POLICIES))
     seen: set[str] = set()
-    for number, family in enumerate(spec.get("ipFamilies") or ()):
+    for number, family in each(spec.get("ipFamilies"), errors):
         path = f"spec.ipFamilies[{number}]"
         if family not in ("IPv4", "IPv6"):
             errors.append(not_supported(path, family, ["IPv4", "IPv6"]))
