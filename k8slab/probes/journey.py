@@ -8,13 +8,13 @@ journey says what is missing. Beside it stands what the policy engine predicts.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab import policy
 from k8slab.clusters.inventory import inventory
 from k8slab.errors import ApiStatusError, ManifestError, ProbeError, UsageError
-from k8slab.policy.flow import WORKLOADS, Flow
+from k8slab.policy.flow import WORKLOADS, Flow, Party
 from k8slab.probes.observe import DEADLINE, observe
 from k8slab.probes.outcome import Outcome
 from k8slab.probes.pcapng import pcapng
@@ -94,6 +94,10 @@ class Journey:
     frames: tuple[Frame, ...] = ()
     note: str = ""
     """What could not be seen, and why."""
+    sent_from: str = ""
+    """The source's address; empty where nobody saw it."""
+    address: str = ""
+    """The address that was asked, for a name the one that it has."""
     predicted: Verdict | None = field(default=None, compare=False)
     unpredicted: str = ""
     """Why there is no prediction."""
@@ -197,16 +201,21 @@ def journey(
     """
     source = one_pod(cluster, flow.source)
     (one, *_rest) = expand(cluster, [Flow(source, flow.destination, flow.port, flow.protocol)])
-    verdict, why = _predict(cluster, one) if predict else (None, "")
-    if CAPABILITY not in cluster.capabilities:
-        return _tried(cluster, one, verdict, why, deadline)
-    if one.protocol == "SCTP":
+    if CAPABILITY in cluster.capabilities:
+        found = _followed(cluster, one, deadline)
+    else:
+        found = _tried(cluster, one, deadline)
+    return _predicted(cluster, found) if predict else found
+
+
+def _followed(cluster: Any, flow: Flow, deadline: float) -> Journey:
+    if flow.protocol == "SCTP":
         raise ProbeError("a journey is sent by TCP or UDP, not by SCTP")
-    if one.destination.kind in WORKLOADS:
-        raise ProbeError(f"{one.destination} has no pod")
-    target = Snapshot(cluster).target(one)
+    if flow.destination.kind in WORKLOADS:
+        raise ProbeError(f"{flow.destination} has no pod")
+    target = Snapshot(cluster).target(flow)
     asked = {
-        "from": _origin(one),
+        "from": _origin(flow),
         "to": target.host,
         "port": target.port,
         "protocol": target.protocol,
@@ -218,7 +227,7 @@ def journey(
         if error.code != 400:
             raise
         raise ProbeError(error.message) from error
-    return _read(one, answer, verdict, why)
+    return _read(flow, answer)
 
 
 def _origin(flow: Flow) -> dict[str, str]:
@@ -230,38 +239,45 @@ def _origin(flow: Flow) -> dict[str, str]:
     return {source.kind: source.name}
 
 
-def _predict(cluster: Any, flow: Flow) -> tuple[Verdict | None, str]:
+def _predicted(cluster: Any, found: Journey) -> Journey:
+    """Add what the policy engine says about the addresses that the packet really had."""
+    flow = found.flow
+    if flow.source.kind == "world" and found.sent_from:
+        flow = replace(flow, source=Party("ip", found.sent_from))
+    if flow.destination.kind == "name" and found.address:
+        flow = replace(flow, destination=Party("ip", found.address))
     try:
-        return policy.compile(inventory(cluster)).decide(flow), ""
+        verdict = policy.compile(inventory(cluster)).decide(flow)
     except (UsageError, ManifestError) as error:
-        return None, error.args[0]
+        return replace(found, unpredicted=error.args[0])
+    return replace(found, predicted=verdict)
 
 
-def _tried(cluster: Any, flow: Flow, verdict: Verdict | None, why: str, deadline: float) -> Journey:
+def _tried(cluster: Any, flow: Flow, deadline: float) -> Journey:
     (seen,) = observe(cluster, [flow], deadline)
     note = (
         f"the provider {cluster.provider} cannot follow a packet through its kernel (capability"
         f" {CAPABILITY}): it was only tried, so hops and rules are missing here"
     )
-    return Journey(
-        flow, seen.outcome, seen.detail, seen.seconds, note=note, predicted=verdict, unpredicted=why
-    )
+    return Journey(flow, seen.outcome, seen.detail, seen.seconds, note=note, address=seen.address)
 
 
-def _read(flow: Flow, answer: Mapping[str, Any], verdict: Verdict | None, why: str) -> Journey:
+def _read(flow: Flow, answer: Mapping[str, Any]) -> Journey:
     missed = answer.get("missed") or 0
     note = f"{missed} messages of the kernel were missed: steps may be missing" if missed else ""
+    steps = answer["steps"]
+    first: Mapping[str, Any] = next((s["packet"] for s in steps if "packet" in s), {})
     return Journey(
         flow,
         Outcome(answer["outcome"]),
         answer["detail"],
         answer["seconds"],
-        tuple(_step(step) for step in answer["steps"]),
+        tuple(_step(step) for step in steps),
         _step(answer["lost"]) if answer["lost"] else None,
         tuple(_frame(frame) for frame in answer["frames"]),
         note,
-        verdict,
-        why,
+        first.get("source", ""),
+        answer["address"],
     )
 
 

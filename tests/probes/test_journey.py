@@ -84,6 +84,7 @@ def test_a_service_without_endpoints_is_no_policys_doing(cluster, pods):
 def test_the_world_outside_is_reached_and_answers(cluster, pods):
     found = journey(cluster, Flow.of("web", "name:example.com", 80, namespace=pods))
     assert found.outcome is Outcome.OPEN
+    assert "predicted by policies: allow" in found.prediction()
     assert Place("world", "internet") in {step.place for step in found.steps}
 
 
@@ -98,6 +99,23 @@ def test_a_pod_on_its_nodes_network_is_that_node(cluster, pods):
     node = cluster.get("pods", "host", pods)["spec"]["nodeName"]
     assert found.steps[0].place == Place("node", node)
     assert found.steps[-1].place == Place("node", node)
+
+
+def test_a_host_port_leads_from_the_node_to_its_pod(cluster, pods):
+    ports = [{"containerPort": 8080, "hostPort": 18_080}]
+    container = {"name": "a", "image": "k8slab/app", "ports": ports}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ported"}, "spec": spec}
+    cluster.apply([pod], namespace=pods)
+    cluster.wait("pods", "ported", pods, until="ready")
+    node = cluster.get("pods", "ported", pods)["spec"]["nodeName"]
+    flow = Flow.of("world:laptop", f"node:{node}", 18_080)
+    found = journey(cluster, flow)
+    assert found.outcome is Outcome.OPEN
+    assert found.sent_from
+    assert "predicted by policies" in found.prediction()
+    assert "a host port of the node leads to a pod" in [step.text for step in found.steps]
+    assert Place("pod", f"{pods}/ported") in {step.place for step in found.steps}
 
 
 def test_what_cannot_be_sent_says_why(cluster, pods):

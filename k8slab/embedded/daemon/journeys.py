@@ -1,7 +1,8 @@
 """One packet followed through the cluster, for ``POST traces``: whom to watch, and the JSON.
 
 Watched are the source, every node, the switch, the world outside, and the pods that the packet
-may be sent to: those with the address, or behind a Service with it. See `network.following`.
+may be sent to: those with the address, behind a Service with it, or with the host port. How is
+in `network.following`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def watched(
     addresses = _receivers(api, question.address, question.port)
     for pod in api.list("pods"):
         own = {entry["ip"] for entry in pod.get("status", {}).get("podIPs") or ()}
-        if own & addresses and not pod["spec"].get("hostNetwork"):
+        meant = own & addresses or question.port in _host_ports(pod)
+        if meant and not pod["spec"].get("hostNetwork"):
             netns = pod_netns(pod)
             if netns is not None:
                 place = Place("pod", key_of(pod), netns)
@@ -97,6 +99,12 @@ def _addresses(service: Object) -> Iterator[str]:
 
 def _node_ports(service: Object) -> Iterable[int]:
     return (entry.get("nodePort") or 0 for entry in service.get("spec", {}).get("ports") or ())
+
+
+def _host_ports(pod: Object) -> Iterator[int]:
+    for container in pod["spec"]["containers"]:
+        for entry in container.get("ports") or ():
+            yield entry.get("hostPort") or 0
 
 
 def as_json(journey: Journey) -> Object:
