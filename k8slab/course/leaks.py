@@ -51,9 +51,9 @@ def _written(solution: str) -> Iterator[str]:
     for document in re.split(r"^---.*$", solution, flags=re.MULTILINE):
         text = re.sub(r"(^|\s)#.*$", "", document, flags=re.MULTILINE)
         places = [*field.finditer(text)]
-        ends = [place.start() for place in places[1:]] + [len(text)]
+        ends = [*(place.start() for place in places[1:]), len(text)]
         said = ""
-        for place, end in zip(places, ends, strict=True):
+        for place, end in zip(places, ends, strict=False):  # of an empty document there is no place
             part = text[place.start() : end]
             if place[1] == "metadata":
                 said += _NAME.sub("", part)

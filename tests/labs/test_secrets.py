@@ -57,3 +57,4 @@ def test_a_solution_is_found_in_any_layout():
     ]
     assert leaks("the policy needs `policyTypes: [Ingress]` for db", Exercise) == []
     assert len(parts(Exercise.solution)) == 2
+    assert parts("") == []
