@@ -23,7 +23,7 @@ from k8slab.policy.listing import Group
 from k8slab.policy.ports import NONE, PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from k8slab.policy.estate import Estate
     from k8slab.policy.flow import Party
@@ -59,9 +59,11 @@ def diff(old: Estate, new: Estate) -> tuple[Change, ...]:
     return tuple(sorted(_Difference(old, new).changes(), key=str))
 
 
-def any_change(old: Estate, new: Estate) -> Change | None:
-    """Return one change, or ``None`` where all connections are the same; cheaper than all."""
-    return next(_Difference(old, new).changes(), None)
+def any_change(
+    old: Estate, new: Estate, wanted: Callable[[Change], bool] = lambda _change: True
+) -> Change | None:
+    """Return one change that is `wanted`, or ``None`` where there is none; cheaper than all."""
+    return next((change for change in _Difference(old, new).changes() if wanted(change)), None)
 
 
 Parts = list[tuple[int, PortSet]]

@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parser().parse_args(argv)
     try:
-        todo = jobs(options.solutions, options.exercises, options.repeat)
+        todo = jobs(
+            options.solutions, options.exercises, repeat=options.repeat, every=options.every
+        )
         if not todo:
             _tell(f"error: no exercise of {options.solutions} is meant")
             return 2
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("exercises", nargs="*", help="LAB or LAB/EXERCISE; all without any")
     parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--json", action="store_true", help="every trial as JSON on stdout")
+    parser.add_argument("--every", action="store_true", help="those too that do the same")
     parser.add_argument("--list", action="store_true", help="name the mutants, try nothing")
     parser.add_argument(
         "--repeat", type=int, default=0, metavar="N",

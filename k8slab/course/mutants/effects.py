@@ -6,22 +6,30 @@ The estate for this question is the whole of what exists when the exercise begin
 its namespaces and of the system's, nodes, the world outside, all ports), and pods that nobody
 sees: with each pod's labels in other namespaces, with one label more, one less, one changed,
 and with just those labels that a selector of the answers asks for.
+
+A grader sees packets. What differs only on ports where no program listens, or at addresses where
+nobody is, no packet tells, and no grader that looks at behaviour can refuse it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from k8slab import policy
 from k8slab.course.mutants.generate import CLUSTER_POLICY, POLICY
+from k8slab.embedded.config import WORLD_HOSTS
+from k8slab.grading.collateral import ports_of
 from k8slab.objects import meta
+from k8slab.policy.addresses import point
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from k8slab.course.answers import Answer, Document
+    from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
     from k8slab.policy import Estate
 
@@ -34,19 +42,33 @@ KINDS_OF_POLICIES = tuple(API_VERSIONS)
 Labels = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One connection that differs, in words; empty where none does."""
+
+    change: str
+    tellable: bool
+    """Whether packets show a difference."""
+
+
 class Effects:
     """The estate of an exercise at its start, to which answers are added."""
 
     def __init__(
-        self, objects: Iterable[Object], namespaces: Sequence[str], answers: Sequence[Answer] = ()
+        self, objects: Iterable[Object], exercise: Exercise, answers: Sequence[Answer] = ()
     ) -> None:
         """Take all `objects` of a cluster; those of other exercises' namespaces are left out.
 
         The first of the `answers` is what effects are told against.
         """
-        wanted = {*namespaces, *SYSTEM}
-        self.namespaces = tuple(namespaces)
+        self.namespaces = tuple(exercise.namespaces)
+        wanted = {*self.namespaces, *SYSTEM}
         self.answers = answers
+        flows = [want.flow for want in exercise.wishes.wants]
+        self._asked = {(f.protocol, f.port) for f in flows if isinstance(f.port, int)}
+        ends = {end.name for f in flows for end in (f.source, f.destination) if end.kind == "ip"}
+        self._hosts = [point(host) for host in ends | {host.address for host in WORLD_HOSTS}]
+        self._listening: dict[str, set[tuple[str, int]]] = {}
         self._bases: dict[str, Estate] = {}
         self.objects = [
             obj
@@ -56,15 +78,31 @@ class Effects:
             or obj["kind"] in ("Node", CLUSTER_POLICY)
         ]
 
-    def difference(self, answer: Sequence[Document], mutant: Sequence[Document]) -> str | None:
-        """Return one connection that differs, empty where all are the same.
+    def difference(
+        self, answer: Sequence[Document], mutant: Sequence[Document]
+    ) -> Difference | None:
+        """Return one connection that differs, if possible one that packets tell.
 
         ``None`` where the engine cannot know: it does when the two differ in policies alone.
         """
         if _others(answer) != _others(mutant) or any("kubectl" in one for one in answer):
             return None
         asked = [*_policies(answer), *_policies(mutant)]
-        return str(policy.any_change(*self._estates(answer, mutant, asked)) or "")
+        estates = self._estates(answer, mutant, asked)
+        if change := policy.any_change(*estates, wanted=self._tellable):
+            return Difference(str(change), tellable=True)
+        return Difference(str(policy.any_change(*estates) or ""), tellable=False)
+
+    def _tellable(self, change: policy.Change) -> bool:
+        """Say whether somebody is at both ends, and a program listens where the change is."""
+        source, destination = change.source, change.destination
+        if isinstance(source, policy.AddressSet):
+            return any(point in source for point in self._hosts)
+        if isinstance(destination, policy.AddressSet):
+            return any(point in destination for point in self._hosts)
+        ports = (change.before - change.after) | (change.after - change.before)
+        open_ = {port for key in destination.pods for port in self._listening.get(key, ())}
+        return any(ports.has(protocol, number) for protocol, number in open_ | self._asked)
 
     def of(self, documents: Sequence[Document]) -> tuple[str, ...] | None:
         """Return what an answer or mutant does to what there is, to find those that do the same.
@@ -94,8 +132,12 @@ class Effects:
         given = [document for document in _others(documents) if "kind" in document]
         keys = {_key(obj) for obj in given}
         kept = [obj for obj in self.objects if _key(obj) not in keys]
-        extra = self._imagined(shapes) if shapes else ()
-        return policy.compile([*kept, *given, *extra])
+        every = [*kept, *given, *(self._imagined(shapes) if shapes else ())]
+        for obj in every:
+            if obj["kind"] == "Pod":
+                listening = {(protocol, number) for number, protocol in ports_of(obj)}
+                self._listening[meta.key_of(obj)] = listening
+        return policy.compile(every)
 
     @staticmethod
     def _shapes(policies: Iterable[Object]) -> list[dict[str, str]]:

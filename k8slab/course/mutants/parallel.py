@@ -43,6 +43,8 @@ class Job:
     exercise: str
     part: tuple[int, int] = (0, 1)
     size: int = 0
+    every: bool = False
+    """Whether mutants that do the same are all tried."""
     repeat: int = 0
     """How often the reference and a near miss are tried instead; 0 for every answer once."""
 
@@ -56,9 +58,13 @@ class Report:
     trials: list[Trial] = field(default_factory=list)
     error: str = ""
     seconds: float = 0
+    alike: int = 0
+    """Mutants that were not tried, since another one does the same."""
 
 
-def jobs(directory: Path, wanted: Sequence[str], repeat: int = 0) -> list[Job]:
+def jobs(
+    directory: Path, wanted: Sequence[str], *, repeat: int = 0, every: bool = False
+) -> list[Job]:
     """Return the jobs for the exercises `wanted` (LAB or LAB/EXERCISE; all without any)."""
     found: list[Job] = []
     for file in sorted(directory.glob("*/exercises.yaml")):
@@ -67,11 +73,11 @@ def jobs(directory: Path, wanted: Sequence[str], repeat: int = 0) -> list[Job]:
             names = {lab.name, lab.name.partition("-")[0]}
             names |= {f"{name}/{exercise}" for name in names}
             if not wanted or names & set(wanted):
-                found += _parts(lab, exercise, repeat)
+                found += _parts(lab, exercise, repeat=repeat, every=every)
     return sorted(found, key=lambda job: -job.size)
 
 
-def _parts(lab: Lab, exercise: str, repeat: int) -> Iterator[Job]:
+def _parts(lab: Lab, exercise: str, *, repeat: int, every: bool) -> Iterator[Job]:
     if repeat:
         yield Job(lab.directory, exercise, repeat=repeat, size=2 * repeat)
         return
@@ -80,7 +86,7 @@ def _parts(lab: Lab, exercise: str, repeat: int) -> Iterator[Job]:
     size = sum(each) + len(each) + 1
     parts = -(-size // PART)
     for number in range(parts):
-        yield Job(lab.directory, exercise, (number, parts), size // parts)
+        yield Job(lab.directory, exercise, (number, parts), size // parts, every)
 
 
 def run(todo: Sequence[Job], workers: int) -> Iterator[Report]:
@@ -117,15 +123,18 @@ def _do(job: Job) -> Report:
     began = time.monotonic()
     found: list[Trial] = []
     error = ""
-    with tempfile.TemporaryDirectory(prefix="k8slab-mutants-") as scratch:
+    with tempfile.TemporaryDirectory(dir=os.environ["K8SLAB_HOME"], prefix="scratch-") as scratch:
         cluster = _cluster("dual" if "dual-stack" in needs else "ipv4")
-        trials = Trials.on(cluster, lab, job.exercise, Path(scratch), part=job.part)
+        trials = Trials.on(
+            cluster, lab, job.exercise, Path(scratch), part=job.part, every=job.every
+        )
         try:
             found += trials.again(job.repeat) if job.repeat else trials.run()
         except K8slabError as problem:
             error = f"{problem} ({problem.hint})" if problem.hint else str(problem)
         trials.stage.close()
-    return Report(lab.name, job.exercise, found, error, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Report(lab.name, job.exercise, found, error, seconds, trials.alike)
 
 
 @contextmanager

@@ -164,8 +164,10 @@ def _other_ports(entry: dict[str, Any], known: Known) -> list[int | str]:
         return []
     if isinstance(port, str):
         return [f"{port[:13]}-x"]
+    if "endPort" in entry:
+        return [port + 1] if port < entry["endPort"] else []
     found: list[int | str] = [port + 1]
-    if port in known.service_ports and "endPort" not in entry:
+    if port in known.service_ports:
         found.append(known.service_ports[port])
     return found
 

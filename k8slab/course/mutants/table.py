@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course.mutants.trials import IMPOSSIBLE, MUTANT
+from k8slab.course.mutants.trials import IMPOSSIBLE, MUTANT, UNTOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from k8slab.course.mutants.trials import Trial
 
 
-COLUMNS = ("correct accepted", "wrong refused", "equivalent accepted", "impossible")
+COLUMNS = (
+    "correct accepted",
+    "wrong refused",
+    "equivalent accepted",
+    "untold",
+    "alike",
+    "impossible",
+)
 
 
 @dataclass
@@ -26,6 +33,7 @@ class Row:
     trials: list[Trial] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: float = 0
+    alike: int = 0
 
     @property
     def right(self) -> list[Trial]:
@@ -35,12 +43,19 @@ class Row:
     @property
     def wrong(self) -> list[Trial]:
         """Everything that must be refused: the untouched start, wrong answers, mutants."""
-        return [one for one in self.trials if not one.wanted and one.verdict != IMPOSSIBLE]
+        return [
+            one for one in self.trials if not one.wanted and one.verdict not in (IMPOSSIBLE, UNTOLD)
+        ]
 
     @property
     def equivalent(self) -> list[Trial]:
         """Mutants that are no mistake."""
-        return [one for one in self.trials if one.equivalent]
+        return [one for one in self.trials if one.equivalent and one.verdict != UNTOLD]
+
+    @property
+    def untold(self) -> list[Trial]:
+        """Mutants that no packet tells from the answer."""
+        return [one for one in self.trials if one.verdict == UNTOLD]
 
     @property
     def impossible(self) -> list[Trial]:
@@ -67,6 +82,7 @@ def rows(reports: Iterable[Report]) -> list[Row]:
         row.trials += report.trials
         row.errors += [report.error] if report.error else []
         row.seconds += report.seconds
+        row.alike += report.alike
     return [found[name] for name in sorted(found)]
 
 
@@ -76,11 +92,13 @@ def table(found: list[Row]) -> str:
     head = f"{'exercise':<{width}}" + "".join(f"  {name}" for name in COLUMNS)
     lines = [head, *(_line(row, width) for row in found)]
     total = Row("all", [trial for row in found for trial in row.trials])
+    total.alike = sum(row.alike for row in found)
     return "\n".join([*lines, _line(total, width), *_faults(found), *_equivalent(found)])
 
 
 def _line(row: Row, width: int) -> str:
-    shares = [_share(row.right), _share(row.wrong), _share(row.equivalent), len(row.impossible)]
+    shares = [_share(row.right), _share(row.wrong), _share(row.equivalent)]
+    shares += [str(len(row.untold)), str(row.alike), str(len(row.impossible))]
     cells = (f"  {share:>{len(name)}}" for name, share in zip(COLUMNS, shares, strict=True))
     return f"{row.exercise:<{width}}" + "".join(cells)
 
@@ -102,12 +120,14 @@ def _faults(found: list[Row]) -> Iterator[str]:
 
 def _equivalent(found: list[Row]) -> Iterator[str]:
     for row in found:
-        if row.equivalent:
-            yield f"\n{row.exercise}: equivalent, and so right answers too"
-        reasons = dict.fromkeys(one.equivalent for one in row.equivalent)
-        for reason in reasons:
-            yield f"  because {reason}" if " " in reason else f"  {reason}"
-            yield from (f"    {one.name}" for one in row.equivalent if one.equivalent == reason)
+        for trials, told in (
+            (row.equivalent, "equivalent, and so right answers too"),
+            (row.untold, "neither right nor wrong"),
+        ):
+            yield from [f"\n{row.exercise}: {told}"] if trials else []
+            for reason in dict.fromkeys(one.equivalent for one in trials):
+                yield f"  because: {reason}"
+                yield from (f"    {one.name}" for one in trials if one.equivalent == reason)
 
 
 def plain(found: list[Row]) -> list[dict[str, Any]]:
@@ -117,6 +137,7 @@ def plain(found: list[Row]) -> list[dict[str, Any]]:
             "exercise": row.exercise,
             "fine": row.fine,
             "errors": row.errors,
+            "alike": row.alike,
             "seconds": round(row.seconds, 2),
             "trials": [{**asdict(one), "as_wanted": one.as_wanted} for one in row.trials],
         }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.course.answers import DIRECTORY, Answer, give, read_answers
 from k8slab.course.lab import read_yaml
 from k8slab.course.leaks import leaks
-from k8slab.course.mutants.effects import Effects
+from k8slab.course.mutants.effects import Difference, Effects
 from k8slab.course.mutants.generate import Mutant, mutants
 from k8slab.course.mutants.stage import Stage
 from k8slab.course.names import fill
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 FILE = "mutants.yaml"
 UNTOUCHED, MUTANT = "untouched", "mutant"
-IMPOSSIBLE = "impossible"
+IMPOSSIBLE, UNTOLD = "impossible", "untold"
 LEAK = "gives the solution away"
 SAME_CONNECTIONS = "the policy engine finds no connection that differs"
+NOBODY_THERE = "it differs only on ports where nothing listens or at addresses where nobody is"
 SAME_VALUES = "the cluster gives the same values"
 NO_POINTS = (Status.FAILED, Status.INCONCLUSIVE)
 
@@ -68,8 +69,8 @@ class Trial:
         """Say whether the grader was right."""
         if self.wanted:
             return self.verdict == Status.PASSED.value
-        no = self.verdict == IMPOSSIBLE or self.verdict in {s.value for s in NO_POINTS}
-        return no and not (self.sort == UNTOUCHED and self.points)
+        no = {IMPOSSIBLE, UNTOLD, *(status.value for status in NO_POINTS)}
+        return self.verdict in no and not (self.sort == UNTOUCHED and self.points)
 
 
 @dataclass
@@ -79,10 +80,12 @@ class Trials:
     lab: Lab
     exercise: Exercise
     stage: Stage
-    every: bool = True
-    """Whether mutants of the same effect are all tried, or one of them."""
+    every: bool = False
+    """Whether mutants that do the same are all tried, or the first of them."""
     part: tuple[int, int] = (0, 1)
     """Which of how many parts of the answers are tried, so that several may share the work."""
+    alike: int = 0
+    """How many mutants were not tried, since another one does the same."""
     _tried: set[Any] = field(default_factory=set)
     _count: int = 0
 
@@ -102,7 +105,7 @@ class Trials:
             yield self._judged(UNTOUCHED, UNTOUCHED, session, wanted=False)
         # Now the exercise is set up, and the engine can be asked about what there is.
         objects = self.stage.context().policy_objects()
-        effects = Effects(objects, self.exercise.namespaces, answers)
+        effects = Effects(objects, self.exercise, answers)
         for answer in answers:
             if self._mine():
                 yield self.try_answer(answer)
@@ -137,28 +140,41 @@ class Trials:
     ) -> Iterator[Trial]:
         """Yield the trial of a mutant; none where another one did the same."""
         differs = effects.difference(answer.documents, mutant.documents)
-        if differs == "":
+        if differs is not None and not differs.tellable:
             if why:
                 raise ExerciseError(
                     f"{self._file}: {mutant.name!r} of {answer.name} need not be listed",
-                    hint="the policy engine finds it equivalent",
+                    hint="the policy engine finds that no packet tells it from the answer",
                 )
-            why = SAME_CONNECTIONS
-        if not self._worth_it(effects, mutant):
-            return
-        found = self._tried_mutant(answer, mutant, why)
-        if found.text and differs:
-            found = replace(found, text=f"{found.text}\n  what differs: {differs}")
-        yield found
+            why = NOBODY_THERE if differs.change else SAME_CONNECTIONS
+        if not self._worth_it(answer, mutant, effects, differs):
+            self.alike += 1
+        elif why == NOBODY_THERE:
+            yield Trial(f"{answer.name}: {mutant.name}", MUTANT, False, UNTOLD, equivalent=why)
+        else:
+            found = self._tried_mutant(answer, mutant, why)
+            if found.text and differs:
+                found = replace(found, text=f"{found.text}\n  what differs: {differs.change}")
+            yield found
 
-    def _worth_it(self, effects: Effects, mutant: Mutant) -> bool:
-        """Say whether the effect of a mutant is a new one; an unknown one goes by its name."""
-        if self.every:
-            return True
-        effect = effects.of(mutant.documents) or mutant.name
-        new = effect not in self._tried
+    def _worth_it(
+        self, answer: Answer, mutant: Mutant, effects: Effects, differs: Difference | None
+    ) -> bool:
+        """Say whether a mutant does something that none before it did.
+
+        What differs only for pods that are not there is always tried: there graders are weak.
+        Where the engine does not know, a mistake of the same name is the same mistake.
+        """
+        effect: Any
+        if differs is None:
+            effect = mutant.name
+        elif differs.tellable:
+            effect = effects.of(mutant.documents)
+        else:
+            effect = None if differs.change else answer.name
+        new = effect is None or effect not in self._tried
         self._tried.add(effect)
-        return new
+        return new or self.every
 
     def _tried_mutant(self, answer: Answer, mutant: Mutant, why: str) -> Trial:
         name = f"{answer.name}: {mutant.name}"

@@ -4,7 +4,7 @@ import pytest
 
 from k8slab.course import load
 from k8slab.course.answers import Answer
-from k8slab.course.mutants.effects import Effects
+from k8slab.course.mutants.effects import Difference, Effects
 from k8slab.course.mutants.generate import mutants
 from k8slab.objects import manifests
 
@@ -21,6 +21,9 @@ spec:
 """
 
 
+SAME = Difference("", tellable=False)
+
+
 @pytest.fixture(scope="module")
 def lab():
     return load("tests/data/solutions/90-example")
@@ -28,7 +31,7 @@ def lab():
 
 @pytest.fixture
 def effects(lab):
-    return Effects(lab.exercise("protect").setup, ["lab90-protect"], [answer()])
+    return Effects(lab.exercise("protect").setup, lab.exercise("protect"), [answer()])
 
 
 def answer(text=POLICY):
@@ -58,28 +61,45 @@ def changed(**spec):
     ids=["default types", "a rule twice", "expressions", "a section that is not in force"],
 )
 def test_the_same_in_other_words_is_no_mistake(effects, other):
-    assert effects.difference(answer().documents, other) == ""
+    assert effects.difference(answer().documents, other) == SAME
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "only-web ingress[0].from[0] in every namespace",
-        "only-web ingress[0].ports emptied: all ports",
         "only-web ingress[0].ports[0] 8080/TCP -> UDP",
         "only-web podSelector app=db -> batch",
         "only-web policyTypes Ingress and Egress",
         "beside it everything open",
     ],
 )
-def test_a_mistake_that_only_pods_or_ports_would_show_that_are_not_there_is_one(lab, effects, name):
+def test_a_mistake_that_only_pods_would_show_that_are_not_there_is_one(lab, effects, name):
     difference = effects.difference(answer().documents, mutant(lab, name).documents)
-    assert difference.startswith(("added", "removed", "changed"))
+    assert difference.tellable
+    assert difference.change.startswith(("added", "removed", "changed"))
+
+
+def test_what_differs_where_nothing_listens_no_packet_tells(lab, effects):
+    wide = mutant(lab, "only-web ingress[0].ports emptied: all ports")
+    difference = effects.difference(answer().documents, wide.documents)
+    assert (difference.tellable, "TCP 8080 -> all" in difference.change) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("cidr", "tellable"), [("203.0.113.0/25", True), ("203.0.114.0/24", False)]
+)
+def test_outside_packets_tell_what_differs_where_a_host_is(effects, cidr, tellable):
+    policies = [answer().documents[0], changed(egress=[{"to": [{"ipBlock": {"cidr": cidr}}]}])[0]]
+    for one in policies:
+        one["spec"]["policyTypes"] = ["Ingress", "Egress"]
+    difference = effects.difference(policies[:1], policies[1:])
+    assert difference.tellable is tellable
 
 
 def test_the_difference_names_a_pod_that_nobody_made(lab, effects):
     wide = mutant(lab, "only-web ingress[0].from[0] in every namespace")
-    assert "elsewhere" in effects.difference(answer().documents, wide.documents)
+    assert "elsewhere" in effects.difference(answer().documents, wide.documents).change
     assert effects.of(wide.documents) is None, "among the pods that are there nothing differs"
 
 
