@@ -17,7 +17,6 @@ import select
 import socket
 import struct
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from k8slab.embedded.network.capture import Capture, parse, wait_for_clock
 from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from k8slab.embedded.network.capture import Packet, Seen
     from k8slab.embedded.network.tracing import Met
@@ -228,24 +227,26 @@ def _watching(question: Question, places: Sequence[Place], port: int) -> Iterato
     watch = _Watch(port)
     nodes = [place for place in places if place.kind == "node"]
     everyone = tuple(address for node in nodes for address in node.addresses)
-    with ExitStack() as held:
-        held.callback(_close_all, watch.captures.values())
+    try:
         for place in places:
             mark = Mark(question.protocol, port, everyone)
             watch.captures[place] = Capture(place.netns, mark)
         for node in nodes:
             others = tuple(a for a in everyone if a not in node.addresses)
             mark = Mark(question.protocol, port, others)
-            watch.tracers[node] = held.enter_context(closing(Tracer(node.netns, mark)))
+            watch.tracers[node] = Tracer(node.netns, mark)
         wait_for_clock()
         watch.listen()
         yield watch
+    finally:
+        _close_all([*watch.captures.values(), *watch.tracers.values()])
 
 
-def _close_all(captures: Collection[Capture]) -> None:
+def _close_all(opened: Sequence[Capture | Tracer]) -> None:
     """Close them side by side: for each the kernel waits until no processor looks at it."""
     with ThreadPoolExecutor(_CLOSERS, thread_name_prefix="journey") as pool:
-        deque(pool.map(Capture.close, captures), maxlen=0)
+        for done in [pool.submit(each.close) for each in opened]:
+            done.result()
 
 
 def _bound(question: Question, next_port: Callable[[], int]) -> tuple[socket.socket, int]:
