@@ -41,8 +41,9 @@ from k8slab.errors import K8slabError
 SHOWN = 60
 """Operations that a failure prints; the bundle has all."""
 MIRRORED = ("pods", "endpointslices.discovery.k8s.io", "configmaps")
-SETTLE = 40.0
-"""Seconds in which a cluster must become whole again: a crashed container waits for ten."""
+SETTLE = 120.0
+"""Seconds in which a cluster must become whole again: a container that was killed waits for ten,
+the next time for twenty, then forty and eighty."""
 
 
 class FaultError(Exception):
