@@ -164,7 +164,7 @@ def test_no_heavy_library_is_imported_for_the_help():
     code = (
         "import sys, k8slab, k8slab.cli.main;"
         "heavy = {'kubernetes', 'yaml', 'IPython', 'asyncio', 'cryptography', 'orjson',"
-        " 'websockets', 'graphviz', 'jupyterlab', 'anywidget', 'ipywidgets'};"
+        " 'websockets', 'graphviz', 'jupyterlab', 'ipywidgets'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
