@@ -38,6 +38,7 @@ FIRST = ("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Role", "RoleBind
 """What pods need before they start; the rest is made in the order in which it stands."""
 
 MERGE = "application/merge-patch+json"
+_FORBIDDEN = 403
 SETTLED_SECONDS = 20.0
 GONE_SECONDS = 60.0
 
@@ -108,7 +109,8 @@ class Estate:
             *wide,
             *(n for n, r in wanted.items() if r.plural not in PASSED_OVER),
         ]
-        found = (obj for name in names for obj in cluster.list(name))
+        spaces = sorted({space for one in exercises for space in one.namespaces})
+        found = (obj for name in names for obj in _listed(cluster, name, spaces))
         written = {key_of(obj): obj for obj in map(_written, found) if obj is not None}
         return cls(written, {(found.group, found.kind): name for name, found in wide.items()})
 
@@ -135,6 +137,30 @@ class Estate:
         if space:
             return space in exercise.namespaces
         return may_change(exercise, self.resources.get((group, kind), ""), name)
+
+
+def _listed(cluster: Any, resource: str, spaces: Sequence[str]) -> list[Object]:
+    """Return all objects of a kind; where only some namespaces may be read, those of `spaces`.
+
+    On a cluster of others a learner may have rights in their own namespaces alone. What may
+    not be listed there either nobody can have made there.
+    """
+    try:
+        return list(cluster.list(resource))
+    except ApiStatusError as error:
+        if error.code != _FORBIDDEN:
+            raise
+    if resource == "namespaces":
+        found = (cluster.get(resource, space) for space in spaces)
+        return [space for space in found if space is not None]
+    objects: list[Object] = []
+    for space in spaces:
+        try:
+            objects += cluster.list(resource, space)
+        except ApiStatusError as error:
+            if error.code != _FORBIDDEN:
+                raise
+    return objects
 
 
 def resource_of(found: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 from k8slab import programs
 from k8slab.course import Journal, Session, load
 from k8slab.course.difference import collect, replay
+from k8slab.errors import ApiStatusError
 from k8slab.grading import Status
 from k8slab.objects import manifests
 
@@ -32,6 +33,18 @@ def kubectl(cluster):
         return programs.run(argv, env={"KUBECONFIG": str(cluster.kubeconfig)}, stdin=stdin)
 
     return run
+
+
+class OfOthers:
+    """A cluster in which a learner may read two namespaces, and no Secrets in them."""
+
+    def __init__(self, cluster):
+        self.resources, self.get, self._list = cluster.resources, cluster.get, cluster.list
+
+    def list(self, resource, namespace="", **more):
+        if not namespace or resource == "secrets":
+            raise ApiStatusError("not for you", code=403, reason="Forbidden")
+        return self._list(resource, namespace, **more)
 
 
 def names(objects):
@@ -128,3 +141,14 @@ def test_a_reset_that_keeps_mine_saves_the_own_work_and_does_it_again(session, k
 
 def test_a_reset_that_keeps_mine_makes_no_file_where_nothing_differs(session):
     assert session.reset("protect", keep_mine=True).kept is None
+
+
+def test_where_only_the_own_namespaces_may_be_read_the_answer_is_found_all_the_same(
+    session, kubectl
+):
+    kubectl("apply -f -", session.lab.exercise("protect").solution)
+    kubectl(f"label namespace {SPACE} mine=yes")
+    kubectl("create secret generic hidden --from-literal=a=b")
+    difference = collect(OfOthers(session.cluster), session.lab.exercise("protect"))
+    assert names(difference.added) == ["NetworkPolicy/only-web"]
+    assert names(difference.changed) == [f"Namespace/{SPACE}"]
