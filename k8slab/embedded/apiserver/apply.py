@@ -111,7 +111,8 @@ def _entries(
             made.append(kept)
     if conflicts and not force:
         raise _conflict(conflicts)
-    made.insert(0, ownership.entry_of(kind, owner, "Apply", frozenset(wanted), mine))
+    before = None if differing else mine
+    made.insert(0, ownership.entry_of(kind, owner, "Apply", frozenset(wanted), before))
     return made
 
 

@@ -57,7 +57,7 @@ def _updated(
             made.append(kept)
     held = (fields_of(mine) if mine else frozenset()) - gone
     if held | changed:
-        made.append(entry_of(kind, owner, "Update", held | changed, mine))
+        made.append(entry_of(kind, owner, "Update", held | changed, None if changed else mine))
     return made
 
 
@@ -83,7 +83,11 @@ def without(entry: Object, paths: Paths) -> Object | None:
 def entry_of(
     kind: Kind, owner: tuple[str, str], operation: str, fields: Paths, before: Object | None
 ) -> Object:
-    """Return an entry; one that did not change keeps its time."""
+    """Return an entry; the one `before` with the same fields keeps its time.
+
+    Give none where a value of the fields changed: that is a new time too (ManagedFieldsEntry,
+    meta/v1).
+    """
     if before and fields_of(before) == fields:
         return before
     return _entry(kind, owner, operation, fieldsets.to_trie(fields))

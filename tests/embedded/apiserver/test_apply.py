@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from k8slab.embedded.apiserver import ownership
+
 APPLY = "application/apply-patch+yaml"
 
 
@@ -49,6 +51,18 @@ def test_another_managers_field_with_another_value_is_a_conflict(apply):
             "field": ".data.a",
         }
     ]
+
+
+def test_another_value_gives_a_field_managers_entry_another_time(apply, monkeypatch):
+    times = (f"2026-01-01T00:00:{second:02}Z" for second in range(60))
+    monkeypatch.setattr(ownership, "now_text", lambda: next(times))
+
+    def stamp(data):
+        return apply(data).json["metadata"]["managedFields"][0]["time"]
+
+    first = stamp({"a": "1"})
+    assert stamp({"a": "1"}) == first
+    assert stamp({"a": "2"}) > first
 
 
 def test_force_takes_a_field_over(apply):
