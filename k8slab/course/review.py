@@ -177,7 +177,7 @@ _MEANING = {
     ALTERNATIVE: "another right answer",
     WRONG: "an answer that must not pass",
 }
-_OF_MUTANTS = "equivalent"
+_OF_MUTANTS = "mutants"
 """A list of generated mutants that are right answers too."""
 
 

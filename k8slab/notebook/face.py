@@ -257,7 +257,8 @@ class Face:
         """
         party = probes.one_pod(self.cluster, Party.parse(pod, self._namespace))
         found = lookups.look_up(self.cluster, party, name, command=places.words(command))
-        html = lookup_graph.picture(found).html() + _details(lookup_graph.table(found))
+        parts = [lookup_graph.picture(found).html(), _details(lookup_graph.table(found))]
+        html = views.box(lookup_graph.summary(found), parts)
         return shown(views.LookupView(lookup_graph.text(found), html, found))
 
     def decide(
