@@ -65,6 +65,7 @@ class Effects:
         wanted = {*self.namespaces, *SYSTEM}
         self.answers = answers
         flows = [want.flow for want in exercise.wishes.wants]
+        # Not every program that listens is declared: what flows ask for may be there too.
         self._asked = {(f.protocol, f.port) for f in flows if isinstance(f.port, int)}
         ends = {end.name for f in flows for end in (f.source, f.destination) if end.kind == "ip"}
         self._hosts = [point(host) for host in ends | {host.address for host in WORLD_HOSTS}]
@@ -102,7 +103,7 @@ class Effects:
             return any(point in destination for point in self._hosts)
         ports = (change.before - change.after) | (change.after - change.before)
         open_ = {port for key in destination.pods for port in self._listening.get(key, ())}
-        return any(ports.has(protocol, number) for protocol, number in open_ | self._asked)
+        return any(ports.has(protocol, number) for protocol, number in open_)
 
     def of(self, documents: Sequence[Document]) -> tuple[str, ...] | None:
         """Return what an answer or mutant does to what there is, to find those that do the same.
@@ -135,8 +136,9 @@ class Effects:
         every = [*kept, *given, *(self._imagined(shapes) if shapes else ())]
         for obj in every:
             if obj["kind"] == "Pod":
-                listening = {(protocol, number) for number, protocol in ports_of(obj)}
-                self._listening[meta.key_of(obj)] = listening
+                declared = {(protocol, number) for number, protocol in ports_of(obj)}
+                there = "uid" in obj["metadata"]
+                self._listening[meta.key_of(obj)] = declared | (self._asked if there else set())
         return policy.compile(every)
 
     @staticmethod

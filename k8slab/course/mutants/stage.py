@@ -3,12 +3,13 @@
 A full reset deletes the namespaces and makes them anew, with all pods, which takes most of the
 time of a trial. Most answers change a policy or two. So what the start consists of is noted
 once; afterwards what was added is deleted, what was changed or deleted is made again, and only
-when the cluster then does not look as it did, or when an answer used kubectl (which could have
-changed anything), is the exercise reset.
+when the cluster then does not look as it did, or when an answer did what is not looked at (most
+of what kubectl can), is the exercise reset.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class Stage:
         """Note what an answer did, before it is given."""
         known = {*WATCHED, *POLICIES}
         self._unclear = any(
-            "kubectl" in document or document.get("kind", "Pod") not in known
+            document.get("kind", "Pod") not in known
+            or not all(_is_watched(command) for command in document.get("kubectl", ()))
             for document in documents
         )
 
@@ -158,6 +160,21 @@ def _lasting_name(obj: Object) -> str:
     if owner is None:
         return meta.name_of(obj)
     return f"{owner['kind']}/{owner['name']}/{obj['metadata'].get('generateName', '')}"
+
+
+WORDS = frozenset(
+    word for kind, name in WATCHED.items() for word in (kind.lower(), name, name.partition(".")[0])
+)
+"""What kubectl calls the kinds that are compared."""
+
+
+def _is_watched(command: str) -> bool:
+    """Say whether all that a kubectl command can change is compared afterwards."""
+    verb, *rest = shlex.split(command)
+    plain = next((word for word in rest if not word.startswith("-")), "")
+    return verb in ("run", "expose") or (
+        verb in ("label", "delete", "scale") and plain.partition("/")[0] in WORDS
+    )
 
 
 GIVEN = frozenset({"clusterIP", "clusterIPs", "nodeName", "healthCheckNodePort"})

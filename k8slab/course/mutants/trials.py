@@ -100,19 +100,22 @@ class Trials:
         answers = read_answers(self.lab.directory, self.exercise)
         spoilt = [(one, m) for one in answers if one.right for m in mutants(self.exercise, one)]
         listed = self._listed({(one.name, mutant.name) for one, mutant in spoilt})
-        session = self.stage.session()
-        if self._mine():
-            yield self._judged(UNTOUCHED, UNTOUCHED, session, wanted=False)
-        # Now the exercise is set up, and the engine can be asked about what there is.
-        objects = self.stage.context().policy_objects()
-        effects = Effects(objects, self.exercise, answers)
-        for answer in answers:
-            if self._mine():
-                yield self.try_answer(answer)
+        yield from self.answers()
+        # The exercise is set up, and the engine can be asked about what there is at its start.
+        self.stage.session()
+        effects = Effects(self.stage.context().policy_objects(), self.exercise, answers)
         for answer, mutant in spoilt:
             if self._mine():
                 why = listed.get((answer.name, mutant.name), "")
                 yield from self._try_mutant(answer, mutant, effects, why)
+
+    def answers(self) -> Iterator[Trial]:
+        """Yield trials of the untouched start and of the answers as their author wrote them."""
+        if self._mine():
+            yield self._judged(UNTOUCHED, UNTOUCHED, self.stage.session(), wanted=False)
+        for answer in read_answers(self.lab.directory, self.exercise):
+            if self._mine():
+                yield self.try_answer(answer)
 
     def again(self, times: int) -> Iterator[Trial]:
         """Yield trials of the reference and of the first wrong answer, `times` of each."""

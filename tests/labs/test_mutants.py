@@ -1,0 +1,65 @@
+"""Every exercise knows right from wrong: the authors' answers and their mutants, really given.
+
+Of mutants that do the same one is enough; `make mutants ARGS=--every` tries them all.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import load
+from k8slab.course.answers import answer_files
+from k8slab.course.mutants import Trials
+
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
+EXERCISES = [
+    (path.parent.name, exercise)
+    for path in sorted(SOLUTIONS.glob("*/exercises.yaml"))
+    for exercise in load(path.parent).exercises
+]
+# xdist gives to one worker what is equal before the last "::", so each exercise may go elsewhere.
+NAMES = [f"{lab}::{exercise}" for lab, exercise in EXERCISES]
+REPEATED = 2
+UNSEEN = {
+    f"05-network-policies::{exercise}"
+    for exercise in (
+        *("additive", "audit", "egress", "observe", "planes", "ports", "selectors", "three-tier"),
+    )
+}
+"""Exercises whose graders do not refuse every mutant yet: only their authors' answers are given."""
+
+
+@pytest.fixture
+def trials(request, tmp_path):
+    """Make the trials of an exercise on a cluster that has what it needs; clean up afterwards."""
+    made = []
+
+    def make(lab, exercise):
+        read = load(SOLUTIONS / lab)
+        needs = read.exercise(exercise).wishes.needs
+        fixture = "dual_stack_cluster" if "dual-stack" in needs else "cluster"
+        cluster = request.getfixturevalue(fixture)
+        made.append(Trials.on(cluster, read, exercise, tmp_path))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stage.close()
+
+
+@pytest.mark.parametrize(("lab", "exercise"), EXERCISES, ids=NAMES)
+def test_there_is_a_reference_an_alternative_and_a_wrong_answer(lab, exercise):
+    kinds = [path.stem.partition("-")[0] for path in answer_files(SOLUTIONS / lab, exercise)]
+    assert kinds.count("reference") == 1
+    assert set(kinds) == {"reference", "alternative", "wrong"}
+
+
+@pytest.mark.timeout(900)  # dozens of answers; on a busy machine each takes seconds
+@pytest.mark.parametrize(("lab", "exercise"), EXERCISES, ids=NAMES)
+def test_right_answers_pass_and_wrong_ones_and_mutants_do_not(lab, exercise, trials):
+    made = trials(lab, exercise)
+    tried = made.run() if f"{lab}::{exercise}" not in UNSEEN else made.answers()
+    faults = [trial for trial in tried if not trial.as_wanted]
+    assert not faults, "\n".join(f"{trial.name}\n{trial.text}" for trial in faults)
+    again = [trial for trial in made.again(REPEATED) if not trial.as_wanted]
+    assert not again, "\n".join(f"{trial.name}, another time\n{trial.text}" for trial in again)
