@@ -14,6 +14,7 @@ nobody is, no packet tells, and no grader that looks at behaviour can refuse it.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,11 @@ class Effects:
         wanted = {*self.namespaces, *SYSTEM}
         self.answers = answers
         flows = [want.flow for want in exercise.wishes.wants]
-        # Not every program that listens is declared: what flows ask for may be there too.
-        self._asked = {(f.protocol, f.port) for f in flows if isinstance(f.port, int)}
+        # Not every program that listens is declared: what flows ask of a pod may be there too.
+        self._asked: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        for flow in flows:
+            if flow.destination.kind == "pod" and isinstance(flow.port, int):
+                self._asked[str(flow.destination)].add((flow.protocol, flow.port))
         ends = {end.name for f in flows for end in (f.source, f.destination) if end.kind == "ip"}
         self._hosts = [point(host) for host in ends | {host.address for host in WORLD_HOSTS}]
         self._listening: dict[str, set[tuple[str, int]]] = {}
@@ -137,8 +141,8 @@ class Effects:
         for obj in every:
             if obj["kind"] == "Pod":
                 declared = {(protocol, number) for number, protocol in ports_of(obj)}
-                there = "uid" in obj["metadata"]
-                self._listening[meta.key_of(obj)] = declared | (self._asked if there else set())
+                key = meta.key_of(obj)
+                self._listening[key] = declared | self._asked.get(key, set())
         return policy.compile(every)
 
     @staticmethod
