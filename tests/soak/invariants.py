@@ -252,7 +252,7 @@ def held(view):
     alive = {pod["metadata"]["uid"]: pod for pod in view.objects.pods}
     pods = sum(1 for pod in alive.values() if not pod["spec"].get("hostNetwork"))
     kinds = Counter(text.partition("[")[0] for text in set(found.descriptors))
-    fixed = 1 + 3 + len(view.nodes)  # the switch, the world, the nodes
+    fixed = 1 + 3 + len(view.nodes) + 1  # the switch, the world, the nodes, the rules' reference
     if not fixed + _sandboxes(alive) <= kinds["net:"] <= fixed + pods + SPARES:
         yield f"the daemon holds {kinds['net:']} network namespaces for {pods} pods"
     users = sum(1 for text in found.descriptors if text.startswith("user:"))
