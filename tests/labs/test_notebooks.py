@@ -87,6 +87,10 @@ class TestNetworkingModel(Notebooks):
     name = "01-networking-model"
 
 
+class TestDns(Notebooks):
+    name = "02-dns"
+
+
 class TestNetworkPolicies(Notebooks):
     name = "05-network-policies"
 
