@@ -14,8 +14,8 @@ import time
 from harness import Limits, bench
 
 from k8slab import policy
-from k8slab.policy import Flow
 from k8slab.audit.estates import Size, realistic
+from k8slab.policy import Flow
 
 SMALL, MIDDLE, LARGE = Size(1000, 300, 20), Size(10_000, 2000, 50), Size(100_000, 10_000, 500)
 MEBIBYTE = 1024

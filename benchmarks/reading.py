@@ -19,8 +19,8 @@ import yaml
 from harness import Limits, bench
 
 from k8slab import audit
-from k8slab.objects import manifests
 from k8slab.audit.estates import Size, realistic
+from k8slab.objects import manifests
 
 OBJECTS = Size(7200, 1300, 50)
 """With namespaces, workloads and Services this comes to some 10,000 objects."""
