@@ -122,14 +122,24 @@ class Resources:
         key = word.lower()
         if resource := _KNOWN.get(key):
             return resource
+        known_before = self._all is not None
+        if found := self._search(key):
+            return found
+        if known_before:
+            self._all = None  # somebody may have defined it since
+            if found := self._search(key):
+                return found
+        raise UsageError(
+            f"the cluster has no resource {word!r}", hint="`kubectl api-resources` lists them"
+        )
+
+    def _search(self, key: str) -> Resource | None:
         plural, _, group = key.partition(".")
         for resource in self._discovered():
             names = (resource.plural, resource.kind.lower(), resource.short)
             if plural in names and resource.group.startswith(group):
                 return resource
-        raise UsageError(
-            f"the cluster has no resource {word!r}", hint="`kubectl api-resources` lists them"
-        )
+        return None
 
     def of(self, obj: Object) -> Resource:
         """Return the resource of a manifest's `apiVersion` and `kind`."""

@@ -68,6 +68,7 @@ BOXES = {
 @pytest.fixture
 def definition(cluster, namespace):
     """Define the kind Box; returns the test's namespace."""
+    cluster.resources.makeable()  # the kinds that there were before are known
     cluster.apply([BOXES])
     yield namespace
     for box in cluster.list("boxes.boxes.example.com", namespace):
