@@ -106,8 +106,6 @@ def _told(queries: list[Query]) -> str:
 
 
 def _brief(query: Query) -> str:
-    if not query.records and query.answer == "NOERROR":
-        return f"no {query.type}"
     if len(query.records) <= LISTED:
         return query.told
     return f"{len(query.records)} records" + (" (truncated)" if query.truncated else "")

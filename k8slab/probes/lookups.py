@@ -54,7 +54,7 @@ class Query:
         if self.records:
             return ", ".join(self.records) + (" (truncated)" if self.truncated else "")
         if self.answer == "NOERROR":
-            return "the name exists, without such a record"
+            return f"no {self.type} record"
         return f"{self.answer} (no such name)" if self.answer == "NXDOMAIN" else self.answer
 
 

@@ -75,7 +75,7 @@ def test_the_picture_has_words_for_those_who_do_not_see_it():
     picture = graph.picture(FOUND)
     assert picture.svg.startswith("<svg")
     assert "step 1: example.com.shop.svc.cluster.local. NXDOMAIN" in picture.alt
-    assert "step 2: example.com. A 203.0.113.10; no AAAA." in picture.alt
+    assert "step 2: example.com. A 203.0.113.10; no AAAA record." in picture.alt
 
 
 def test_a_look_up_that_asked_nobody_is_told_too():
