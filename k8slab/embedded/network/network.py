@@ -292,9 +292,7 @@ class Network:
             self._node(name).serve(str(ip_address(address)))
             self._announced[address] = name
 
-    def _rule_texts(
-        self, place: Place, chains: set[tuple[str, str, str]]
-    ) -> dict[RuleKey, str]:
+    def _rule_texts(self, place: Place, chains: set[tuple[str, str, str]]) -> dict[RuleKey, str]:
         """Return the rules of some chains of a node by family, table, chain and handle."""
         node = self._nodes.get(place.name)
         found: dict[RuleKey, str] = {}
