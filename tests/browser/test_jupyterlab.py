@@ -14,7 +14,8 @@ from k8slab.course import Journal, load, progress, release
 pytestmark = needs_chromium
 
 
-POLICIES = "05-network-policies"
+WHOLE = {"02-dns": 9, "05-network-policies": 15}
+"""Labs that are worked through with their stretch, and how many exercises both have."""
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_both_labs_reach_full_marks_in_a_browser(cluster, journal, tmp_path):
     clear_of(cluster)
     labs = tmp_path / "labs"
     built = release.build_solutions(ROOT / "solutions", labs)
-    notebooks = [path for path in built if path.stem == "lab" and path.parent.name != POLICIES]
+    notebooks = [path for path in built if path.stem == "lab" and path.parent.name not in WHOLE]
     with (
         serving(labs, cluster, "00") as url,
         browsing(url, tmp_path / "profile") as (page, wrong),
@@ -82,19 +83,20 @@ def test_both_labs_reach_full_marks_in_a_browser(cluster, journal, tmp_path):
     assert clicked.data == {"choice": "both", "confidence": 4}
 
 
-def test_the_lab_of_policies_reaches_full_marks_in_a_browser(cluster, journal, tmp_path):
+@pytest.mark.parametrize("name", WHOLE)
+def test_core_and_stretch_reach_full_marks_in_a_browser(name, cluster, journal, tmp_path):
     clear_of(cluster)
     labs = tmp_path / "labs"
     built = release.build_solutions(ROOT / "solutions", labs)
     with (
-        serving(labs, cluster, "05") as url,
+        serving(labs, cluster, name[:2]) as url,
         browsing(url, tmp_path / "profile") as (page, wrong),
     ):
         page.set_default_timeout(4 * PATIENCE)  # its stretch has nine parts
-        for name in [path.name for path in built if path.parent.name == POLICIES]:
-            work_through(page, url.replace("lab.ipynb", name))
+        for notebook in [path.name for path in built if path.parent.name == name]:
+            work_through(page, url.replace("lab.ipynb", notebook))
         assert wrong == []
     clear_of(cluster)
-    found = progress(load(ROOT / "solutions" / POLICIES, journal.seed), journal)
-    assert len(found.points) == 15
+    found = progress(load(ROOT / "solutions" / name, journal.seed), journal)
+    assert len(found.points) == WHOLE[name]
     assert found.points == found.max_points
