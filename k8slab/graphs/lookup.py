@@ -1,6 +1,6 @@
 """One look-up of a name step by step, as DOT text, as a table, and as lines of text.
 
-Each name that was asked for is a box; what came back stands in it. A name that does not exist
+Each name that was asked for of a server is a box; what came back stands in it. A name that does not exist
 is dashed, an unanswered question dotted, the one with the answer has a double frame.
 """
 
@@ -23,7 +23,7 @@ HEAD = ["step", "asked for", "type", "server", "answer"]
 
 def summary(lookup: Lookup) -> str:
     """Say in one sentence what the look-up cost and what came of it."""
-    names = len(lookup.steps())
+    names = len({query.name for query in lookup.queries})
     count = len(lookup.queries)
     cost = (
         f"{count} {'query' if count == 1 else 'queries'} for "
@@ -85,9 +85,8 @@ def dot(lookup: Lookup) -> str:
     ]
     before = "pod"
     for number, (name, queries) in enumerate(lookup.steps(), 1):
-        servers = ", ".join(dict.fromkeys(query.server for query in queries))
         kinds = ", ".join(query.type for query in queries)
-        label = f"{number}. {name}\n{kinds} asked of {servers}\n{_told(queries)}"
+        label = f"{number}. {name}\n{kinds} asked of {queries[0].server}\n{_told(queries)}"
         lines.append(f"  step{number} [{_style(queries)}, label={quote(label)}];")
         lines.append(f"  {before} -> step{number};")
         before = f"step{number}"

@@ -86,10 +86,11 @@ class Lookup:
         return tuple(dict.fromkeys(data for kind, _, data in records if kind in ("A", "AAAA")))
 
     def steps(self) -> list[tuple[str, list[Query]]]:
-        """Return the names that were asked for, in order, each with its queries."""
+        """Return what was asked for, in order: a name, and its queries to one server."""
         found: list[tuple[str, list[Query]]] = []
         for query in self.queries:
-            if not found or found[-1][0] != query.name:
+            before = found[-1][1][-1] if found else None
+            if not before or (before.name, before.server) != (query.name, query.server):
                 found.append((query.name, []))
             found[-1][1].append(query)
         return found

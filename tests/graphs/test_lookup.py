@@ -41,6 +41,14 @@ def test_the_summary_counts_queries_and_names():
     assert graph.summary(one).endswith("1 query for 1 name; nothing was found")
 
 
+def test_a_second_server_is_a_step_of_its_own():
+    silent = Query("example.com.", "A", "10.96.0.58")
+    found = lookup(silent, Query("example.com.", "A", SERVER, "NOERROR", ("A 203.0.113.10",)))
+    assert [len(queries) for _, queries in found.steps()] == [1, 1]
+    assert "2 queries for 1 name;" in graph.summary(found)
+    assert "A asked of 10.96.0.58\\nno answer" in graph.dot(found)
+
+
 def test_many_addresses_are_counted_and_not_listed():
     many = "\n".join(f"192.0.2.{n}" for n in range(60))
     assert graph.summary(lookup(said=many)).endswith("found 60 addresses")
