@@ -1,7 +1,7 @@
 """One look-up of a name step by step, as DOT text, as a table, and as lines of text.
 
-Each name that was asked for of a server is a box; what came back stands in it. A name that does not exist
-is dashed, an unanswered question dotted, the one with the answer has a double frame.
+Each name that one server was asked for is a box; what came back stands in it. A name that does
+not exist is dashed, an unanswered question dotted, the one with the answer has a double frame.
 """
 
 from __future__ import annotations
