@@ -1,7 +1,7 @@
 import os
 import re
-import signal
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -141,23 +141,27 @@ def _waits_for_a_lock(pid):
     return False
 
 
-def fastest(*argv):
-    """Return the least processor time of ten runs of Python: others run on this machine too."""
-
-    def once():
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *argv], check=True, capture_output=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    return min(once() for _ in range(10))
+def processor_time(*argv):
+    """Return the seconds that a Python takes, of the processor: others run on this machine too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *argv], check=True, capture_output=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_help_and_import_answer_at_once():
-    """150 ms on an idle machine, where `import click` takes 60: elsewhere as many times that."""
-    yardstick = fastest("-c", "import click")
-    assert fastest("-c", "from k8slab.cli.main import main; main()", "--help") < 2.5 * yardstick
-    assert fastest("-c", "import k8slab") < 2.5 * yardstick
+@pytest.mark.parametrize(
+    "argv",
+    [("-c", "from k8slab.cli.main import main; main()", "--help"), ("-c", "import k8slab")],
+    ids=["help", "import"],
+)
+def test_help_and_import_answer_at_once(argv):
+    """150 ms on an idle machine, where `import click` takes 60: elsewhere as many times that.
+
+    A processor is slower at some moments, also for this time: one of ten pairs will do.
+    """
+    assert any(
+        processor_time(*argv) < 2.5 * processor_time("-c", "import click") for _ in range(10)
+    )
 
 
 def test_no_heavy_library_is_imported_for_the_help():
