@@ -4,7 +4,7 @@ import pytest
 
 from k8slab.errors import ProbeError, UsageError
 from k8slab.grading import Context, Counterexample, Finding, Result, Status, http, values
-from k8slab.grading.checks import run_check
+from k8slab.grading.checks import CHECKS, CheckKind, run_check
 from k8slab.grading.polling import Polling
 from k8slab.grading.unchanged import difference
 from k8slab.objects import paths
@@ -273,3 +273,22 @@ def test_a_check_waits_for_pods_in_every_namespace_of_the_exercise(shop):
     shop.get("pods", "web", "shop")["status"] = {"phase": "Pending"}
     assert Context(shop, "other").quiet()
     assert not Context(shop, "other", setup=[made]).quiet()
+
+
+@pytest.mark.parametrize(
+    ("failures", "status"), [(0, Status.PASSED), (1, Status.PASSED), (2, Status.ERROR)]
+)
+def test_a_check_whose_pod_goes_while_it_is_asked_asks_once_more(
+    shop, monkeypatch, failures, status
+):
+    left = ["the pod has gone"] * failures
+
+    def ask(_context, _spec):
+        if left:
+            raise ProbeError(left.pop())
+        return Finding("asked", Status.PASSED)
+
+    monkeypatch.setitem(CHECKS, "asked", CheckKind({}, ask))
+    found = run_check(Context(shop, "shop"), {"check": "asked", "title": "it answers"})
+    assert (found.status, found.check) == (status, "it answers")
+    assert found.lines == (("the pod has gone",) if status is Status.ERROR else ())

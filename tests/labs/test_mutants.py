@@ -20,7 +20,7 @@ EXERCISES = [
 # xdist gives to one worker what is equal before the last "::", so each exercise may go elsewhere.
 NAMES = [f"{lab}::{exercise}" for lab, exercise in EXERCISES]
 REPEATED = 1
-MUTANTS = 6
+MUTANTS = 3
 """Tried of each exercise, evenly taken from all."""
 
 
