@@ -88,17 +88,18 @@ class Context:
         kinds = dict.fromkeys((*POLICY_KINDS, POLICIES))
         return [
             *(obj for kind in kinds for obj in self.cluster.list(kind)),
-            *self._cluster_policies(),
+            *cluster_policies(self.cluster),
         ]
 
-    def _cluster_policies(self) -> list[Object]:
-        """Return the ClusterNetworkPolicies; none where the cluster does not serve them."""
-        try:
-            return list(self.cluster.list(CLUSTER_POLICIES))
-        except ApiStatusError as error:
-            if error.code != 404:
-                raise
-            return []
+
+def cluster_policies(cluster: Any) -> list[Object]:
+    """Return the ClusterNetworkPolicies; none where the cluster does not serve them."""
+    try:
+        return list(cluster.list(CLUSTER_POLICIES))
+    except ApiStatusError as error:
+        if error.code != 404:
+            raise
+        return []
 
 
 STARTING = timedelta(seconds=4)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.course.journal import Journal
 from k8slab.course.session import Session
 from k8slab.course.setup import wait_ready
-from k8slab.errors import ApiStatusError
-from k8slab.grading.context import CLUSTER_POLICIES, Context
+from k8slab.grading.context import CLUSTER_POLICIES, Context, cluster_policies
 from k8slab.grading.unchanged import CLUSTERS_OWN, WATCHED
 from k8slab.objects import meta
 
@@ -141,17 +140,9 @@ class Stage:
                     name = _lasting_name(obj)
                     if name not in CLUSTERS_OWN:
                         found[resource, space, name] = _lasting(obj)
-        for obj in self._cluster_policies():
+        for obj in cluster_policies(self.cluster):
             found[CLUSTER_POLICIES, "", meta.name_of(obj)] = _lasting(obj)
         return found
-
-    def _cluster_policies(self) -> list[Object]:
-        try:
-            return list(self.cluster.list(CLUSTER_POLICIES))
-        except ApiStatusError as error:
-            if error.code != 404:
-                raise
-            return []
 
 
 def _lasting_name(obj: Object) -> str:

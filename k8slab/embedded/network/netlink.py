@@ -342,10 +342,8 @@ class Netlink:
         if failure:
             raise failure
 
-    def link(self, name: str) -> Link:
-        """Return the link with this name."""
-        body = _ifinfo() + text(_IFLA_IFNAME, name) + u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
-        request = Message(f"look up link {name}", _GETLINK, 0, body)
+    def _ask(self, request: Message, wanted: int) -> bytes:
+        """Return the body of the one answer of the wanted kind; raise what was refused."""
         self._socket.sendall(self._pack(request, 0))
         while True:
             for sequence, kind, _flags, answer in split_messages(self._socket.recv(1 << 16)):
@@ -353,8 +351,14 @@ class Netlink:
                     continue
                 if kind == _ERROR and (failure := _refusal(request, answer)):
                     raise failure
-                if kind == _NEWLINK:
-                    return _link(answer)
+                if kind == wanted:
+                    return answer
+
+    def link(self, name: str) -> Link:
+        """Return the link with this name."""
+        body = _ifinfo() + text(_IFLA_IFNAME, name) + u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+        request = Message(f"look up link {name}", _GETLINK, 0, body)
+        return _link(self._ask(request, _NEWLINK))
 
     def find(self, name: str) -> Link | None:
         """Return the link with this name if there is one."""
@@ -382,15 +386,7 @@ class Netlink:
         body += attribute(_RTA_SRC, ip_address(source).packed)
         body += u32(_RTA_IIF, came_by.index) if came_by else b""
         request = Message(f"look up the route to {to}", _GETROUTE, 0, body)
-        self._socket.sendall(self._pack(request, 0))
-        while True:
-            for sequence, kind, _flags, answer in split_messages(self._socket.recv(1 << 16)):
-                if sequence != self._sequence:
-                    continue
-                if kind == _ERROR and (failure := _refusal(request, answer)):
-                    raise failure
-                if kind == _NEWROUTE:
-                    return _found_route(answer)
+        return _found_route(self._ask(request, _NEWROUTE))
 
     def wait_up(self, name: str) -> Link:
         """Return the link once it can carry packets; `KernelError` when it cannot.
