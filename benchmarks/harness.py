@@ -8,7 +8,7 @@ reached, the one that we aim at, and how far the result is from the first: below
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BENCHES = {}
@@ -66,6 +66,56 @@ def machine():
     )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark and the numbers of its rounds, in the unit of its limits."""
+
+    bench: Bench
+    values: tuple[float, ...]
+
+    @property
+    def median(self):
+        return percentile(self.values, 0.5)
+
+    @property
+    def p99(self):
+        return percentile(self.values, 0.99)
+
+    @property
+    def of_reach(self):
+        """The result as a part of the limit that must be reached: at most 1 is good."""
+        limits = self.bench.limits
+        ratios = [self.median / limits.reach]
+        if limits.reach_p99 is not None:
+            ratios.append(self.p99 / limits.reach_p99)
+        return max(ratios)
+
+    def row(self):
+        """Return the line of the table for people."""
+        limits = self.bench.limits
+        return [
+            self.bench.what,
+            str(len(self.values)),
+            f"{number(self.median)} {limits.unit}",
+            f"{number(self.p99)} {limits.unit}",
+            pair(limits.reach, limits.reach_p99),
+            pair(limits.aim, limits.aim_p99),
+            f"{self.of_reach:.2f}",
+        ]
+
+    def to_dict(self):
+        """Return the same as plain JSON values."""
+        return {
+            "name": self.bench.name,
+            "what": self.bench.what,
+            **asdict(self.bench.limits),
+            "values": self.values,
+            "median": self.median,
+            "p99": self.p99,
+            "of_reach": self.of_reach,
+        }
+
+
 def number(value):
     return "" if value is None else f"{value:.3g}"
 
@@ -74,44 +124,22 @@ def pair(first, second):
     return number(first) if second is None else f"{number(first)} / {number(second)}"
 
 
-def row(one, values):
-    limits = one.limits
-    median, p99 = percentile(values, 0.5), percentile(values, 0.99)
-    ratios = [median / limits.reach]
-    if limits.reach_p99 is not None:
-        ratios.append(p99 / limits.reach_p99)
-    return (
-        [
-            one.what,
-            str(len(values)),
-            f"{number(median)} {limits.unit}",
-            f"{number(p99)} {limits.unit}",
-            pair(limits.reach, limits.reach_p99),
-            pair(limits.aim, limits.aim_p99),
-            f"{max(ratios):.2f}",
-        ],
-        max(ratios) <= 1,
-    )
-
-
 HEADS = ["what", "rounds", "median", "p99", "reach", "aim", "of reach"]
 
 
-def run(names):
-    """Run the named benchmarks (all without names); return whether each reached its limit."""
-    unknown = [name for name in names if name not in BENCHES]
-    if unknown:
-        sys.exit(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHES)}")
-    print(machine(), end="\n\n")
-    rows, reached = [HEADS], True
+def measure(names):
+    """Run the named benchmarks, or all, and return a `Measured` for each."""
+    found = []
     for name in names or BENCHES:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        cells, fine = row(BENCHES[name], list(BENCHES[name].function()))
-        rows.append(cells)
-        reached = reached and fine
-    widths = [max(len(line[i]) for line in rows) for i in range(len(HEADS))]
-    rows.insert(1, ["-" * width for width in widths])
-    for line in rows:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |")
-    return reached
+        found.append(Measured(BENCHES[name], tuple(BENCHES[name].function())))
+    return found
+
+
+def table(heads, rows):
+    """Return a table for people, which Markdown can read too."""
+    lines = [heads, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    lines.insert(1, ["-" * width for width in widths])
+    cells = ([cell.ljust(w) for cell, w in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
