@@ -18,7 +18,7 @@ from k8slab.embedded.controllers.policy_values import (
     pod_facts,
     read_policy,
 )
-from k8slab.embedded.controllers.slice_values import SERVICE_NAME
+from k8slab.embedded.controllers.slice_values import SERVICE_NAME, ZONE
 from k8slab.embedded.network import ruleset_nat
 from k8slab.embedded.network.node import Pod, Tables, families
 from k8slab.embedded.network.policies import Policies
@@ -76,11 +76,13 @@ def _service_ports(view):
         meta = item["metadata"]
         service = (meta.get("labels") or {}).get(SERVICE_NAME)
         slices.setdefault((meta["namespace"], service), []).append(item)
+    labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in view.objects.nodes}
+    zones = {name: found[ZONE] for name, found in labels.items() if ZONE in found}
     ports = {}
     for service in view.objects.services:
         meta = service["metadata"]
         for port in service_values.service_ports(
-            service, slices.get((meta["namespace"], meta["name"]), [])
+            service, slices.get((meta["namespace"], meta["name"]), []), zones
         ):
             ports[port.key] = port
     return ports

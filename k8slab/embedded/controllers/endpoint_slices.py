@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.controllers import pods, slice_values
 from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index
+from k8slab.embedded.controllers.zones import Zones
 from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -36,9 +37,14 @@ class EndpointSlices(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context, "endpointslices")
         self._slices = self._own(Index(self._api, RESOURCE, of_service))
+        self._zones = self._own(Zones(self._api, self._all_again))
         self._look_at("services")
         self._follow("pods", self._pod_event)
         self._follow(RESOURCE, self._slice_event)
+
+    def _all_again(self) -> None:
+        for service in self._api.list("services"):
+            self.loop.add(key_of(service))
 
     def _pod_event(self, event: Event) -> None:
         for key in services_concerned(self._api, event):
@@ -68,7 +74,7 @@ class EndpointSlices(Controller):
     def _write(
         self, service: Object, selected: Sequence[Object], present: Sequence[Object]
     ) -> None:
-        groups = slice_values.wanted(service, selected)
+        groups = slice_values.wanted(service, selected, self._zones.of)
         for family in service["spec"].get("ipFamilies") or ["IPv4"]:
             # A Service without endpoints keeps one empty slice.
             if not any(kind == family for kind, _ in groups):

@@ -1,5 +1,8 @@
 """Load-balancer addresses: each Service of type LoadBalancer gets one from the pool.
 
+One with a ``loadBalancerClass`` asks for somebody else's balancer and is left alone
+(core/v1 ``ServiceSpec``): it stays pending where nobody implements that class.
+
 One node answers for an address (ARP), as a layer-2 load balancer does. With
 ``externalTrafficPolicy: Local`` it must be a node that runs a ready endpoint; otherwise any
 worker will do.
@@ -44,7 +47,7 @@ class LoadBalancers(Controller):
     async def _reconcile(self, key: str) -> None:
         namespace, name = key.split("/", 1)
         service = self._context.api.get("services", name, namespace)
-        if service is None or service["spec"].get("type") != "LoadBalancer" or is_deleting(service):
+        if service is None or not _is_ours(service) or is_deleting(service):
             await self._withdraw(key, service)
             return
         if not self._context.config.load_balancer:
@@ -125,6 +128,11 @@ class LoadBalancers(Controller):
         if service is not None and _shown(service):
             status = {**service["status"], "loadBalancer": {}}
             self._context.api.update_status("services", {**service, "status": status})
+
+
+def _is_ours(service: Object) -> bool:
+    spec = service["spec"]
+    return spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerClass")
 
 
 def _shown(service: Object) -> list[str]:

@@ -13,6 +13,7 @@ from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
 from k8slab.embedded.controllers.loop import Loop, take_turns
 from k8slab.embedded.controllers.service_values import service_ports
+from k8slab.embedded.controllers.zones import Zones
 from k8slab.objects.meta import Object, key_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Proxy:
         self._endpoint_slices = slices
         api = context.api
         self._slices = Index(api, SLICES, of_service)
+        self._zones = Zones(api, self._mark_all)
         self._ports: dict[tuple[str, str, str, str], ServicePort] = {}
         self._by_service: dict[str, tuple[ServicePort, ...]] = {}
         self._dirty = {key_of(service) for service in api.list("services")}
@@ -41,6 +43,7 @@ class Proxy:
         self.loop = Loop("proxy", self._sync)
         self._unsubscribe: list[Callable[[], None]] = [
             self._slices.close,
+            self._zones.close,
             api.subscribe("services", lambda event: self._mark(key_of(event.object))),
             api.subscribe(SLICES, lambda event: self._mark(*of_service(event.object))),
         ]
@@ -69,6 +72,9 @@ class Proxy:
         await self._endpoint_slices.loop.settle(key_of(service))
         await self.settle()
 
+    def _mark_all(self) -> None:
+        self._mark(*(key_of(service) for service in self._context.api.list("services")))
+
     def _mark(self, *keys: str) -> None:
         self._dirty.update(keys)
         self._wanted += 1
@@ -91,7 +97,8 @@ class Proxy:
         namespace, name = key.split("/", 1)
         service = self._context.api.get("services", name, namespace)
         before = self._by_service.get(key, ())
-        now = tuple(service_ports(service, self._slices.get(key))) if service else ()
+        slices, zones = self._slices.get(key), self._zones.of
+        now = tuple(service_ports(service, slices, zones)) if service else ()
         if now == before:
             return
         self._applied = 0

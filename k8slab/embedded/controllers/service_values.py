@@ -13,7 +13,7 @@ from k8slab.embedded.network.model import Endpoint, ServicePort
 from k8slab.objects.meta import name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k8slab.objects.meta import Object
 
@@ -21,8 +21,13 @@ DEFAULT_AFFINITY = 10800
 """Seconds: core/v1 ``DefaultClientIPServiceAffinitySeconds``."""
 
 
-def service_ports(service: Object, slices: Sequence[Object]) -> list[ServicePort]:
-    """Return one value for each port of a Service."""
+NO_ZONES: Mapping[str, str] = {}
+
+
+def service_ports(
+    service: Object, slices: Sequence[Object], zones: Mapping[str, str] = NO_ZONES
+) -> list[ServicePort]:
+    """Return one value for each port of a Service; `zones` are those of the nodes."""
     spec = service["spec"]
     addresses = tuple(
         spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
@@ -48,13 +53,15 @@ def service_ports(service: Object, slices: Sequence[Object]) -> list[ServicePort
             affinity_seconds=_affinity(spec),
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
-            endpoints=tuple(endpoints(port, slices)),
+            endpoints=tuple(endpoints(port, slices, zones)),
         )
         for port in spec.get("ports") or ()
     ]
 
 
-def endpoints(port: Object, slices: Iterable[Object]) -> list[Endpoint]:
+def endpoints(
+    port: Object, slices: Iterable[Object], zones: Mapping[str, str] = NO_ZONES
+) -> list[Endpoint]:
     """Return the endpoints of one Service port, in order of their addresses."""
     found = set()
     for one in slices:
@@ -64,13 +71,13 @@ def endpoints(port: Object, slices: Iterable[Object]) -> list[Endpoint]:
         if not number:
             continue
         for entry in one.get("endpoints") or ():
-            endpoint = _endpoint(entry, number)
+            endpoint = _endpoint(entry, number, zones)
             if endpoint is not None:
                 found.add(endpoint)
     return sorted(found, key=lambda e: (e.address, e.port))
 
 
-def _endpoint(entry: Object, number: int) -> Endpoint | None:
+def _endpoint(entry: Object, number: int, zones: Mapping[str, str]) -> Endpoint | None:
     state = entry.get("conditions") or {}
     ready = state.get("ready")
     ready = True if ready is None else ready
@@ -79,13 +86,29 @@ def _endpoint(entry: Object, number: int) -> Endpoint | None:
     terminating = bool(state.get("terminating"))
     if not ready and not (serving and terminating):
         return None
+    for_nodes, for_zones = _hints(entry, zones)
     return Endpoint(
         address=entry["addresses"][0],
         port=number,
         node=entry.get("nodeName") or "",
         serving=serving,
         terminating=terminating and not ready,
+        for_nodes=for_nodes,
+        for_zones=for_zones,
     )
+
+
+def _hints(
+    entry: Object, zones: Mapping[str, str]
+) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+    """Return the nodes that an endpoint is meant for, and the nodes of the zones that it is."""
+    hints = entry.get("hints")
+    if not hints:
+        return None, None
+    nodes = frozenset(hint["name"] for hint in hints.get("forNodes") or ())
+    wanted = {hint["name"] for hint in hints.get("forZones") or ()}
+    near = frozenset(node for node, zone in zones.items() if zone in wanted)
+    return nodes or None, near if wanted else None
 
 
 def _number(port: Object, one: Object) -> int:

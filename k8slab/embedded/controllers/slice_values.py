@@ -3,7 +3,8 @@
 A pod is `ready` when its Ready condition is true and it is not being deleted, `serving`
 when the condition is true, `terminating` when it is being deleted. A pod with an address
 is listed whether or not it is ready; readers choose by conditions.
-Sources: discovery/v1 ``EndpointConditions``; ``pkg/controller/endpointslice``.
+With ``trafficDistribution`` each ready endpoint says for which zone or node it is meant.
+Sources: discovery/v1 ``EndpointConditions``; ``pkg/controller/endpointslice``; KEP-4444, KEP-3015.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
 SERVICE_NAME = "kubernetes.io/service-name"
 HEADLESS = "service.kubernetes.io/headless"
+ZONE = "topology.kubernetes.io/zone"
+"""The label of a node that names its zone."""
 LARGEST = 100
 """Endpoints in one slice (``--max-endpoints-per-slice``)."""
 
@@ -131,4 +134,17 @@ def _endpoint(
         endpoint["nodeName"] = node
     if zones.get(node):
         endpoint["zone"] = zones[node]
+    if hints := _hints(service["spec"].get("trafficDistribution"), endpoint):
+        endpoint["hints"] = hints
     return endpoint
+
+
+def _hints(wish: str | None, endpoint: Object) -> Object:
+    """Return for whom a ready endpoint is meant: its zone, and where it is wished its node."""
+    found: Object = {}
+    if wish and endpoint["conditions"]["ready"]:
+        if endpoint.get("zone"):
+            found["forZones"] = [{"name": endpoint["zone"]}]
+        if wish == "PreferSameNode" and endpoint.get("nodeName"):
+            found["forNodes"] = [{"name": endpoint["nodeName"]}]
+    return found

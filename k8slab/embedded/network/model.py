@@ -27,6 +27,10 @@ class Endpoint:
     serving: bool = True
     terminating: bool = False
     """Terminating endpoints are used only when no other is left (KEP-1669)."""
+    for_nodes: frozenset[str] | None = None
+    """Nodes that are to prefer it (``hints.forNodes``); None where no hint says so."""
+    for_zones: frozenset[str] | None = None
+    """Nodes of the zones that are to prefer it (``hints.forZones``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ of that Service; that chain chooses an endpoint's chain at random, and there the
 is rewritten. So the cost of a packet does not grow with the number of Services.
 
 Source: pkg/proxy/nftables of Kubernetes, its README and KEP-3866. Endpoint choice: KEP-1669
-(terminating endpoints), KEP-2086 (internalTrafficPolicy), KEP-1138 and the API comments of
-ServiceSpec (externalTrafficPolicy, loadBalancerSourceRanges, sessionAffinity).
+(terminating endpoints), KEP-4444 and KEP-3015 (trafficDistribution), KEP-2086
+(internalTrafficPolicy), KEP-1138 and the API comments of ServiceSpec (externalTrafficPolicy,
+loadBalancerSourceRanges, sessionAffinity).
 """
 
 from __future__ import annotations
@@ -158,13 +159,27 @@ def base(place: Place) -> str:
 
 def depends_on_node(port: ServicePort) -> bool:
     """Tell whether the rules of `port` differ between nodes."""
-    return port.internal_local or port.external_local
+    hinted = any(e.for_nodes is not None or e.for_zones is not None for e in port.endpoints)
+    return port.internal_local or port.external_local or hinted
 
 
 def usable(endpoints: list[Endpoint]) -> list[Endpoint]:
     """Return the endpoints to use: the ready ones, else those that serve while terminating."""
     ready = [e for e in endpoints if e.serving and not e.terminating]
     return ready or [e for e in endpoints if e.serving]
+
+
+def nearest(endpoints: list[Endpoint], node: str) -> list[Endpoint]:
+    """Return those of the usable endpoints that are meant for `node`, or for its zone; else all.
+
+    A hint is a wish: it counts where every endpoint has one and some endpoint is meant for the
+    node, so that nobody is left without (``topologyModeFromHints`` of pkg/proxy).
+    """
+    for hint in ("for_nodes", "for_zones"):
+        meant = [getattr(endpoint, hint) for endpoint in endpoints]
+        if None not in meant and any(node in nodes for nodes in meant):
+            return [e for e, nodes in zip(endpoints, meant, strict=True) if node in nodes]
+    return endpoints
 
 
 def service_port(port: ServicePort, place: Place) -> Fragment:
@@ -182,7 +197,7 @@ class _Writer:
         self.protocol = port.protocol.lower()
         self.name = f"{port.namespace}/{port.service}/{self.protocol}/{port.port_name}"
         of_this_family = [e for e in port.endpoints if of_family(self.family, [e.address])]
-        self.everywhere = usable(of_this_family)
+        self.everywhere = nearest(usable(of_this_family), place.node)
         self.local = usable([e for e in of_this_family if e.node == place.node])
         self.chains: dict[str, tuple[str, ...]] = {}
         self.sets: dict[str, str] = {}

@@ -160,6 +160,13 @@ def test_most_of_a_pod_cannot_change(api, make_pod):
                 "may only be set for externally-accessible services"
             ),
         ),
+        (
+            {"ports": [{"port": 1}], "trafficDistribution": "Near"},
+            (
+                'spec.trafficDistribution: Unsupported value: "Near": supported values: '
+                '"PreferClose", "PreferSameNode", "PreferSameZone"'
+            ),
+        ),
     ],
 )
 def test_a_wrong_service_is_refused(api, spec, message):

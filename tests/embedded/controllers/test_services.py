@@ -209,6 +209,52 @@ def test_each_load_balancer_gets_an_address_that_a_worker_announces(in_world):
     in_world(play)
 
 
+def test_a_load_balancer_of_somebody_elses_class_stays_pending(in_world):
+    async def play(world):
+        world.api.create(
+            "services", service("theirs", type="LoadBalancer", loadBalancerClass="a/b")
+        )
+        world.api.create("services", service("ours", type="LoadBalancer"))
+
+        def shown(name):
+            return world.api.get("services", name, "default")["status"]["loadBalancer"]
+
+        await world.until(lambda: shown("ours"))
+        assert shown("theirs") == {}
+
+    in_world(play)
+
+
+def test_traffic_distribution_gives_hints_which_follow_the_zone_of_the_node(in_world):
+    async def play(world):
+        world.api.create("services", service("web", trafficDistribution="PreferSameNode"))
+        world.api.create("pods", web_pod("a"))
+        await world.until(lambda: kernel(world, "web") and kernel(world, "web").endpoints)
+        node = world.pod("a")["spec"]["nodeName"]
+        (entry,) = endpoints(world, "web")
+        assert entry["hints"] == {"forNodes": [{"name": node}]}
+        (target,) = kernel(world, "web").endpoints
+        assert (target.for_nodes, target.for_zones) == (frozenset({node}), None)
+
+        in_zone = {"metadata": {"labels": {"topology.kubernetes.io/zone": "east"}}}
+        for name in ("k8slab-worker", "k8slab-worker2"):
+            world.api.patch("nodes", name, "", in_zone)
+
+        def zones():
+            return kernel(world, "web").endpoints[0].for_zones
+
+        await world.until(lambda: zones() and len(zones()) == 2)
+        assert zones() == {"k8slab-worker", "k8slab-worker2"}
+        (entry,) = endpoints(world, "web")
+        assert entry["zone"] == "east"
+        assert entry["hints"]["forZones"] == [{"name": "east"}]
+        world.prober.answers["main"] = Attempt(passed=False)
+        await world.until(lambda: not kernel(world, "web").endpoints)
+        assert "hints" not in endpoints(world, "web")[0]
+
+    in_world(play)
+
+
 # --- the pure parts
 
 

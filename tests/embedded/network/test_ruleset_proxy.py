@@ -103,6 +103,30 @@ def test_local_traffic_without_a_local_endpoint_is_dropped_not_rejected():
     assert "add chain ip kube-proxy local-" not in text
 
 
+def test_endpoints_are_chosen_by_hints_where_all_have_one_and_some_is_meant_for_the_node():
+    nodes = {name: frozenset({name}) for name in ("worker", "worker2", "worker3")}
+    both = frozenset({"worker", "worker2"})
+
+    def chosen(node, *hints):
+        found = [
+            Endpoint(f"10.244.1.{number}", 8080, for_nodes=for_nodes, for_zones=for_zones)
+            for number, (for_nodes, for_zones) in enumerate(hints)
+        ]
+        return [found.index(one) for one in ruleset_proxy.nearest(found, node)]
+
+    by_node = [(nodes["worker"], None), (nodes["worker2"], None)]
+    assert chosen("worker", *by_node) == [0]
+    assert chosen("worker3", *by_node) == [0, 1]
+    assert chosen("worker", *by_node, (None, None)) == [0, 1, 2]
+    by_both = [(nodes["worker2"], both), (nodes["worker3"], nodes["worker3"])]
+    assert chosen("worker2", *by_both) == [0]
+    assert chosen("worker", *by_both) == [0]
+    assert chosen("elsewhere", *by_both) == [0, 1]
+    hinted = (Endpoint("10.244.1.5", 8080, for_zones=both),)
+    assert ruleset_proxy.depends_on_node(dataclasses.replace(WEB, endpoints=hinted))
+    assert not ruleset_proxy.depends_on_node(WEB)
+
+
 def test_source_ranges_are_a_firewall_in_front_of_the_load_balancer():
     port = dataclasses.replace(
         WEB, load_balancer_ips=("172.18.255.1",), source_ranges=("10.0.0.0/8", "fd00::/8")

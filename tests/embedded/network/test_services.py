@@ -120,6 +120,19 @@ async def test_internal_policy_local_uses_only_the_clients_own_node(fabric):
 
 
 @pytest.mark.kernel
+async def test_endpoints_that_are_meant_for_a_node_are_used_there_and_everybody_elsewhere(fabric):
+    async with fabric() as f:
+        await f.pod("a")
+        await f.pod("b", 2)
+        near, far = (frozenset({f.nodes[number]}) for number in (1, 2))
+        ends = (endpoint(f, "a", for_nodes=near), endpoint(f, "b", 2, for_nodes=far))
+        await sync(f, dataclasses.replace(BASE, endpoints=ends))
+        assert await answers(f, "a", IP) == {"a"}
+        assert await answers(f, "b", IP) == {"b"}
+        assert await answers(f, CONTROL, IP, times=30) == {"a", "b"}
+
+
+@pytest.mark.kernel
 async def test_a_load_balancer_is_answered_by_one_node_and_can_move(fabric):
     async with fabric() as f:
         await f.pod("a")

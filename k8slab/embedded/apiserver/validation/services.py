@@ -32,6 +32,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 EXTERNAL = ("NodePort", "LoadBalancer")
 POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 LONGEST_AFFINITY = 86400
+NEAR = ("PreferClose", "PreferSameNode", "PreferSameZone")
 
 
 def service_errors(new: Object, old: Object | None) -> list[FieldError]:
@@ -127,6 +128,9 @@ def _traffic_errors(spec: Object) -> list[FieldError]:
     for field, value in (("externalTrafficPolicy", external), ("internalTrafficPolicy", internal)):
         if value and value not in ("Cluster", "Local"):
             errors.append(not_supported(f"spec.{field}", value, ["Cluster", "Local"]))
+    near = spec.get("trafficDistribution")
+    if near is not None and near not in NEAR:
+        errors.append(not_supported("spec.trafficDistribution", near, NEAR))
     if spec.get("healthCheckNodePort") and not (
         spec.get("type") == "LoadBalancer" and external == "Local"
     ):
