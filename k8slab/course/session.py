@@ -160,6 +160,8 @@ class Session:
         found: dict[str, Any] = {"open": sorted(baseline(context, wants))}
         if exercise.wishes.no_collateral:
             found["others"] = collateral.measure(self.cluster, exercise.namespaces, wants)
+        if told := _told_now(context, exercise):
+            found["told"] = told
         return found
 
     def reset(self, exercise: str, *, keep_mine: bool = False) -> Begun:
@@ -213,6 +215,7 @@ class Session:
             frozenset(data.get("open", ())),
             self.typed(exercise),
             measured=data.get("others", ()),
+            told=data.get("told", {}),
         )
 
     def _hints_taken(self, exercise: Exercise) -> int:
@@ -414,6 +417,17 @@ class Session:
         told = (done.stdout + done.stderr).splitlines()
         shown = argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv)
         return [f"$ {shown}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
+
+
+def _told_now(context: Context, exercise: Exercise) -> dict[str, str]:
+    """Return the right answers of questions about the start; of what cannot be told, none.
+
+    A provider without the capability that a question takes is told so when it is checked.
+    """
+    if missing_capabilities(context.cluster, exercise.wishes):
+        return {}
+    asked = [spec for spec in exercise.wishes.checks if spec.get("at_start")]
+    return {spec["id"]: values.as_text(values.read(context, spec["value"])) for spec in asked}
 
 
 def _withheld(result: Result) -> Result:

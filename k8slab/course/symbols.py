@@ -46,12 +46,13 @@ def translate(context: Context, exercise: Exercise, question: str, text: str) ->
 
     The question's own value is tried first: where two fields tell the same, it was meant.
     """
+    asked = next(_values(exercise, question), {})
     for symbol in (*_asked(exercise, question), *_told(context, exercise)):
         try:
             value = values.read(context, symbol)
         except K8slabError:
             continue
-        if value is not None and _differs(context, value) and values.same(text, value):
+        if value is not None and _differs(context, value) and values.alike(asked, text, value):
             return symbol
     return None
 
@@ -72,11 +73,16 @@ def here(context: Context, exercise: Exercise, text: str, symbol: Mapping[str, A
     return values.as_text(value)
 
 
-def _asked(exercise: Exercise, question: str) -> Iterator[Symbol]:
+def _values(exercise: Exercise, question: str) -> Iterator[dict[str, Any]]:
+    """Yield where the cluster tells the answer to a question."""
     for spec in exercise.wishes.checks:
-        value = spec.get("value") or {}
-        single = set(value) <= {"object", "path", "namespace"} and "/" in value.get("object", "")
-        if spec["check"] == "answer" and spec["id"] == question and single:
+        if spec["check"] == "answer" and spec["id"] == question:
+            yield spec["value"]
+
+
+def _asked(exercise: Exercise, question: str) -> Iterator[Symbol]:
+    for value in _values(exercise, question):
+        if set(value) <= {"object", "path", "namespace"} and "/" in value.get("object", ""):
             yield dict(value)
 
 

@@ -168,10 +168,17 @@ def _check_answer(context: Context, spec: Spec) -> Finding:
     if typed is None:
         line = f'no answer yet: lab.answer("{spec["id"]}", "...")'
         return Finding("answer", Status.FAILED, (line,))
-    if values.same(typed, values.read(context, spec["value"])):
-        return Finding("answer", Status.PASSED, (f"{typed} is what the cluster says too",))
+    if spec.get("at_start"):
+        if spec["id"] not in context.told:
+            line = "what it was at the start was not measured: reset the exercise"
+            return Finding("answer", Status.INCONCLUSIVE, (line,))
+        value, verb = context.told[spec["id"]], "said"
+    else:
+        value, verb = values.read(context, spec["value"]), "says"
+    if values.alike(spec["value"], typed, value):
+        return Finding("answer", Status.PASSED, (f"{typed} is what the cluster {verb} too",))
     # What the cluster says is the solution: it is not shown.
-    return Finding("answer", Status.FAILED, (f"the cluster says something else than {typed}",))
+    return Finding("answer", Status.FAILED, (f"the cluster {verb} something else than {typed}",))
 
 
 def _check_dns(context: Context, spec: Spec) -> Finding:
@@ -298,6 +305,9 @@ CHECKS: dict[str, CheckKind] = {
             "id": text("the name under which the answer is given", required=True),
             "question": text("what is asked", required=True),
             "value": Field((dict,), "where the cluster tells the answer", required=True),
+            "at_start": Field(
+                (bool,), "true: the value when the exercise begins, which repairing it changes"
+            ),
         },
         _check_answer,
         _answer_fault,

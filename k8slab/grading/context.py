@@ -37,6 +37,8 @@ class Context:
     """Seconds until what does not become true counts as not true."""
     measured: Sequence[Sequence[Any]] = ()
     """Every other flow as it was right after the set-up (`collateral.measure`)."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What was right at the start, by question, of answers that say ``at_start``."""
 
     @property
     def prompt(self) -> bool:

@@ -9,6 +9,7 @@ An exercise never stores a right answer; it says where the answer can be read:
     {estate: {...}, finding: dns-denied}            what an audit finds (`audited`)
     {queries: example.com, from: web}               how many DNS queries a name costs in a pod
     {seconds: example.com, from: web}               how long looking it up takes there
+    {lost: {from: web, to: svc:db, port: 80}}       where a packet is lost: a node, a pod, ...
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from k8slab.errors import UsageError
 from k8slab.grading import audited
 from k8slab.grading.fields import Field, Fields, text
 from k8slab.objects import meta, paths
-from k8slab.policy import Party
+from k8slab.policy import Flow, Party
 from k8slab.probes import one_pod
+from k8slab.probes.journey import journey
 from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
@@ -46,10 +48,11 @@ FIELDS: Fields = {
     "seconds": text("a name; how many whole seconds looking it up takes in the pod `from`"),
     "from": text("the pod of queries and seconds; it needs python3"),
     "list": Field((bool,), "true: where the check strikes, instead of how often"),
+    "lost": Field((dict,), "a flow (from, to, port); the place at which its packet is lost"),
 }
 
 
-_SORTS = ("object", "count", "names", "estate", "queries", "seconds")
+_SORTS = ("object", "count", "names", "estate", "queries", "seconds", "lost")
 _LOOKED_UP = ("queries", "seconds")
 
 
@@ -64,6 +67,8 @@ def fault(spec: Mapping[str, Any]) -> str:
         return audited.estate_fault(spec)
     if given == ["object"] and "path" not in spec:
         return "needs a path beside object"
+    if given == ["lost"]:
+        return _flow_fault(spec["lost"])
     try:
         paths.steps(spec.get("path", ""))
     except UsageError as error:
@@ -77,6 +82,8 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
         return audited.value(spec)
     if "from" in spec:
         return _looked_up(context, spec)
+    if "lost" in spec:
+        return _lost(context, spec["lost"])
     namespace = spec.get("namespace", context.namespace)
     selector = spec.get("selector", "")
     for key in ("count", "names"):
@@ -94,6 +101,25 @@ def _looked_up(context: Context, spec: Mapping[str, Any]) -> int:
     name = spec.get("queries") or spec["seconds"]
     found = look_up(context.cluster, pod, name)
     return len(found.queries) if "queries" in spec else round(found.seconds)
+
+
+_FLOW = {"from", "to", "port"}
+
+
+def _flow_fault(flow: Mapping[str, Any]) -> str:
+    if not flow.keys() >= _FLOW or flow.keys() - {*_FLOW, "protocol"}:
+        return "lost needs from, to and port, and may have protocol"
+    return ""
+
+
+def _lost(context: Context, spec: Mapping[str, Any]) -> str | None:
+    """Return the name of the place at which a packet is lost or refused; ``None`` for nowhere."""
+    flow = Flow.of(
+        spec["from"], spec["to"], spec["port"], spec.get("protocol", "TCP"),
+        namespace=context.namespace,
+    )  # fmt: skip
+    ended = journey(context.cluster, flow, predict=False).ended
+    return ended.place.name.removeprefix(f"{context.namespace}/") if ended else None
 
 
 def find(context: Context, spec: Mapping[str, Any]) -> Any:
@@ -129,6 +155,17 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def alike(spec: Mapping[str, Any], typed: str, value: Any) -> bool:
+    """Compare what was typed with what a value's description says, in the way of its sort."""
+    return (_is_place if "lost" in spec else same)(typed, value)
+
+
+def _is_place(typed: str, value: Any) -> bool:
+    """Compare what was typed with the name of a place: ``node lab-worker2``, or its end."""
+    word = typed.strip().lower().rpartition(" ")[2]
+    return bool(word) and value is not None and f"-{value}".lower().endswith(f"-{word}")
 
 
 def same(typed: str, value: Any) -> bool:

@@ -102,6 +102,11 @@ class Journey:
     unpredicted: str = ""
     """Why there is no prediction."""
 
+    @property
+    def ended(self) -> Step | None:
+        """Return where it ended without reaching a program: where it was lost, or refused."""
+        return self.lost or next((step for step in self.steps if step.kind == "refused"), None)
+
     def headline(self) -> str:
         """Return the outcome in one sentence."""
         head = f"{self.outcome.sign} {self.flow}: {self.outcome.value}"
@@ -110,8 +115,7 @@ class Journey:
             return f"{head}, lost at {self.lost.place}{leg}: {self.lost.text}"
         if self.outcome is Outcome.OPEN:
             return f"{head} after {1000 * self.seconds:.1f} ms"
-        refused = next((step for step in self.steps if step.kind == "refused"), None)
-        told = refused.text if refused else self.detail
+        told = self.ended.text if self.ended else self.detail
         return f"{head} ({told})" if told else head
 
     def prediction(self) -> str:
