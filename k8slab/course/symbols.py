@@ -84,6 +84,9 @@ def _asked(exercise: Exercise, question: str) -> Iterator[Symbol]:
     for value in _values(exercise, question):
         if set(value) <= {"object", "path", "namespace"} and "/" in value.get("object", ""):
             yield dict(value)
+        for end in ("to", "from"):  # a packet between pods is lost on the node of one of them
+            if "lost" in value:
+                yield {"object": f"pods/{value['lost'][end]}", "path": "spec.nodeName"}
 
 
 def _told(context: Context, exercise: Exercise) -> Iterator[Symbol]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_the_name_of_a_node_is_translated():
     node = learners.cluster.get("pods", "web", EXERCISE.namespace)["spec"]["nodeName"]
     symbol = symbols.translate(learners, EXERCISE, "web-address", node)
     assert symbol["path"] in ("spec.nodeName", "metadata.name")
+
+
+def test_the_place_of_a_lost_packet_is_the_node_of_one_of_its_ends():
+    flow = {"from": "web", "to": "db", "port": 80}
+    asked = {"check": "answer", "id": "hop", "question": "Where?", "value": {"lost": flow}}
+    exercise = replace(EXERCISE, wishes=replace(EXERCISE.wishes, checks=(asked,)))
+    learners = world()
+    node = learners.cluster.get("pods", "db", EXERCISE.namespace)["spec"]["nodeName"]
+    for typed in (node, f"node {node}", node.partition("-")[2]):
+        symbol = symbols.translate(learners, exercise, "hop", typed)
+        assert symbol == {"object": "pods/db", "path": "spec.nodeName"}
+    assert symbols.translate(learners, exercise, "other", node.partition("-")[2]) is None
 
 
 @pytest.mark.parametrize(
