@@ -38,12 +38,17 @@ def preference(pod: Object, node: Object) -> int:
     return sum(entry["weight"] for entry in preferred if _term(entry["preference"], node))
 
 
+def keeps_apart(pod: Object) -> bool:
+    """Say whether a pod requires that some pods are not near it."""
+    return bool(_far(pod))
+
+
 def between_pods(
     pod: Object, fitting: Sequence[Candidate], everywhere: Sequence[Candidate]
 ) -> list[tuple[Candidate, str]]:
     """Return each fitting node with the reason for which pods forbid it, or ``""``."""
     near = _part(pod, "podAffinity").get(REQUIRED) or ()
-    far = _part(pod, "podAntiAffinity").get(REQUIRED) or ()
+    far = _far(pod)
     spread = [
         c
         for c in pod["spec"].get("topologySpreadConstraints") or ()
@@ -56,6 +61,8 @@ def between_pods(
             why = "node(s) didn't match pod affinity rules"
         elif any(_meets(pod, term, candidate, everywhere) for term in far):
             why = "node(s) didn't match pod anti-affinity rules"
+        elif _unwelcome(pod, candidate, everywhere):
+            why = "node(s) didn't satisfy existing pods anti-affinity rules"
         elif any(_skewed(pod, c, candidate, fitting) for c in spread):
             why = "node(s) didn't match pod topology spread constraints"
         found.append((candidate, why))
@@ -82,6 +89,18 @@ def _meets(
         for c in everywhere
         if labels_of(c.node).get(key) == domain
         for other in c.pods
+    )
+
+
+def _unwelcome(pod: Object, candidate: Candidate, everywhere: Sequence[Candidate]) -> bool:
+    """Say whether a pod that is there does not want this one near: the rule binds both ways."""
+    here = labels_of(candidate.node)
+    return any(
+        _selected(other, term, pod)
+        for c in everywhere
+        for other in c.keeping_apart
+        for term in _far(other)
+        if labels_of(c.node).get(term["topologyKey"]) == here.get(term["topologyKey"], "")
     )
 
 
@@ -134,6 +153,10 @@ def _expression(expression: Object, labels: dict[str, str]) -> bool:
         left, right = int(value), int(values[0])
         return left > right if operator == "Gt" else left < right
     return selectors.Requirement(expression["key"], operator, tuple(values)).matches(labels)
+
+
+def _far(pod: Object) -> Sequence[Object]:
+    return _part(pod, "podAntiAffinity").get(REQUIRED) or ()
 
 
 def _part(pod: Object, name: str) -> Object:

@@ -43,6 +43,7 @@ _ROOM_COULD_BE_MADE = (
     "Too many pods",
     "node(s) didn't have free ports",
     "node(s) didn't match pod anti-affinity rules",
+    "node(s) didn't satisfy existing pods anti-affinity rules",
     "node(s) didn't match pod topology spread constraints",
 )
 """Reasons that would go if other pods did; nobody is evicted here for a pod of more priority.
@@ -60,6 +61,8 @@ class Candidate:
     kin: int = 0
     """How many of them are kin to the pod that is to be placed: counted by an index, since a
     look at all pods for each new one would make the cost of a large Deployment quadratic."""
+    keeping_apart: Sequence[Object] = field(default=())
+    """Those of the pods that require others to be far; few in most clusters."""
 
 
 def why_not(pod: Object, candidate: Candidate) -> str:
@@ -223,6 +226,10 @@ def kinship(pod: Object) -> list[str]:
     return [*([owner["uid"]] if owner else ()), namespace_of(pod)]
 
 
+def _apart_on_node(pod: Object) -> list[str]:
+    return [] if pods.is_finished(pod) or not affinity.keeps_apart(pod) else node_name(pod)
+
+
 def _kin_on_node(pod: Object) -> list[str]:
     nodes = () if pods.is_finished(pod) else node_name(pod)
     return [f"{node}/{kin}" for node in nodes for kin in kinship(pod)]
@@ -239,6 +246,7 @@ class Scheduler(Controller):
             Index(api, "pods", lambda p: () if pods.is_finished(p) else node_name(p))
         )
         self._kin = self._own(Index(api, "pods", _kin_on_node))
+        self._apart = self._own(Index(api, "pods", _apart_on_node))
         self._follow("pods", self._pod_event)
         for resource in ("nodes", "persistentvolumeclaims"):
             self._follow(resource, lambda _: self._retry_all())
@@ -280,6 +288,7 @@ class Scheduler(Controller):
                 node,
                 self._on_node.get(name_of(node)),
                 self._kin.count(f"{name_of(node)}/{kin}"),
+                self._apart.get(name_of(node)),
             )
             for node in nodes
         ]

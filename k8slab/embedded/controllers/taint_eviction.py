@@ -1,7 +1,7 @@
 """Eviction by taints: a pod leaves a node whose NoExecute taints it does not tolerate.
 
 A toleration with ``tolerationSeconds`` holds for that long. Every pod gets 300 seconds for
-``not-ready`` and ``unreachable`` at admission, daemons get them without end.
+``not-ready`` and ``unreachable`` at admission, daemons get them without end. Finished pods go too.
 Source: ``pkg/controller/tainteviction``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import conditions, pods, times
+from k8slab.embedded.controllers import conditions, times
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.scheduler import tolerates
@@ -84,7 +84,7 @@ class TaintEviction:
     def _reconcile(self, key: str) -> float | None:
         namespace, name = key.split("/", 1)
         pod = self._api.get("pods", name, namespace)
-        if pod is None or is_deleting(pod) or pods.is_finished(pod):
+        if pod is None or is_deleting(pod):
             return None
         node = self._api.get("nodes", pod["spec"].get("nodeName") or "")
         taints = node["spec"].get("taints") or () if node else ()

@@ -166,16 +166,21 @@ def test_a_suspended_computer_does_not_wake_up_with_dead_nodes(in_world):
     in_world(play)
 
 
-def test_a_taint_that_is_not_tolerated_evicts_at_once(in_world):
+def test_a_taint_that_is_not_tolerated_evicts_at_once_finished_pods_too(in_world):
     async def play(world):
         world.api.create("pods", pod_object("a", nodeName=WORKER))
+        done = world.api.create("pods", pod_object("done", schedulerName="nobody"))
+        world.api.update_status("pods", {**done, "status": {"phase": "Succeeded"}})
+        world.api.patch(
+            "pods", "done", "default", {"spec": {"nodeName": WORKER}}, subresource="binding"
+        )
         stays = [{"key": "k", "operator": "Exists"}]
         world.api.create("pods", pod_object("b", nodeName=WORKER, tolerations=stays))
         await world.until(lambda: len(world.ready()) == 2)
         found = world.api.get("nodes", WORKER)
         taint = {"key": "k", "value": "v", "effect": "NoExecute"}
         world.api.update("nodes", {**found, "spec": {**found["spec"], "taints": [taint]}})
-        await world.until(lambda: world.pod("a") is None)
+        await world.until(lambda: world.pod("a") is None and world.pod("done") is None)
         assert is_ready(world.pod("b"))
 
     in_world(play)

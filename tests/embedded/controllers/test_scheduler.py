@@ -45,7 +45,8 @@ def placed(wanted, on=None):
     for one in NODES:
         there = (on or {}).get(one["metadata"]["name"], ())
         kin = sum(kinship(wanted)[0] in kinship(other) for other in there)
-        candidates.append(Candidate(one, there, kin))
+        apart = [other for other in there if affinity.keeps_apart(other)]
+        candidates.append(Candidate(one, there, kin, apart))
     return choose(wanted, candidates)
 
 
@@ -144,6 +145,18 @@ def test_the_reasons_of_all_nodes_are_counted():
         "3 Preemption is not helpful for scheduling."
     )
     assert message(0, []) == "no nodes available to schedule pods"
+
+
+def test_a_pod_that_keeps_others_away_is_asked_when_one_comes():
+    loner, web = pod({"app": "loner"}, **anti()), pod({"app": "web"})
+    assert placed(web, {"w1": [loner]})[0] == "w2"
+    assert placed(pod({"app": "other"}), {"w1": [loner]})[0] == "w2", "spread only"
+    nowhere, reasons = placed(web, {"w1": [loner], "w2": [loner]})
+    assert nowhere == ""
+    assert reasons["w1"] == "node(s) didn't satisfy existing pods anti-affinity rules"
+    assert placed(web, {"w1": [pod({"app": "loner"}, **anti("rack"))]})[0] == "w2", "no rack"
+    elsewhere = {**loner, "metadata": {**loner["metadata"], "namespace": "other"}}
+    assert placed(web, {"w1": [elsewhere], "w2": [elsewhere]})[0] == "w1", "its namespace alone"
 
 
 @pytest.mark.parametrize("reason", ["pod anti-affinity rules", "pod topology spread constraints"])
