@@ -16,7 +16,8 @@ CELL_SECONDS = 60
 """A dead kernel is noticed after this; nbval itself would wait 2,000 s."""
 
 # Outputs are not compared (they hold addresses): cells assert what must hold.
-_OPTIONS = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_SECONDS}"]
+_OPTIONS = ["-p", "nbval.plugin", "--nbval-lax", "--nbval-current-env"]
+_OPTIONS += [f"--nbval-cell-timeout={CELL_SECONDS}"]
 
 
 def run_notebook(notebook: Path, *, cluster: str, deadline: float = 300.0) -> Completed:
@@ -27,4 +28,6 @@ def run_notebook(notebook: Path, *, cluster: str, deadline: float = 300.0) -> Co
     """
     argv = [sys.executable, "-m", "pytest", *_OPTIONS, "-p", "no:cacheprovider", "-q"]
     argv += ["-c", "/dev/null", "--rootdir", str(notebook.parent), str(notebook)]
-    return programs.run(argv, env={"K8SLAB_CLUSTER": cluster}, deadline=deadline, check=False)
+    # Without the plugins of other tests: half a second of imports for each notebook.
+    environment = {"K8SLAB_CLUSTER": cluster, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return programs.run(argv, env=environment, deadline=deadline, check=False)
