@@ -17,12 +17,22 @@ _NAMES = {
     "lab": "k8slab.notebook",
     "journey": "k8slab.notebook.pictures",
     "policies": "k8slab.notebook.pictures",
+    "service": "k8slab.notebook.pictures",
     "Flow": "k8slab.policy",
     "Outcome": "k8slab.probes",
     "K8slabError": "k8slab.errors",
     "__version__": "k8slab.version",
 }
-__all__ = ["Flow", "K8slabError", "Outcome", "__version__", "journey", "lab", "policies"]
+__all__ = [
+    "Flow",
+    "K8slabError",
+    "Outcome",
+    "__version__",
+    "journey",
+    "lab",
+    "policies",
+    "service",
+]
 
 
 def __getattr__(name: str) -> Any:

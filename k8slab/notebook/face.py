@@ -338,6 +338,12 @@ class Face:
         flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
         return shown(pictures.journey_view(self.cluster, flow))
 
+    def service(self, name: str, *, node: str = "") -> View:
+        """Draw a Service, its endpoints, and the rules that a node (one worker) has for it."""
+        party = Party.parse(f"svc:{name}", self._namespace)
+        at = places.find_node(self.cluster, node).name if node else ""
+        return shown(pictures.service_view(self.cluster, party, at))
+
     def policies(self, *namespaces: str) -> View:
         """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
         spaces = namespaces or self._spaces()

@@ -3,6 +3,7 @@
 from k8slab import policies
 policies("shop")                          of the running cluster
 policies("shop", manifests=["deploy/"])   of files, without any cluster
+service("shop/web")                       a Service, its endpoints, and a node's rules for it
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from k8slab import clusters, policy
 from k8slab.clusters.inventory import inventory
 from k8slab.graphs import flowgraph
+from k8slab.graphs import service as service_graph
 from k8slab.graphs.clickable import Clickable
 from k8slab.graphs.journey import JourneyGraph
+from k8slab.graphs.topology import node_order
 from k8slab.notebook.views import View, listed, shown
+from k8slab.objects import meta
 from k8slab.objects.manifests import load_paths
-from k8slab.policy import Flow
+from k8slab.policy import Flow, Party
 from k8slab.probes.journey import Journey
 from k8slab.probes.journey import journey as follow
+from k8slab.probes.services import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,6 +74,25 @@ def journey(
 def journey_view(cluster: Any, flow: Flow) -> JourneyView:
     """Send a packet and return its journey."""
     return JourneyView(follow(cluster, flow))
+
+
+def service(name: str, *, node: str = "", cluster: str = "") -> View:
+    """Draw a Service (``NAMESPACE/NAME``), its endpoints, and the rules of a node for it."""
+    return shown(service_view(clusters.attach(cluster), Party.parse(f"svc:{name}"), node))
+
+
+def service_view(cluster: Any, party: Party, node: str = "") -> View:
+    """Return the picture of a Service; without a node with the rules of the first worker."""
+    front = look(cluster, party, node or _a_worker(cluster))
+    details = "<details><summary>Endpoints and rules as a table</summary>{}</details>"
+    html = service_graph.picture(front).html() + details.format(service_graph.table(front))
+    return View(service_graph.text(front), html)
+
+
+def _a_worker(cluster: Any) -> str:
+    """Return the first node that is no control plane; that one where it is alone."""
+    nodes = sorted(cluster.list("nodes"), key=node_order)
+    return meta.name_of(nodes[min(1, len(nodes) - 1)]) if nodes else ""
 
 
 def policies_view(objects: Iterable[Any], namespaces: Sequence[str]) -> View:

@@ -50,3 +50,14 @@ def test_a_journey_is_a_picture_a_table_and_a_file_for_wireshark(face, tmp_path)
     view.save(str(tmp_path / "journey.pcapng"))
     assert (tmp_path / "journey.pcapng").stat().st_size > 500
     assert view.journey.lost is None
+
+
+def test_a_service_is_shown_with_its_endpoints_and_the_rules_of_a_node(face):
+    face.begin("protect")
+    face.kubectl("expose pod db --port=80 --target-port=8080")
+    view = face.service("db", node="worker2")
+    assert "1 of 1 endpoint used" in view.text
+    assert f"rules on {face.cluster.name}-worker2:" in view.text
+    assert f"dnat to {face.pod('db').address}:8080" in view.text
+    assert "<img alt=" in view.html
+    assert "<table" in view.html
