@@ -130,6 +130,7 @@ def _environment() -> dict[str, str]:
     settings = os.environ.get("JUPYTER_CONFIG_PATH", "")
     programs = Path(sys.executable).parent
     return {
+        "K8SLAB_TERMINAL": str(CONFIGURATION / "terminal.bash"),
         "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)]),
         "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [str(CONFIGURATION), settings])),
     }
