@@ -15,7 +15,16 @@ from k8slab.errors import KernelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROUTER = {
+REFUSE_ALWAYS = {
+    # The kernel lets one ICMP error a second out to each address (icmp(7)), so that of two
+    # packets which nobody takes one is refused and one meets silence. Whoever asks twice here
+    # is told twice the same.
+    "ipv4/icmp_ratelimit": 0,
+    "ipv4/icmp_ratemask": 0,
+    "ipv6/icmp/ratelimit": 0,
+}
+
+ROUTER = REFUSE_ALWAYS | {
     "ipv4/ip_forward": 1,
     "ipv6/conf/all/forwarding": 1,
     # Answers may come back another way (Service, load balancer): no reverse path filter.
@@ -27,7 +36,7 @@ ROUTER = {
 }
 """For whatever passes packets on. To be written before links are made, which inherit them."""
 
-POD = {
+POD = REFUSE_ALWAYS | {
     # As containerd does since 2.0: a process without root may listen on port 80.
     "ipv4/ip_unprivileged_port_start": 0,
 }

@@ -68,6 +68,18 @@ async def test_without_an_endpoint_and_on_other_ports_a_service_refuses(fabric):
 
 
 @pytest.mark.kernel
+async def test_a_service_refuses_every_single_time(fabric):
+    """The kernel would let one ICMP error a second out to each address (icmp(7), icmp_ratelimit)."""
+    async with fabric() as f:
+        await f.pod("a")
+        dns = dataclasses.replace(BASE, protocol="UDP", port=53)
+        await sync(f, dns)
+        asked = [await f.ask_udp("a", IP, 53) for _ in range(20)]
+        asked += [await f.ask_udp(WORKER2, f.address["a"], 9) for _ in range(20)]
+        assert set(asked) == {"refused"}
+
+
+@pytest.mark.kernel
 async def test_a_terminating_endpoint_serves_only_when_no_other_is_left(fabric):
     async with fabric() as f:
         await f.pod("old")
