@@ -65,6 +65,7 @@ def grade(context: Context, wishes: Wishes) -> Result:
 
 
 _HOW_TO_GET = {
+    "load-balancer": "a cluster that has it: the embedded one, without --no-load-balancer",
     "dual-stack": "a cluster that has it: k8slab up --name dual --ip-family dual",
 }
 

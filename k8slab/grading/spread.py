@@ -1,6 +1,7 @@
 """The check ``distribution``: requests to one address are spread over pods as wanted.
 
-A pod asks many times, each time on a new connection, and counts who answered. How often is
+A pod asks many times, each time on a new connection, and counts who answered; with ``sticks``
+the same pod has to answer every time. How often is
 computed and not guessed. With n requests and a fair share p the count of one pod is binomial,
 B(n, p). For k pods each has a lower and an upper bound with P(below) <= a and P(above) <= a,
 where a = 1e-6 / 2k: so a fair spread is refused in less than one of a million checks (the sum of
@@ -30,7 +31,7 @@ from k8slab.policy import Party
 from k8slab.probes import one_pod, run_in_pod
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from k8slab.grading.context import Context
 
@@ -45,14 +46,15 @@ FIELDS: Fields = {
     "url": text("what is asked for; the answer's first line is the pod's name", required=True),
     "pods": text("a label selector: the pods that share evenly"),
     "shares": Field((dict,), "weights by label selector, instead of pods"),
+    "sticks": text("a label selector: pods of which one answers everything, instead of pods"),
     "namespace": text("where the pods are; the exercise's namespace otherwise"),
 }
 
 
 def fault(spec: Mapping[str, Any]) -> str:
     """Say what is wrong with a check of this kind; empty when nothing is."""
-    if ("pods" in spec) == ("shares" in spec):
-        return "needs either pods or shares"
+    if sum(kind in spec for kind in ("pods", "shares", "sticks")) != 1:
+        return "needs one of pods, shares and sticks"
     weights = spec.get("shares", {"": 1}).values()
     good = [w for w in weights if isinstance(w, int | float) and not isinstance(w, bool) and w > 0]
     return "" if len(good) == len(weights) > 0 else "shares: every weight must be a number above 0"
@@ -78,6 +80,15 @@ def plan(shares: tuple[float, ...]) -> Plan:
             return Plan(requests, bounds)
         requests += max(1, requests // 10)
     raise UsageError(f"{len(shares)} shares are too many, or one is too small, to tell them apart")
+
+
+def sticking(pods: int) -> int:
+    """Return how many requests tell sticking to one pod from a random spread over `pods`.
+
+    That these all fall to one by chance has the probability pods ** (1 - requests), which is
+    to be below `FALSE_FAILURE`.
+    """
+    return 2 + math.ceil(-math.log(FALSE_FAILURE) / math.log(pods))
 
 
 def _bounds(requests: int, share: float, tail: float) -> tuple[int, int]:
@@ -147,19 +158,42 @@ class _Measure:
     spec: Mapping[str, Any]
 
     def run(self) -> _Seen:
+        if "sticks" in self.spec:
+            return self._sticks()
         owners, names, shares = self._wanted()
         if not shares:
             return _Seen(Plan(0, ()), ("no ready pod is there to share",), "nobody answered")
         wanted = plan(tuple(shares))
-        counts = Counter(owners.get(name, f"? {name}") for name in self._ask(wanted.requests))
+        names_seen = self._ask(wanted.requests)
+        if len(names_seen) < wanted.requests:
+            return _Seen(wanted, (_lost(names_seen),), f"{len(names_seen)} answers")
+        counts = Counter(owners.get(name, f"? {name}") for name in names_seen)
         misses = [
             f"{name}: between {low} and {high} of {wanted.requests} are fair, it got {counts[name]}"
             for name, (low, high) in zip(names, wanted.bounds, strict=True)
             if not low <= counts[name] <= high
         ]
-        strangers = sorted(name[2:] or "nobody" for name in counts if name.startswith("? "))
+        strangers = sorted(name[2:] for name in counts if name.startswith("? "))
         misses += [f"{name} answered, who should not" for name in strangers[:3]]
         told = ", ".join(f"{name.removeprefix('? ')} {n}" for name, n in sorted(counts.items()))
+        return _Seen(wanted, tuple(misses), told)
+
+    def _sticks(self) -> _Seen:
+        space = self.spec.get("namespace", self.context.namespace)
+        pods = self._ready(self.spec["sticks"], space)
+        if len(pods) < 2:
+            line = f"{len(pods)} pods are there: of two and more it can be told who is kept to"
+            return _Seen(Plan(0, ()), (line,), "nobody was asked")
+        wanted = Plan(sticking(len(pods)), ())
+        seen = self._ask(wanted.requests)
+        if len(seen) < wanted.requests:
+            return _Seen(wanted, (_lost(seen),), f"{len(seen)} answers")
+        counts = Counter(seen)
+        told = ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
+        misses = [f"one pod is to answer all of them: {told}"] if len(counts) > 1 else []
+        misses += [
+            f"{name} answered, who should not" for name in sorted(counts) if name not in pods
+        ]
         return _Seen(wanted, tuple(misses), told)
 
     def _wanted(self) -> tuple[dict[str, str], list[str], list[float]]:
@@ -182,15 +216,19 @@ class _Measure:
             self.context.cluster, Party.parse(self.spec["from"], self.context.namespace)
         )
         url = values.fill(self.context, self.spec["url"])
-        # One curl for all requests; without keep-alive each has a connection of its own.
+        # One curl for all requests; without keep-alive each has a connection of its own. The first
+        # that is not answered ends it: to wait for hundreds that are lost tells no more.
         script = (
             f'i=0; while [ "$i" -lt {requests} ]; do echo "url = \\"$0\\""; i=$((i+1)); done | '
-            f'curl -sgK - -m {SECONDS} -H "Connection: close" -w "\\n"'
+            f'curl -sgK - --fail-early -m {SECONDS} -H "Connection: close" -w "\\n"'
         )
         done = run_in_pod(
             self.context.cluster, source, ["sh", "-c", script, url], deadline=30 + requests / 20
         )
         if done.code in (126, 127):
             raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
-        answers = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        return answers + [""] * (requests - len(answers))
+        return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _lost(answered: Sequence[str]) -> str:
+    return f"request {len(answered) + 1} was not answered"

@@ -80,6 +80,20 @@ def test_a_pod_that_gets_nothing_is_named(context, service):
     assert "it got 0" in " ".join(finding.lines)
 
 
+def test_sticking_to_one_pod_is_told_from_chance(context):
+    assert spread(context, "sticky", sticks="app=web").status is Status.PASSED
+    finding = spread(context, "web", sticks="app=web")
+    assert finding.status is Status.FAILED
+    assert "one pod is to answer all of them: one " in finding.lines[0]
+    alone = spread(context, "half", sticks="track=old")
+    assert "of two and more it can be told" in alone.lines[0]
+
+
+def test_where_nobody_answers_the_first_request_tells(context):
+    finding = spread(context, "web:81", pods="app=web")
+    assert finding.lines == ("request 1 was not answered",)
+
+
 def test_who_should_not_answer_is_named(context):
     finding = spread(context, "web", pods="track=old")
     assert finding.status is Status.FAILED
@@ -144,7 +158,7 @@ def test_a_name_is_compared_by_its_parts():
     [
         ({"check": "queries", "from": "a", "argv": ["true"]}, "needs one of equals"),
         ({"check": "queries", "from": "a", "argv": [], "equals": 1}, "argv is empty"),
-        ({"check": "distribution", "from": "a", "url": "x"}, "needs either pods or shares"),
+        ({"check": "distribution", "from": "a", "url": "x"}, "needs one of pods"),
         ({"check": "http", "from": "a", "url": "x", "certificate": {"issue": "x"}}, "'issue'"),
     ],
 )

@@ -61,6 +61,12 @@ def test_one_pod_alone_must_answer_everything():
     assert wanted.bounds == ((wanted.requests, wanted.requests),)
 
 
+@pytest.mark.parametrize("pods", [2, 3, 10])
+def test_a_random_spread_sticks_to_one_pod_less_than_once_in_a_million(pods):
+    chance = pods * Fraction(1, pods) ** spread.sticking(pods)
+    assert FALSE_FAILURE / pods**2 < chance < FALSE_FAILURE
+
+
 def test_shares_that_cannot_be_told_apart_are_refused():
     with pytest.raises(UsageError, match="too many"):
         plan((0.0001, 0.9999))
@@ -69,5 +75,7 @@ def test_shares_that_cannot_be_told_apart_are_refused():
 def test_a_spec_is_judged():
     ask = {"from": "a", "url": "http://b"}
     assert spread.fault({**ask, "pods": "app=b"}) == ""
-    assert spread.fault(ask) == "needs either pods or shares"
+    assert spread.fault({**ask, "sticks": "app=b"}) == ""
+    assert spread.fault(ask) == "needs one of pods, shares and sticks"
+    assert spread.fault({**ask, "pods": "a=b", "sticks": "a=b"}).startswith("needs one of")
     assert "above 0" in spread.fault({**ask, "shares": {"app=a": 0}})

@@ -25,6 +25,9 @@ NAME = "embedded"
 
 CAPABILITIES = frozenset({"denials", "nodes", "probe", "trace", "world"})
 """What the API group lab.k8slab.dev/v1 of this version gives."""
+BALANCER = "load-balancer"
+"""The capability of a cluster that gives LoadBalancer Services an address."""
+
 DUAL_STACK = "dual-stack"
 """The capability of a cluster whose pods have IPv4 and IPv6 addresses."""
 
@@ -129,7 +132,8 @@ def _kept(name: str) -> ClusterConfig:
 
 
 def _capabilities(config: ClusterConfig) -> frozenset[str]:
-    return CAPABILITIES | ({DUAL_STACK} if len(config.ip_versions) > 1 else set())
+    balanced = {BALANCER} if config.load_balancer else set()
+    return CAPABILITIES | balanced | ({DUAL_STACK} if len(config.ip_versions) > 1 else set())
 
 
 def _answers(name: str) -> bool:

@@ -350,7 +350,8 @@ class Lab:
 def capabilities(config: ClusterConfig) -> list[str]:
     """Return what a cluster of this configuration can do beyond Kubernetes."""
     dual = ["dual-stack"] if len(config.ip_versions) > 1 else []
-    return ["probe", "nodes", "denials", "trace", "world", *dual]
+    balanced = ["load-balancer"] if config.load_balancer else []
+    return ["probe", "nodes", "denials", "trace", "world", *balanced, *dual]
 
 
 def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:
