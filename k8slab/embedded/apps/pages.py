@@ -17,7 +17,7 @@ from k8slab.embedded.apps.messages import Request, Response, text
 from k8slab.embedded.apps.sockets import written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from k8slab.embedded.apps.identity import Identity
 
@@ -33,13 +33,20 @@ MAX_DELAY = 3600.0
 class WebPages:
     """The handler of one `web` process; readiness and health are its only state."""
 
-    def __init__(self, identity: Identity, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, identity: Identity, environment: Mapping[str, str], hosts: Sequence[str] = ()
+    ) -> None:
+        """With `hosts` only requests for one of these names are answered, as by a virtual host."""
+        self.hosts = hosts
         self.identity = identity
         self.environment = environment
         self.up = {"ready": True, "health": True}
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
+        host = request.header("host").partition(":")[0]
+        if self.hosts and host not in self.hosts:
+            return text(f"{host or 'no name'} is no site of this server", 404)
         first, _, rest = request.path.lstrip("/").partition("/")
         page = _PAGES.get(first)
         return page(self, request, rest) if page else self.home(request)

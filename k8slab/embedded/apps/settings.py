@@ -55,7 +55,7 @@ def _mode(argv: list[str], environment: Mapping[str, str]) -> tuple[str, list[st
 
 
 def _web(argv: list[str], environment: Mapping[str, str]) -> Settings:
-    known = dict.fromkeys(("port", "tls", "udp", "tcp", "cert", "key"), True)
+    known = dict.fromkeys(("port", "tls", "udp", "tcp", "cert", "key", "host"), True)
     values, rest = parse(argv, known, program="web")
     if rest:
         raise UsageError(f"web: unexpected argument {rest[0]}")
@@ -66,7 +66,7 @@ def _web(argv: list[str], environment: Mapping[str, str]) -> Settings:
         raise UsageError("web: --tls needs --cert and --key, PEM files")
     others = tls + _ports("udp", values, environment) + _ports("tcp", values, environment)
     return Settings(
-        handler=WebPages(Identity.of(environment), environment),
+        handler=WebPages(Identity.of(environment), environment, values.get("host", [])),
         http_ports=http or (() if others else (8080,)),
         tls_ports=tls,
         udp_ports=_ports("udp", values, environment),

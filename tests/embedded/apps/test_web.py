@@ -52,6 +52,15 @@ def web():
         yield app
 
 
+def test_with_a_host_other_names_are_unknown():
+    port = free_port()
+    argv = ["--port", port, "--host", "shop.test"]
+    with running("k8slab.embedded.apps.web", *argv, environment=ENVIRONMENT):
+        assert get(port, "/hostname", headers={"Host": f"shop.test:{port}"}) == (200, "web-a\n")
+        status, told = get(port, "/hostname", headers={"Host": "alias"})
+        assert (status, told) == (404, "alias is no site of this server\n")
+
+
 def test_the_first_page_says_who_where_and_whom_it_saw(web):
     with socket.create_connection(("127.0.0.1", web.port)) as sock:
         client = f"127.0.0.1:{sock.getsockname()[1]}"
