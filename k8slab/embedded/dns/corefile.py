@@ -14,9 +14,14 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8slab.embedded.config import CLUSTER_DOMAIN
 from k8slab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT = f""".:53 {{
     errors
@@ -187,33 +192,51 @@ def _unexpected_end(lines: list[Line]) -> CorefileError:
 
 
 def _lines(text: str, file: str) -> list[Line]:
-    """Split into lines of words: ``#`` begins a comment, quotes hold words together."""
-    found = []
-    for number, raw in enumerate(text.splitlines(), start=1):
-        words = tuple(_words(raw))
-        if words:
-            found.append(Line(words, file, number))
-    return found
+    """Put the words of each line together."""
+    return [
+        Line(tuple(word.text for word in found), file, number)
+        for number, found in groupby(words(text), key=lambda word: word.number)
+    ]
 
 
-def _words(raw: str) -> list[str]:
-    words: list[str] = []
-    at = 0
-    while at < len(raw):
-        char = raw[at]
-        if char.isspace():
-            at += 1
-        elif char == "#":
-            break
-        elif char == '"':
-            end = raw.find('"', at + 1)
-            end = len(raw) if end < 0 else end
-            words.append(raw[at + 1 : end])
-            at = end + 1
+class Word(NamedTuple):
+    """One word of a Corefile, and the number of the line on which it begins."""
+
+    number: int
+    text: str
+
+
+def words(text: str) -> Iterator[Word]:
+    """Yield the words, which spaces part: ``#`` begins a comment, quotes hold words together.
+
+    The rules are those of Caddy's lexer: inside quotes a backslash escapes a quote, and a brace
+    at the end of a word is lost.
+    """
+    number = begun = 1
+    found, quoted, escaped, comment = "", False, False, False
+    for char in text.removeprefix("\ufeff"):
+        if quoted:
+            if escaped:
+                found, escaped = found + (char if char == '"' else "\\" + char), False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                yield Word(begun, found)
+                found, quoted = "", False
+            else:
+                found += char
+        elif char.isspace():
+            if found and char != "\r":
+                yield Word(begun, found[:-1] if found[1:].endswith("{") else found)
+                found = ""
+            comment = comment and char != "\n"
+        elif comment or char == "#":
+            comment = True
+        elif found:
+            found += char
         else:
-            end = at
-            while end < len(raw) and not raw[end].isspace():
-                end += 1
-            words.append(raw[at:end])
-            at = end
-    return words
+            begun, quoted = number, char == '"'
+            found = "" if quoted else char
+        number += char == "\n"
+    if found:
+        yield Word(begun, found)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import encodings.idna  # asyncio and ssl ask for this codec, and nothing can be imported later
-import hashlib
 import os
 import signal
 import ssl
@@ -22,6 +21,7 @@ from k8slab.embedded.apps.options import parse as parse_options
 from k8slab.embedded.dns import corefile
 from k8slab.embedded.dns.catalogue import Catalogue
 from k8slab.embedded.dns.chain import Plan, Query, Result, refuse
+from k8slab.embedded.dns.checksum import checksum
 from k8slab.embedded.dns.kubeapi import ApiAccess, Watcher
 from k8slab.embedded.dns.listener import DnsPort
 from k8slab.embedded.dns.metrics import Metrics
@@ -76,7 +76,7 @@ class DnsServer:
         self._watcher: Watcher | None = None
         self._wake = asyncio.Event()
         self._stopping = False
-        self._text = ""
+        self._checksum = ""
         self._starting: set[asyncio.Future[None]] = set()
 
     async def run(self) -> int:
@@ -85,7 +85,9 @@ class DnsServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGUSR1, self._wake.set)  # look at the Corefile now
-        await self.load()
+        text = self.file.read_text()
+        await self.load(text)
+        self._checksum = checksum(text, file=str(self.file))
         self._greet()
         await self._serve_until_stopped()
         if self.plan.lameduck:
@@ -99,9 +101,8 @@ class DnsServer:
         self._stopping = True
         self._wake.set()
 
-    async def load(self) -> None:
-        """Read the Corefile and serve it; a `CorefileError` leaves everything as it was."""
-        text = self.file.read_text()
+    async def load(self, text: str) -> None:
+        """Serve a Corefile; a `CorefileError` leaves everything as it was."""
         plan = self._new_plan()
         blocks = corefile.parse(text, file=str(self.file), default_port=self._default_port)
         sites = [build(block, plan) for block in blocks]
@@ -113,7 +114,7 @@ class DnsServer:
             port.serve([site for site in sites if site.block.port == number], plan)
         for close in self.plan.closers:
             close()
-        self.plan, self._text = plan, text
+        self.plan = plan
         for port in opened:
             await port.start()
         await self._serve_pages(plan)
@@ -170,11 +171,21 @@ class DnsServer:
                 await self._reload_if_changed()
 
     async def _reload_if_changed(self) -> None:
+        """Take a changed Corefile; one that is refused is not tried again, as with CoreDNS."""
         try:
-            if self.file.read_text() == self._text:
-                return
-            say("[INFO] Reloading")
-            await self.load()
+            text = self.file.read_text()
+            found = checksum(text, file=str(self.file))
+        except FileNotFoundError:
+            return  # CoreDNS says nothing either, and runs on with what it has read
+        except (UsageError, OSError, UnicodeDecodeError) as error:
+            say(f"[WARNING] plugin/reload: Corefile parse failed: {error}")
+            return
+        if found == self._checksum:
+            return
+        self._checksum = found
+        say("[INFO] Reloading")
+        try:
+            await self.load(text)
         except (UsageError, OSError) as error:
             self.metrics.count("coredns_reload_failed_total")
             say(f"[ERROR] Restart failed: {error}")
@@ -220,8 +231,7 @@ class DnsServer:
 
     def _say_checksum(self) -> None:
         if self.plan.reload_seconds:
-            checksum = hashlib.sha512(self._text.encode()).hexdigest()
-            say(f"[INFO] plugin/reload: Running configuration SHA512 = {checksum}")
+            say(f"[INFO] plugin/reload: Running configuration SHA512 = {self._checksum}")
 
 
 async def _healthy() -> tuple[int, str]:

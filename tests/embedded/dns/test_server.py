@@ -221,6 +221,10 @@ def test_a_changed_corefile_is_taken_over_and_a_wrong_one_is_not(start_dns):
     line = server.wait_for("plugin/reload: Corefile changed but reload failed")
     assert "Unknown directive 'nonsense'" in line
     assert server.data("a.example.") == ["10.0.0.1"]
+    server.write(".:$PORT {\n hosts {\n")
+    server.process.send_signal(signal.SIGUSR1)
+    line = server.wait_for("[WARNING] plugin/reload: Corefile parse failed")
+    assert "Unexpected EOF, expecting '}'" in line
     server.write(body.format("10.0.0.2"))
     server.process.send_signal(signal.SIGUSR1)
     server.wait_for("Reloading complete")

@@ -69,7 +69,7 @@ async def test_without_an_endpoint_and_on_other_ports_a_service_refuses(fabric):
 
 @pytest.mark.kernel
 async def test_a_service_refuses_every_single_time(fabric):
-    """The kernel would let one ICMP error a second out to each address (icmp(7), icmp_ratelimit)."""
+    """The kernel would let one ICMP error a second out to each address (icmp(7))."""
     async with fabric() as f:
         await f.pod("a")
         dns = dataclasses.replace(BASE, protocol="UDP", port=53)
