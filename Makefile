@@ -51,8 +51,8 @@ mutants: setup ## try right, wrong and spoilt answers on all graders (ARGS=05, "
 	@tools/mutants $(ARGS)
 
 .PHONY: book
-book: setup ## build the website into book/_build/html
-	@$(VENV)/sphinx-build -W --keep-going -b html book book/_build/html
+book: setup ## run the labs, build the website into book/_build/html (ARGS=--no-run)
+	@PYTHONPATH=tools $(VENV)/python -m bookmaking $(ARGS)
 
 .PHONY: clean
 clean: ## remove .venv, caches and built files; clusters stay
