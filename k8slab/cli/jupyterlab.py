@@ -67,6 +67,7 @@ def serve(
 ) -> None:
     """Run the server until it or we are stopped; call `ready` with the URL when it listens.
 
+    `notebook` is what to open: a path in `labs`, with ``#cell-id=ID`` for one of its cells.
     When somebody takes the port meanwhile it tries `port_retries` others.
     """
     token = secrets.token_urlsafe(24)
@@ -75,6 +76,7 @@ def serve(
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
         f"--ServerApp.port_retries={port_retries}",
         f"--ServerApp.root_dir={labs}",
+        f"--LabApp.extra_labextensions_path={CONFIGURATION / 'labextensions'}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *arguments,
     ]
@@ -104,8 +106,9 @@ def serve(
             url = _URL.search(line) if announced and not told else None
             if url and _listens(int(url["port"]), server):
                 told = True
-                place = f"/tree/{notebook}" if notebook else ""
-                ready(f"{url[0]}/lab{place}?token={token}")
+                path, mark, cell = notebook.partition("#")
+                place = f"/tree/{path}" if path else ""
+                ready(f"{url[0]}/lab{place}?token={token}{mark}{cell}")
         if not told:
             raise EnvironmentLacksError(
                 f"JupyterLab ended before it listened: {last}", hint=f"its log: {log}"

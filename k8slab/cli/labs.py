@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 @click.argument("lab", required=False, default="", shell_complete=exercise_names)
 @click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED)
 @options.name
+@click.option("--resume", is_flag=True, help="Open the notebook, and the cell, where you were.")
 @click.option("--no-browser", is_flag=True, help="Print the URL and open nothing.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port; by default a free one.")
 def lab(
-    *, lab: str, jupyter_arguments: tuple[str, ...], name: str, no_browser: bool, port: int | None
+    *,
+    lab: str,
+    jupyter_arguments: tuple[str, ...],
+    name: str,
+    resume: bool,
+    no_browser: bool,
+    port: int | None,
 ) -> None:
     """Open JupyterLab on the labs, on a running cluster.
 
@@ -33,14 +40,33 @@ def lab(
     """
     from k8slab.course import library  # noqa: PLC0415
 
+    if lab.startswith("-"):  # `k8slab lab -- --option`: click takes it for the lab
+        lab, jupyter_arguments = "", (lab, *jupyter_arguments)
+    notebook = f"{library.find(lab).name}/lab.ipynb" if lab else ""
     open_labs(
         library.labs_directory(),
-        notebook=f"{library.find(lab).name}/lab.ipynb" if lab else "",
+        notebook=(_where_one_was(lab) if resume else "") or notebook,
         name=name,
         no_browser=no_browser,
         port=port,
         arguments=jupyter_arguments,
     )
+
+
+def _where_one_was(name: str) -> str:
+    """Return the notebook and cell of what the journal tells last, of one lab or of all."""
+    from k8slab.course import library  # noqa: PLC0415
+    from k8slab.course.journal import Journal  # noqa: PLC0415
+    from k8slab.course.resume import last_position  # noqa: PLC0415
+
+    labs = [library.find(each) for each in ([name] if name else library.lab_names())]
+    found = last_position(labs, Journal())
+    if found is None:
+        tell("nothing has been begun yet, so there is nothing to continue")
+        return ""
+    tell(f"going on at {found.title}")
+    cell = f"#cell-id={found.cell}" if found.cell else ""
+    return f"{found.lab.name}/{found.notebook}{cell}"
 
 
 def open_labs(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -64,9 +65,10 @@ def house(tmp_path, monkeypatch):
 
 
 def test_a_terminal_knows_the_cluster_and_completes(cluster, house):
-    with serving(ROOT / "labs", cluster, "00") as url, terminal(url) as shell:
+    labs = shutil.copytree(ROOT / "labs", house / "labs")
+    with serving(labs, cluster, "00") as url, terminal(url) as shell:
         assert shell.run("echo $KUBECONFIG $MINE").split() == [str(cluster.kubeconfig), "kept"]
-        assert shell.run("pwd").strip() == str(ROOT / "labs")
+        assert shell.run("pwd").strip() == str(labs)
         nodes = [node["metadata"]["name"] for node in cluster.list("nodes")]
         assert set(shell.run("kubectl get nodes -o name").split()) == {f"node/{n}" for n in nodes}
         assert shell.run("k8slab list --json | grep -c running").strip() == "1"

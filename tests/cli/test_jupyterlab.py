@@ -1,5 +1,6 @@
 """A real JupyterLab: it opens on the labs, and ends with us however we end."""
 
+import hashlib
 import json
 import os
 import select
@@ -10,11 +11,17 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from k8slab import clusters
 from k8slab.cli import jupyterlab
+from k8slab.cli import main as cli
+from k8slab.course import Journal
 from k8slab.errors import UsageError
+
+SOLUTIONS = Path(__file__).parents[1] / "data" / "solutions"
 
 SERVE = """
 import sys
@@ -126,3 +133,42 @@ def test_a_taken_port_is_refused_and_the_next_free_one_found():
         with pytest.raises(UsageError, match=f"port {port} is taken"):
             jupyterlab.choose_port(port)
     assert jupyterlab.choose_port(None) >= jupyterlab.FIRST_PORT
+
+
+def test_the_extension_that_opens_a_cell_has_its_content_in_its_name():
+    place = jupyterlab.CONFIGURATION / "labextensions" / "k8slab-resume"
+    load = json.loads((place / "package.json").read_text())["jupyterlab"]["_build"]["load"]
+    digest = hashlib.sha256((place / load).read_bytes()).hexdigest()
+    assert load == f"static/remoteEntry.{digest[:12]}.js"  # browsers keep the file of a name
+    assert [path.name for path in (place / "static").iterdir()] == [Path(load).name]
+
+
+def served(monkeypatch, *argv):
+    """Run `k8slab lab` without cluster and server; returns what it would open, and how."""
+    found = {}
+
+    def serve(labs, **settings):
+        found.update(settings, labs=labs)
+
+    handle = SimpleNamespace(name="k8slab", kubeconfig=Path("/somewhere"))
+    monkeypatch.setenv("K8SLAB_LABS", str(SOLUTIONS))
+    monkeypatch.setattr(clusters, "up", lambda _name, progress: handle)
+    monkeypatch.setattr(jupyterlab, "serve", serve)
+    assert cli.run(["lab", "--no-browser", *argv]) == 0
+    return found
+
+
+def test_resuming_opens_what_the_journal_tells_last(monkeypatch, capsys):
+    assert served(monkeypatch, "--resume")["notebook"] == ""
+    assert "nothing has been begun yet" in capsys.readouterr().err
+    assert served(monkeypatch, "90", "--resume")["notebook"] == "90-example/lab.ipynb"
+    Journal().add("90-example", "check", "protect")
+    assert served(monkeypatch, "--resume")["notebook"] == "90-example/lab.ipynb"
+    assert "going on at An example: Protect the database" in capsys.readouterr().err
+
+
+def test_options_of_jupyterlab_need_no_lab_before_them(monkeypatch):
+    found = served(monkeypatch, "--", "--debug", "--no-mathjax")
+    assert (found["notebook"], found["arguments"]) == ("", ("--debug", "--no-mathjax"))
+    found = served(monkeypatch, "90", "--", "--debug")
+    assert (found["notebook"], found["arguments"]) == ("90-example/lab.ipynb", ("--debug",))
