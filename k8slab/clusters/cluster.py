@@ -205,11 +205,20 @@ class Cluster:
         return execute(self.rest, path, argv, container=container, stdin=stdin, deadline=deadline)
 
     def logs(
-        self, namespace: str, pod: str, *, container: str = "", tail: int | None = None
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        timestamps: bool = False,
     ) -> str:
-        """Return what a container has written."""
+        """Return what a container has written; with `timestamps` the time of each line first."""
         path = self.resources.named("pods").path(namespace=namespace, name=pod, subresource="log")
-        return self.rest.text(path, query={"container": container, "tailLines": tail})
+        query: dict[str, Any] = {"container": container, "tailLines": tail}
+        if timestamps:
+            query["timestamps"] = "true"
+        return self.rest.text(path, query=query)
 
     def node_run(self, node: str, argv: Sequence[str], *, deadline: float = 30.0) -> Completed:
         """Run a command on a node, in its network namespace (capability ``nodes``)."""

@@ -257,7 +257,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
         good=lambda answer: not missing(answer),
         # Bodies differ from one request to the next; what is missing does not.
         same=lambda one, other: (one.told(), missing(one)) == (other.told(), missing(other)),
-        quiet=lambda answer: context.quiet(listening=bool(answer.status)),
+        quiet=lambda answer: context.quiet(listening=not answer.refused),
         deadline=context.deadline,
     ).run()
     if not (missed := missing(answer)):

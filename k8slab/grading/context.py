@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError
+from k8slab.grading.starting import may_listen_soon
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
@@ -46,27 +46,22 @@ class Context:
         return bool("probe" in self.cluster.capabilities)
 
     def quiet(self, *, listening: bool = True) -> bool:
-        """Say whether nothing is under way in the exercise's namespaces.
+        """Say whether nothing is under way that could change what was seen.
 
         Where a server was seen not to be `listening`, a program that has just started may be
-        about to: a pod without a readiness probe is Ready before its program listens. Where
-        the provider does not enforce before it answers, nobody can know: false. A program that
-        reads a file of a ConfigMap may not have seen yet that it was changed.
+        about to. Where the provider does not enforce before it answers, nobody can know: false.
         """
-        if not self.prompt:
+        if not self.prompt or not self.settled():
             return False
+        return listening or not may_listen_soon(self)
+
+    def settled(self) -> bool:
+        """Say whether, as the API tells, no pod of the exercise's namespaces comes or goes."""
         return (
             all(
-                all(
-                    _settled(pod) and (listening or not _just_started(pod))
-                    for pod in self.cluster.list("pods", space)
-                )
+                _settled(pod)
                 for space in self.namespaces
-            )
-            and not any(
-                _just_written(found)
-                for space in self.namespaces
-                for found in self.cluster.list("configmaps", space)
+                for pod in self.cluster.list("pods", space)
             )
             and self.rolled_out()
         )
@@ -104,13 +99,6 @@ def cluster_policies(cluster: Any) -> list[Object]:
         return []
 
 
-STARTING = timedelta(seconds=4)
-"""How long a program may take from its start until it listens; the API gives whole seconds."""
-
-READING = timedelta(seconds=4)
-"""How long a program may take until it reads a changed file: CoreDNS' `reload` 2 s, as it is here
-by default; the API gives whole seconds."""
-
 _STUCK = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
 )
@@ -122,22 +110,6 @@ def _settled(pod: Object) -> bool:
     if meta.is_deleting(pod) or status.get("phase") is None:
         return False
     return status["phase"] != "Pending" or stuck(pod)
-
-
-def _just_started(pod: Object) -> bool:
-    containers = (pod.get("status") or {}).get("containerStatuses") or ()
-    started = [
-        ((one.get("state") or {}).get("running") or {}).get("startedAt") for one in containers
-    ]
-    now = datetime.now(UTC)
-    return any(now - datetime.fromisoformat(time) < STARTING for time in started if time)
-
-
-def _just_written(configmap: Object) -> bool:
-    """Say whether somebody wrote it a moment ago (the controllers' own have no managed fields)."""
-    times = [entry.get("time") or "" for entry in configmap["metadata"].get("managedFields") or ()]
-    last = max(times, default="")
-    return bool(last) and datetime.now(UTC) - datetime.fromisoformat(last) < READING
 
 
 def stuck(pod: Object) -> bool:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError, K8slabError
-from k8slab.grading import collateral, flows, fresh, lookalikes
+from k8slab.grading import collateral, flows, fresh, lookalikes, readers
 from k8slab.grading.checks import CHECKS, run_check
+from k8slab.grading.polling import Polling
 from k8slab.grading.prerequisites import ground
 from k8slab.grading.result import Finding, Result, Status
 from k8slab.grading.unchanged import check_unchanged
@@ -118,9 +119,25 @@ def _wished(context: Context, wishes: Wishes) -> list[Finding]:
         return [Finding("what the rest needs", Status.ERROR, (str(error),))]
     if any(not finding.group for finding in found.findings):
         return list(found.findings)
+    if (unread := _in_force(context)) is not None:
+        return [*found.findings, unread]
     wants = [*found.wants, *_collateral(context, wishes)]
     checked = [run_check(context, spec) for spec in found.checks]
     return [*found.findings, *_flows(context, wants), *checked]
+
+
+def _in_force(context: Context) -> Finding | None:
+    """Wait until what was changed is in force; return a finding where it never will be.
+
+    Until a roll-out ends, pods of the answer before this one still serve.
+    """
+    Polling(
+        look=context.settled, good=bool, quiet=lambda _: False, deadline=context.deadline, settled=1
+    ).run()
+    try:
+        return readers.check(context)
+    except K8slabError as error:
+        return Finding(readers.TITLE, Status.ERROR, (str(error),))
 
 
 def _collateral(context: Context, wishes: Wishes) -> list[Want]:

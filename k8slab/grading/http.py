@@ -42,6 +42,8 @@ class Answer:
     error: str = ""
     certificate: Certificate | None = None
     """The server's, where it was asked for."""
+    refused: bool = False
+    """Whether nobody listens (curl 7), or somebody who does not serve yet (52, 56)."""
 
     def told(self) -> str:
         """Say in a few words what came back."""
@@ -84,7 +86,8 @@ def get(
     if done.code in (126, 127):
         raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
     if done.code:
-        return Answer(error=_EXITS.get(done.code, f"curl ended with {done.code}"))
+        error = _EXITS.get(done.code, f"curl ended with {done.code}")
+        return Answer(error=error, refused=done.code in (7, 52, 56))
     if certificate is None:
         return parse(done.stdout)
     text, _, chain = done.stdout.rpartition(_CHAIN)

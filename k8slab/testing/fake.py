@@ -61,6 +61,8 @@ class FakeCluster:
     deadlines: list[float] = field(default_factory=list)
     """How long each probe request would have waited for silence."""
     on_exec: Callable[[str, str, list[str]], Completed] | None = None
+    written: dict[str, str] = field(default_factory=dict)
+    """What the programs of a pod (namespace/name) wrote to its log."""
     probes: int = 0
     """How many probe requests were answered."""
     _objects: dict[str, dict[tuple[str, str], Object]] = field(default_factory=dict)
@@ -128,6 +130,14 @@ class FakeCluster:
         if self.on_exec is None:
             raise ApiStatusError("exec is not served", code=501, reason="NotImplemented")
         return self.on_exec(namespace, pod, list(argv))
+
+    def logs(
+        self, namespace: str, pod: str, *, container: str = "", tail: int | None = None,
+        timestamps: bool = False,
+    ) -> str:  # fmt: skip
+        """Return what the test gave as `written`."""
+        del container, tail, timestamps
+        return self.written.get(f"{namespace}/{pod}", "")
 
     def node_run(self, node: str, argv: Sequence[str], *, deadline: float = 30.0) -> Completed:
         """Echo the command."""

@@ -1,7 +1,6 @@
-"""What a look-up costs as a value of the cluster, and files that programs have yet to read."""
+"""What a look-up costs, as a value of the cluster."""
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -60,16 +59,3 @@ def test_a_field_check_can_bound_the_cost(context):
 def test_a_look_up_needs_its_pod_and_nothing_else_has_one(spec):
     with pytest.raises(ExerciseError, match="`from` belongs to queries and seconds"):
         CHECKS["field"].validate({"check": "field", "equals": 1, **spec}, "here")
-
-
-def configmap(ago):
-    time = (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    meta = {"name": "corefile", "namespace": "shop", "managedFields": [{"time": time}]}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}}
-
-
-@pytest.mark.parametrize(("ago", "quiet"), [(1, False), (60, True)])
-def test_nothing_is_quiet_while_a_program_may_have_a_changed_file_to_read(ago, quiet):
-    cluster = FakeCluster(capabilities=frozenset({"probe"}))
-    cluster.apply([POD, configmap(ago)], namespace="shop")
-    assert Context(cluster, "shop").quiet() is quiet

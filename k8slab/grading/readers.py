@@ -1,0 +1,314 @@
+"""Programs that read files of ConfigMaps: whether they run with what is written now.
+
+A ConfigMap that was changed a moment ago is not yet what programs do. The kubelet brings it into
+the files of the pods (here at once; a real one within about a minute and a half: its sync period
+and its cache), and a program looks at its file when it likes, or never. Whoever judged before
+that would judge the answer before this one. So each running program that was given a file is
+asked for what it knows:
+
+- CoreDNS logs the checksum of the Corefile that it runs with (`checksum`), and what it refused.
+  A refused Corefile solves nothing: the server runs on with an older one, until it is started.
+- Of other programs nobody can know when they look. Their file is read in the pod, where it can
+  be, and `READING` must have passed since the change.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from k8slab.embedded.dns.checksum import checksum
+from k8slab.errors import K8slabError, UsageError
+from k8slab.grading.polling import Polling
+from k8slab.grading.result import Blame, Counterexample, Finding, Status
+from k8slab.objects import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from k8slab.grading.context import Context
+    from k8slab.objects.meta import Object
+
+TITLE = "programs run with what is written"
+
+READING = timedelta(seconds=4)
+"""How long a program of which nothing is known may take until it looks at a changed file."""
+
+PROJECTION = timedelta(seconds=90)
+"""How long a real kubelet may take to change the file (Kubernetes documentation, "ConfigMaps":
+its sync period, a minute and up to half of one more by chance, and its cache)."""
+
+PATIENCE = 60.0
+"""Seconds to wait where files change at once and CoreDNS looks every 2 s: on a busy machine too."""
+
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class State(Enum):
+    """How a program stands to its file."""
+
+    READ = "read"
+    UNDER_WAY = "under way"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One running container that is given a ConfigMap's keys as files."""
+
+    pod: Object
+    container: Object
+    configmap: str
+    files: Mapping[str, str] | None
+    """Text by path, as it is written now; ``None`` where the ConfigMap is not there."""
+    written: datetime
+    """When the ConfigMap was changed last; the API gives whole seconds."""
+    started: datetime
+
+    @property
+    def changed_since(self) -> bool:
+        """Say whether the file may be another one than that of the container's start."""
+        return self.written >= self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known about one reader, and why, in a sentence."""
+
+    reader: Reader
+    state: State
+    why: str = ""
+
+
+def check(context: Context) -> Finding | None:
+    """Wait until all programs have read their files; return what is wrong, if anything is."""
+    seen = Polling(
+        look=lambda: [_reading(context, reader) for reader in _readers(context)],
+        good=lambda found: not _of(found, State.UNDER_WAY),
+        quiet=lambda _: False,
+        deadline=PATIENCE if context.prompt else context.deadline,
+        settled=1,
+    ).run()
+    if refused := _of(seen, State.REFUSED):
+        return _finding(refused[0], Status.FAILED, Blame.ANSWER)
+    if waiting := _of(seen, State.UNDER_WAY):
+        return _finding(waiting[0], Status.INCONCLUSIVE, Blame.NOT_READY)
+    return None
+
+
+def _of(found: list[Reading], state: State) -> list[Reading]:
+    return [one for one in found if one.state is state]
+
+
+def _finding(one: Reading, status: Status, blame: Blame) -> Finding:
+    pod, reader = one.reader.pod, one.reader
+    name, space = meta.name_of(pod), meta.namespace_of(pod)
+    command = ["kubectl", "-n", space, "logs", name, "-c", reader.container["name"]]
+    example = Counterexample(
+        f"configmaps/{reader.configmap}",
+        f"to be what the pod {name} runs with",
+        one.why,
+        replay=shlex.join(command),
+    )
+    return Finding(TITLE, status, (one.why,), example, blame=blame)
+
+
+# Who reads what.
+
+
+def _readers(context: Context) -> Iterator[Reader]:
+    for space in context.namespaces:
+        configmaps = {meta.name_of(o): o for o in context.cluster.list("configmaps", space)}
+        for pod in context.cluster.list("pods", space):
+            if not meta.is_deleting(pod):
+                yield from _of_pod(pod, configmaps)
+
+
+def _of_pod(pod: Object, configmaps: Mapping[str, Object]) -> Iterator[Reader]:
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+    for container in pod["spec"]["containers"]:
+        started = _started(pod, container["name"])
+        for mount in container.get("volumeMounts") or () if started else ():
+            for source in _sources(volumes.get(mount["name"]) or {}):
+                name = source["name"]
+                found = configmaps.get(name)
+                files = _files(source, found, mount) if found else None
+                written = _written(found) if found else NEVER
+                yield Reader(pod, container, name, files, written, started or NEVER)
+
+
+def _started(pod: Object, container: str) -> datetime | None:
+    """Return when a container that runs was started."""
+    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+        running = (one.get("state") or {}).get("running") or {}
+        if one["name"] == container and running.get("startedAt"):
+            return datetime.fromisoformat(running["startedAt"])
+    return None
+
+
+def _sources(volume: Object) -> list[Object]:
+    """Return the ConfigMaps of a volume that somebody wrote: not the cluster's own authority."""
+    projected = (volume.get("projected") or {}).get("sources") or ()
+    found = [part["configMap"] for part in (volume, *projected) if part.get("configMap")]
+    return [one for one in found if one.get("name") != "kube-root-ca.crt"]
+
+
+def _files(source: Object, configmap: Object, mount: Object) -> dict[str, str]:
+    data = configmap.get("data") or {}
+    items = source.get("items") or [{"key": key, "path": key} for key in data]
+    files = {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+    within = mount.get("subPath") or ""
+    if within:
+        return {mount["mountPath"]: files[within]} if within in files else {}
+    return {f"{mount['mountPath'].rstrip('/')}/{path}": text for path, text in files.items()}
+
+
+def _written(configmap: Object) -> datetime:
+    metadata = configmap["metadata"]
+    times = [entry.get("time") or "" for entry in metadata.get("managedFields") or ()]
+    last = max([metadata.get("creationTimestamp") or "", *times])
+    return datetime.fromisoformat(last) if last else NEVER
+
+
+# What is known of each.
+
+
+def _reading(context: Context, reader: Reader) -> Reading:
+    if (corefile := _corefile(reader.container)) is None:
+        return _of_any_program(context, reader)
+    name = meta.name_of(reader.pod)
+    if reader.files is None or corefile not in reader.files:
+        what = "not there" if reader.files is None else f"without {corefile.rpartition('/')[2]}"
+        return Reading(
+            reader,
+            State.REFUSED,
+            f"the ConfigMap {reader.configmap} is {what}: {name} runs on with what it has read, "
+            "and will not start again",
+        )
+    try:
+        wanted = checksum(reader.files[corefile], file=corefile)
+    except UsageError as error:
+        return _refused(reader, str(error))
+    if not wanted:
+        return _of_any_program(context, reader)
+    log = context.cluster.logs(
+        meta.namespace_of(reader.pod), name, container=reader.container["name"], timestamps=True
+    )
+    return _of_coredns(context, reader, wanted, Heard.of(log))
+
+
+def _corefile(container: Object) -> str | None:
+    """Return the path of a CoreDNS container's Corefile; ``None`` for another program."""
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    image = container["image"].rpartition("/")[2].partition(":")[0]
+    if image != "coredns" or "-conf" not in words[:-1]:
+        return None
+    return str(words[words.index("-conf") + 1])
+
+
+def _refused(reader: Reader, why: str) -> Reading:
+    return Reading(
+        reader,
+        State.REFUSED,
+        f"{meta.name_of(reader.pod)} refuses the ConfigMap {reader.configmap}: it runs on with "
+        f"what it has read before, and will not start again: {why}",
+    )
+
+
+def _of_coredns(context: Context, reader: Reader, wanted: str, heard: Heard) -> Reading:
+    if heard.running == wanted:
+        return Reading(reader, State.READ)
+    name = meta.name_of(reader.pod)
+    if heard.refusal and heard.refused_at >= reader.written and _long_ago(context, reader):
+        return _refused(reader, heard.refusal)
+    if heard.said and not heard.looks:
+        if reader.written <= reader.started:
+            return Reading(reader, State.READ)
+        return Reading(
+            reader,
+            State.REFUSED,
+            f"{name} does not look for changes, since what it runs with has no `reload`: it "
+            f"knows nothing of the ConfigMap {reader.configmap} until it is started again",
+        )
+    why = f"{name} has not read the changed ConfigMap {reader.configmap} yet: check again later"
+    return Reading(reader, State.UNDER_WAY, why)
+
+
+def _long_ago(context: Context, reader: Reader) -> bool:
+    """Say whether a refusal since the change must be one of what is written now."""
+    waited = READING if context.prompt else PROJECTION + READING
+    return datetime.now(UTC) - reader.written > waited
+
+
+_RUNS = re.compile(r"plugin/reload: Running configuration (?:SHA512|MD5) = (\w+)")
+_REFUSES = re.compile(r"plugin/reload: (?:Corefile changed but reload|Corefile parse) failed: (.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What CoreDNS last said about its Corefile (plugin/reload and Caddy's restart)."""
+
+    running: str = ""
+    """The checksum of what it runs with; empty where it has not said."""
+    looks: bool = False
+    """Whether it looks for changes: only then it says the checksum."""
+    refusal: str = ""
+    """Why it refused a later one."""
+    refused_at: datetime = NEVER
+    said: bool = False
+    """Whether there is a log at all."""
+
+    @classmethod
+    def of(cls, log: str) -> Heard:
+        """Read a log, each line of which begins with its time."""
+        running, looks, refusal, time = "", False, "", NEVER
+        before: tuple[str, bool] = ("", False)
+        for line in log.splitlines():
+            stamp, _, text = line.partition(" ")
+            if found := _RUNS.search(text):
+                running, looks, refusal = found[1], True, ""
+            elif text.strip() == "[INFO] Reloading":
+                # The checksum follows, if what is read now looks for changes.
+                before, running, looks = (running, looks), "", False
+            elif found := _REFUSES.search(text):
+                if "reload failed" in text:
+                    running, looks = before
+                refusal, time = found[1], datetime.fromisoformat(_microseconds(stamp))
+        return cls(running, looks, refusal, time, bool(log.strip()))
+
+
+def _microseconds(stamp: str) -> str:
+    """Return a time of RFC 3339 with at most six digits after the point, as Python reads it."""
+    return re.sub(r"(\.\d{6})\d+", r"\1", stamp)
+
+
+def _of_any_program(context: Context, reader: Reader) -> Reading:
+    """Wait until the file is the one that is written, and a while longer."""
+    if not reader.changed_since or not reader.files:
+        return Reading(reader, State.READ)
+    name = meta.name_of(reader.pod)
+    recent = datetime.now(UTC) - reader.written < READING
+    if recent or not _shown(context, reader):
+        why = f"{name} may not have read the changed ConfigMap {reader.configmap}: check again soon"
+        return Reading(reader, State.UNDER_WAY, why)
+    return Reading(reader, State.READ)
+
+
+def _shown(context: Context, reader: Reader) -> bool:
+    """Say whether the files in the pod hold what is written; so does a pod that has no cat."""
+    space, name = meta.namespace_of(reader.pod), meta.name_of(reader.pod)
+    for path, text in (reader.files or {}).items():
+        try:
+            done: Any = context.cluster.exec(
+                space, name, ["cat", path], container=reader.container["name"]
+            )
+        except K8slabError:
+            return True  # nobody can look inside: the time since the change must do
+        if done.code == 0 and done.stdout != text:
+            return False
+    return True

@@ -1,0 +1,80 @@
+"""Programs that have just started: whether they may be about to listen.
+
+A pod without a readiness probe is Ready before its program listens. So where a flow was refused,
+the pods that have just started are asked whether they listen already; only a program that says
+nothing about its ports, and listens nowhere, gets the benefit of the doubt for a while.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from k8slab.errors import K8slabError
+from k8slab.grading.collateral import ports_of
+from k8slab.objects import meta
+from k8slab.probes import Flow, Outcome, Party, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8slab.grading.context import Context
+    from k8slab.objects.meta import Object
+
+STARTING = timedelta(seconds=4)
+"""How long a program may take from its start until it listens; the API gives whole seconds."""
+
+
+def may_listen_soon(context: Context) -> bool:
+    """Say whether a program of the exercise's namespaces has started and does not listen yet."""
+    young = [
+        pod
+        for space in context.namespaces
+        for pod in context.cluster.list("pods", space)
+        if not meta.is_deleting(pod) and _just_started(pod) and not _says_ready(pod)
+    ]
+    telling = [pod for pod in young if _ports(pod)]
+    return not _all_listen(context, telling) or any(
+        not _listens_somewhere(context, pod) for pod in young if not _ports(pod)
+    )
+
+
+def _just_started(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    started = [
+        ((one.get("state") or {}).get("running") or {}).get("startedAt") for one in containers
+    ]
+    now = datetime.now(UTC)
+    return any(now - datetime.fromisoformat(time) < STARTING for time in started if time)
+
+
+def _says_ready(pod: Object) -> bool:
+    """Say whether every container has a readiness probe, and it succeeds."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    return ready and all(one.get("readinessProbe") for one in pod["spec"]["containers"])
+
+
+def _ports(pod: Object) -> list[int]:
+    return [number for number, protocol in ports_of(pod) if protocol == "TCP"]
+
+
+def _all_listen(context: Context, pods: Sequence[Object]) -> bool:
+    """Ask each pod from its own inside, where no policy applies, on the ports that it declares."""
+    parties = [(Party("pod", meta.name_of(pod), meta.namespace_of(pod)), pod) for pod in pods]
+    flows = [Flow(party, party, port) for party, pod in parties for port in _ports(pod)]
+    seen = observe(context.cluster, flows) if flows else []
+    return all(one.outcome is Outcome.OPEN for one in seen)
+
+
+def _listens_somewhere(context: Context, pod: Object) -> bool:
+    """Look for a listening socket in the pod's own network (proc(5): state 0A of /proc/net/tcp)."""
+    if pod["spec"].get("hostNetwork"):
+        return False
+    argv = ["cat", "/proc/net/tcp", "/proc/net/tcp6"]
+    try:
+        done = context.cluster.exec(meta.namespace_of(pod), meta.name_of(pod), argv)
+    except K8slabError:
+        return False  # it cannot be looked into: the benefit of the doubt
+    rows = (line.split() for line in done.stdout.splitlines())
+    return any(len(row) > 3 and row[3] == "0A" for row in rows)

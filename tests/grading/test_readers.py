@@ -1,0 +1,189 @@
+"""Programs run with what is written, or the grader says that they do not."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import Journal, Session, load
+from k8slab.course.answers import give
+from k8slab.embedded.dns.checksum import checksum
+from k8slab.grading import Context, Status, readers
+from k8slab.programs import Completed
+from k8slab.testing.fake import FakeCluster
+
+DNS = Path(__file__).parents[2] / "solutions" / "02-dns"
+OLD = ".:53 {\n    reload\n    forward . 10.96.0.10\n}\n"
+NEW = OLD.replace("10.96.0.10", "192.168.1.53")
+RUNS = "[INFO] plugin/reload: Running configuration SHA512 = {}"
+NOW = datetime.now(UTC)
+
+
+def stamp(ago):
+    return (NOW - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def configmap(data, ago):
+    metadata = {"name": "files", "managedFields": [{"time": stamp(ago)}]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def pod(started, **container):
+    mount = {"name": "files", "mountPath": "/etc/coredns"}
+    image = "registry.k8s.io/coredns/coredns:v1.12.0"
+    found = {"name": "main", "image": image, "args": ["-conf", "/etc/coredns/Corefile"]}
+    volume = {"name": "files", "configMap": {"name": "files"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "dns"},
+        "spec": {
+            "containers": [{**found, **container, "volumeMounts": [mount]}],
+            "volumes": [volume],
+        },
+        "started": {"name": "main", "state": {"running": {"startedAt": stamp(started)}}},
+    }
+
+
+def context(data, log=(), *, written=60, started=600, on_exec=None, **container):
+    """Return a context in which a pod has a file and has written a log: (seconds ago, text)."""
+    cluster = FakeCluster(on_exec=on_exec)
+    made = pod(started, **container)
+    status = made.pop("started")
+    objects = [made] if data is None else [made, configmap(data, written)]
+    cluster.apply(objects, namespace="shop")
+    cluster.get("pods", "dns", "shop")["status"]["containerStatuses"] = [status]
+    cluster.written["shop/dns"] = "".join(
+        f"{stamp(ago).removesuffix('Z')}.123456789Z {text}\n" for ago, text in log
+    )
+    return Context(cluster, "shop", deadline=0.05)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(readers, "PATIENCE", 0.05)
+
+
+def log_of(text):
+    return [(600, ".:53"), (600, RUNS.format(checksum(text)))]
+
+
+def test_a_corefile_that_coredns_runs_with_is_read_whenever_it_was_written():
+    assert readers.check(context({"Corefile": OLD}, log_of(OLD), written=0)) is None
+
+
+def test_one_that_it_does_not_run_with_yet_leaves_everything_open():
+    found = readers.check(context({"Corefile": NEW}, log_of(OLD), written=1))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.lines == ("dns has not read the changed ConfigMap files yet: check again later",)
+
+
+def test_a_reload_says_what_runs_now():
+    log = [*log_of(OLD), (50, "[INFO] Reloading"), (50, RUNS.format(checksum(NEW)))]
+    log += [(50, "[INFO] Reloading complete")]
+    assert readers.check(context({"Corefile": NEW}, log)) is None
+    assert readers.check(context({"Corefile": OLD}, log, written=1)).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [(50, "[WARNING] plugin/reload: Corefile parse failed: no plugin x")],
+        [
+            (50, "[INFO] Reloading"),
+            (50, "[ERROR] Restart failed: no plugin x"),
+            (50, "[ERROR] plugin/reload: Corefile changed but reload failed: no plugin x"),
+        ],
+    ],
+)
+def test_a_refused_corefile_fails_although_the_server_runs_on(log):
+    found = readers.check(context({"Corefile": NEW}, [*log_of(OLD), *log]))
+    assert found.status is Status.FAILED
+    assert found.lines[0].endswith("will not start again: no plugin x")
+    assert found.counterexample.replay == "kubectl -n shop logs dns -c main"
+    # The one before is put back: that is what runs.
+    assert readers.check(context({"Corefile": OLD}, [*log_of(OLD), *log], written=1)) is None
+
+
+def test_a_refusal_from_before_the_change_says_nothing_about_it():
+    log = [*log_of(OLD), (100, "[WARNING] plugin/reload: Corefile parse failed: x")]
+    assert readers.check(context({"Corefile": NEW}, log)).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"Corefile": ".:53 {\n"}, "Unexpected EOF, expecting '}'"),
+        ({}, "the ConfigMap files is without Corefile: dns runs on with what it has read"),
+        (None, "the ConfigMap files is not there: dns runs on with what it has read"),
+    ],
+)
+def test_what_can_be_no_corefile_fails_without_a_word_of_the_server(data, why):
+    found = readers.check(context(data, log_of(OLD), written=0))
+    assert found.status is Status.FAILED
+    assert why in found.lines[0]
+
+
+def test_without_reload_a_change_is_read_by_a_new_start_alone():
+    quiet = OLD.replace("    reload\n", "")
+    log = [(600, ".:53"), (600, "CoreDNS-1.12.0")]
+    found = readers.check(context({"Corefile": quiet}, log))
+    assert found.status is Status.FAILED
+    assert "has no `reload`" in found.lines[0]
+    assert readers.check(context({"Corefile": quiet}, log, started=10)) is None
+    # It had `reload`, and lost it: the last thing that it says is that the change was taken.
+    log = [*log_of(OLD), (50, "[INFO] Reloading"), (50, "[INFO] Reloading complete")]
+    assert readers.check(context({"Corefile": NEW}, log)).status is Status.FAILED
+
+
+def shows(text):
+    return lambda _space, _pod, argv: Completed(tuple(argv), 0, text, "")
+
+
+def test_of_other_programs_the_file_is_looked_at_and_then_some_time_must_pass():
+    other = {"image": "nginx", "args": []}
+    data = {"index.html": "new"}
+    assert readers.check(context(data, on_exec=shows("new"), **other)) is None
+    for wrong in (
+        context(data, on_exec=shows("old"), **other),
+        context(data, on_exec=shows("new"), written=0, **other),
+    ):
+        assert readers.check(wrong).status is Status.INCONCLUSIVE
+    # Where nobody can look inside, the time must do; a file of the start was read at the start.
+    assert readers.check(context(data, **other)) is None
+    assert readers.check(context(data, on_exec=shows("old"), written=700, **other)) is None
+
+
+@pytest.mark.timeout(300)
+def test_on_a_real_cluster_an_answer_is_not_judged_by_the_one_before(
+    cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(readers, "PATIENCE", 60.0)
+    session = Session(load(DNS), cluster, Journal(tmp_path / "progress.sqlite"))
+    exercise = session.lab.exercise("stub-domain")
+    answers = DNS / "answers" / "stub-domain"
+    try:
+        session.begin("stub-domain")
+        for name, status in (
+            ("reference", Status.PASSED), ("wrong-everything", Status.FAILED),
+            ("reference", Status.PASSED),
+        ):  # fmt: skip
+            give(session, "stub-domain", answers / f"{name}.yaml")
+            assert session.check("stub-domain").status is status, name
+        for text, why in (
+            ("nonsense", "refuses"),
+            (".:53 {\n    nonsense\n}\n", "refuses"),
+            (None, "without"),
+        ):
+            broken = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "corefile"}}
+            data = {} if text is None else {"data": {"Corefile": text}}
+            cluster.apply([broken | data], namespace=exercise.namespace)
+            result = session.check("stub-domain")
+            assert result.status is Status.FAILED
+            assert why in result.text()
+            assert "will not start again" in result.text()
+    finally:
+        for name in exercise.namespaces:
+            cluster.delete("namespaces", name)
+        for name in exercise.namespaces:
+            cluster.wait("namespaces", name, until="delete")
