@@ -13,7 +13,7 @@ from k8slab.course import difference, keeping, setup
 from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow
 from k8slab.course.progress import LabProgress, foretold, progress
-from k8slab.errors import UsageError
+from k8slab.errors import ApiStatusError, UsageError
 from k8slab.grading import (
     Context,
     Finding,
@@ -29,7 +29,7 @@ from k8slab.grading import (
 from k8slab.grading.grade import missing_capabilities
 from k8slab.graphs import lookup as lookup_graph
 from k8slab.policy import Party
-from k8slab.probes import Observation, Outcome, expand, observe, one_pod, run_in_pod
+from k8slab.probes import Observation, Outcome, expand, observe, one_pod, resolve, run_in_pod
 from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
@@ -409,13 +409,17 @@ class Session:
 
     def _run(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
         argv = [str(word) for word in spec["argv"]]
-        if "node" in spec:
-            done = self.cluster.node_run(spec["node"], argv)
-        else:
-            pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
-            done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
-        told = (done.stdout + done.stderr).splitlines()
         shown = argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv)
+        try:
+            if "node" in spec:
+                (node,) = resolve(self.cluster, [Party("node", spec["node"])])
+                done = self.cluster.node_run(node.name, argv)
+            else:
+                pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
+                done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
+        except ApiStatusError as error:  # a program that is not there: what is to be seen
+            return [f"$ {shown}", f"error: {error.message}"]
+        told = (done.stdout + done.stderr).splitlines()
         return [f"$ {shown}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
 
 
