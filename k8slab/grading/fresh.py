@@ -38,7 +38,7 @@ def new_pods(
     Lookalikes come when the others have their nodes: a pod that must stand beside `web` finds
     the one it means. Raises `ClusterNotReadyError` when not all are ready after a minute.
     """
-    number = sum(_is_ready(pod) for pod in _pods(context))
+    number = sum(is_ready(pod) for pod in _pods(context))
     gone = _replace(context, may_change) if replace else frozenset()
 
     def there() -> list[Object]:
@@ -78,7 +78,7 @@ def _replaceable(context: Context, may_change: Sequence[str]) -> list[Object]:
     for pod in _pods(context):
         owner = owner_of(snapshot, pod)
         free = released(f"pods/{meta.name_of(pod)}", may_change)
-        if (owner.namespace, owner.kind, owner.name) in kept and _is_ready(pod) and not free:
+        if (owner.namespace, owner.kind, owner.name) in kept and is_ready(pod) and not free:
             found.append(pod)
     return found
 
@@ -94,14 +94,14 @@ def _pods(context: Context) -> list[Object]:
 
 
 def _ready(context: Context, pods: Sequence[Object], number: int) -> bool:
-    return sum(map(_is_ready, pods)) >= number and context.rolled_out()
+    return sum(map(is_ready, pods)) >= number and context.rolled_out()
 
 
 def _running(context: Context, made: Made) -> bool:
     """Say whether all lookalikes are ready."""
     wanted = {(meta.namespace_of(p), meta.name_of(p)) for p in made.objects if p["kind"] == "Pod"}
     found = [pod for space in {s for s, _ in wanted} for pod in context.cluster.list("pods", space)]
-    ready = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in found if _is_ready(pod)}
+    ready = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in found if is_ready(pod)}
     return wanted <= ready
 
 
@@ -109,7 +109,8 @@ def _has_node(pod: Object) -> bool:
     return bool(pod["spec"].get("nodeName")) and not meta.is_deleting(pod)
 
 
-def _is_ready(pod: Object) -> bool:
+def is_ready(pod: Object) -> bool:
+    """Say whether a pod is Ready and not on its way out."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return not meta.is_deleting(pod) and any(
         one.get("type") == "Ready" and one.get("status") == "True" for one in conditions

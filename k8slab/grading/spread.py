@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ProbeError, UsageError
 from k8slab.grading import values
+from k8slab.grading.fresh import is_ready
 from k8slab.grading.fields import Field, Fields, text
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
@@ -209,7 +210,7 @@ class _Measure:
 
     def _ready(self, selector: str, space: str) -> list[str]:
         found = self.context.cluster.list("pods", space, selector=selector)
-        return sorted(meta.name_of(pod) for pod in found if not meta.is_deleting(pod))
+        return sorted(meta.name_of(pod) for pod in found if is_ready(pod))
 
     def _ask(self, requests: int) -> list[str]:
         source = one_pod(
