@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ProbeError, UsageError
 from k8slab.grading import values
-from k8slab.grading.fresh import is_ready
 from k8slab.grading.fields import Field, Fields, text
+from k8slab.grading.fresh import is_ready
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import meta
