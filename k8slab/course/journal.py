@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "begin", "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution",
-    "reset", "seed",
+    "reset", "seed", "diagnosis", "catchup",
 )  # fmt: skip
 
 VARIABLE = "K8SLAB_JOURNAL"

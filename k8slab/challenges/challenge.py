@@ -1,0 +1,270 @@
+"""A challenge while it is under way: check, diagnose, give up, and bring everything back.
+
+All that has to be known later is in the journal: the seed and, packed as the keys of a lab are
+(`course.sealing`), the fault, its words, where packets are lost, and how to bring back what was
+changed outside of the challenge's namespaces. It is written before anything is changed, so that
+an interrupted start is cleaned up by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from k8slab.challenges import actions, recipe
+from k8slab.challenges.catalogue import entry
+from k8slab.challenges.diagnosis import Verdict, judge
+from k8slab.challenges.score import Diagnosis, Score, cause_points
+from k8slab.course.journal import Journal
+from k8slab.course.sealing import unseal
+from k8slab.errors import ClusterError, UsageError
+from k8slab.grading import Context, Finding, collateral, flows, grade
+from k8slab.grading.unchanged import check_unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8slab.challenges.recipe import Case
+    from k8slab.course.journal import Event
+
+JOURNAL = "challenge"
+"""Under this name, where a lab's stands, the journal has what concerns challenges."""
+SYMPTOM_SECONDS = 40.0
+LONGEST_EVIDENCE = 4000
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+def silent(_line: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class _Wide(Context):
+    """The place of a challenge that may be about the cluster's own programs as well."""
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Return where something may be under way."""
+        return [*super().namespaces, "kube-system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was wrong, for whoever gives up."""
+
+    fault: str
+    object: str
+    field: str
+    reveals: str
+    fix: str
+
+    def text(self) -> str:
+        """Return the answer for a terminal."""
+        return (
+            f"{self.fault}\n  where: {self.object}, {self.field}\n"
+            f"  what shows it: {self.reveals}\n  how to mend it: {self.fix}"
+        )
+
+
+@dataclass
+class Challenge:
+    """One challenge on one cluster; see the module."""
+
+    cluster: Any
+    case: Case
+    journal: Journal
+    begun: Event
+    told: Callable[[str], None] = silent
+    _setup: Event | None = field(default=None, repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The number that it is made from."""
+        return self.case.seed
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it is about."""
+        return self.case.namespace
+
+    @property
+    def task(self) -> str:
+        """The complaint, and what to find out."""
+        asks = " Say which hop loses the packets, too." if self.asks_hop else ""
+        return (
+            f"{self.case.task}\n\nThe namespace is {self.namespace}. Find the root cause, name its "
+            f"object and field with the line of output that shows it, and mend that alone.{asks}"
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Say whether its start was completed."""
+        return self.event("setup") is not None
+
+    @property
+    def asks_hop(self) -> bool:
+        """Say whether "which hop dropped it" is asked: packets are lost, and it can be seen."""
+        return bool(self._sealed_place())
+
+    @property
+    def ends(self) -> float:
+        """When the time is over, in seconds since 1970; 0 for never."""
+        started, minutes = self.event("setup"), self.begun.data.get("minutes", 0)
+        return started.time + 60 * minutes if started and minutes else 0.0
+
+    @property
+    def late(self) -> bool:
+        """Say whether the time is over."""
+        return 0 < self.ends < time.time()
+
+    def event(self, kind: str) -> Event | None:
+        """Return the newest event of a kind in this challenge."""
+        found = self.events(kind)
+        return found[-1] if found else None
+
+    def events(self, kind: str) -> list[Event]:
+        """Return the events of a kind since it was begun."""
+        every = self.journal.events(JOURNAL, kind, str(self.seed))
+        return [one for one in every if one.time >= self.begun.time]
+
+    def check(self) -> Score:
+        """Look at the cluster and count the points."""
+        self._require_ready()
+        result = grade(_Wide(**vars(self._context())), replace(self.case.wishes, may_change=None))
+        findings = tuple(self._intact()) if result.passed else ()
+        earlier = [one.data.get("points", 0) for one in self.events("check")]
+        score = Score(
+            seed=self.seed,
+            mended=result,
+            intact=findings,
+            cause=self._cause_points(),
+            shown=self.event("solution") is not None,
+            late=self.late,
+            before=max(earlier, default=0),
+        )
+        self.journal.add(
+            JOURNAL, "check", str(self.seed), points=score.points, max_points=score.max_points
+        )
+        return score
+
+    def diagnose(self, *, object: str, field: str, evidence: object) -> Diagnosis:  # noqa: A002  the contract's word
+        """Note a diagnosis and say what is right about it."""
+        self._require_open()
+        text = str(evidence)[:LONGEST_EVIDENCE]
+        verdict = judge(self.case, object, field, text)
+        told = {"object": object, "field": field, "evidence": text}
+        parts = [verdict.object, verdict.field, verdict.evidence]
+        return self._noted(verdict, verdict.right, {"told": told, "right": parts})
+
+    def hop(self, place: object) -> Diagnosis:
+        """Note where packets are lost: as ``str(Journey.lost.place)`` says it, or its name."""
+        self._require_open()
+        wanted = self._sealed_place()
+        if not wanted:
+            raise UsageError("no packet is lost on its way here, so there is no hop to name")
+        said = " ".join(str(place).split()).lower()
+        right = said in (wanted.lower(), wanted.lower().partition(" ")[2])
+        return self._noted(None, right, {"told": {"hop": str(place)}, "hop": right})
+
+    def give_up(self) -> Answer:
+        """Show the answer; from now on the challenge gives no points."""
+        self._require_ready()
+        self.journal.add(JOURNAL, "solution", str(self.seed))
+        cause, found = self.case.causes[0], self.case.fault
+        return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix)
+
+    def stop(self) -> None:
+        """Bring everything back as it was, delete the namespaces, and end."""
+        sealed = unseal(self.begun.data["sealed"], "the journal")
+        self.told("bringing back what was changed")
+        actions.run(self.cluster, self.case, [*sealed["before"], *self.case.undo], quietly=True)
+        remove(self.cluster, self.case, self.told)
+        self.journal.add(JOURNAL, "reset", str(self.seed))
+
+    def _require_ready(self) -> None:
+        if not self.ready:
+            raise ClusterError(
+                "this challenge did not start completely", hint="k8slab challenge start begins anew"
+            )
+
+    def _require_open(self) -> None:
+        self._require_ready()
+        if self.event("solution"):
+            raise UsageError("the answer has been shown: no diagnosis counts any more")
+        if self.late:
+            raise UsageError("the time is over: no diagnosis counts any more")
+
+    def _noted(self, verdict: Verdict | None, right: bool, data: dict[str, Any]) -> Diagnosis:  # noqa: FBT001
+        wrong_before = self._wrong()
+        self.journal.add(JOURNAL, "diagnosis", str(self.seed), **data)
+        lines = () if verdict is None else _explained(verdict)
+        return Diagnosis(right, not right and wrong_before >= 1, self._cause_points(), lines)
+
+    def _wrong(self) -> int:
+        return sum(not one.right for one in self._verdicts()) + sum(not one for one in self._hops())
+
+    def _verdicts(self) -> list[Verdict]:
+        found = (one.data.get("right") for one in self.events("diagnosis"))
+        return [Verdict(*parts) for parts in found if parts]
+
+    def _hops(self) -> list[bool]:
+        return [one.data["hop"] for one in self.events("diagnosis") if "hop" in one.data]
+
+    def _cause_points(self) -> int:
+        return cause_points(self._verdicts(), self._hops(), asks_hop=self.asks_hop)
+
+    def _sealed_place(self) -> str:
+        started = self.event("setup")
+        if started is None:
+            return ""
+        return str(unseal(started.data["sealed"], "the journal").get("lost") or "")
+
+    def _context(self) -> Context:
+        started = self.event("setup")
+        measured = started.data["others"] if started else ()
+        return Context(self.cluster, self.namespace, self.case.setup, measured=measured)
+
+    def _intact(self) -> list[Finding]:
+        context = self._context()
+        found = [check_unchanged(context, self.case.wishes.may_change or ())]
+        if context.measured:
+            found += flows.findings(context, collateral.wants_of(context.measured))
+        return found
+
+
+def _explained(verdict: Verdict) -> tuple[str, ...]:
+    """Say which part is right, and no more."""
+    if not verdict.object:
+        return ("it is another object",)
+    if not verdict.field:
+        return ("the object is right, the field is another one",)
+    if not verdict.evidence:
+        return ("the evidence does not show it yet: quote what a command prints that proves it",)
+    return ()
+
+
+def current(
+    cluster: Any, *, journal: Journal | None = None, told: Callable[[str], None] = silent
+) -> Challenge | None:
+    """Return the challenge that is under way on this cluster, whoever began it; else ``None``."""
+    journal = journal or Journal()
+    begun = [e for e in journal.events(JOURNAL, "begin") if e.data.get("cluster") == cluster.name]
+    if not begun:
+        return None
+    last = begun[-1]
+    ended = journal.last(JOURNAL, "reset", last.subject)
+    if ended is not None and ended.time >= last.time:
+        return None
+    secret = unseal(last.data["sealed"], "the journal")
+    case = recipe.read(entry(secret["fault"]), int(last.subject), secret["words"])
+    return Challenge(cluster, case, journal, last, told)
+
+
+def remove(cluster: Any, case: Case, told: Callable[[str], None]) -> None:
+    """Delete a case's namespaces, and return when they are gone."""
+    for name in case.namespaces:
+        cluster.delete("namespaces", name)
+    for name in case.namespaces:
+        told(f"waiting until the namespace {name} is gone")
+        cluster.wait("namespaces", name, until="delete", deadline=actions.GONE_SECONDS)
