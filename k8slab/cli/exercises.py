@@ -1,4 +1,4 @@
-"""check, hint, solution, progress, and the reset of an exercise."""
+"""catchup, check, hint, solution, progress, and the reset of an exercise."""
 
 from __future__ import annotations
 
@@ -18,6 +18,42 @@ if TYPE_CHECKING:
     from k8slab.course.lab import Lab
 
 _one = click.argument("what", metavar="LAB/EXERCISE", shell_complete=exercise_names)
+
+
+@click.command()
+@_one
+@options.name
+@options.as_json
+def catchup(*, what: str, name: str, as_json: bool) -> None:
+    """Set an exercise up without those before it, and start the cluster where it does not run.
+
+    Exercises before it that are not solved are noted as passed over: they give no points, and
+    can be done later. What you did in this one before stays.
+
+    \b
+    k8slab catchup 05/egress
+    k8slab lab --resume
+    """  # noqa: D301
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course.catching_up import catch_up  # noqa: PLC0415
+    from k8slab.course.session import Session  # noqa: PLC0415
+
+    lab, exercise = only(what)
+    with steps() as progress:
+        session = Session(lab, clusters.up(name, progress=progress), told=progress)
+        progress(f"setting {exercise} up")
+        found = catch_up(session, exercise)
+    own, over = found.begun.exercise, list(found.passed_over)
+    if as_json:
+        fresh = found.begun.fresh
+        values = {"exercise": f"{lab.name}/{exercise}", "namespace": own.namespace}
+        show_json({**values, "fresh": fresh, "passed_over": over, "task": own.statement})
+        return
+    show(f"{own.title}\n\n{own.statement}\n")
+    state = "set up" if found.begun.fresh else "as you left it"
+    tell(f"{lab.name}/{exercise} is {state}, in the namespace {own.namespace}")
+    tell(found.text)
+    tell("to go on there: k8slab lab --resume")
 
 
 @click.command()

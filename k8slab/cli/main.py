@@ -51,6 +51,7 @@ for _command in (
     report.doctor,
     report.images,
     labs.lab,
+    exercises.catchup,
     exercises.check,
     exercises.hint,
     exercises.solution,

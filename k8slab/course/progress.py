@@ -40,6 +40,8 @@ class LabProgress:
     """Exercises that do not count, and what the cluster lacked when they were checked last."""
     former: Mapping[str, float] = field(default_factory=dict)
     """Points for exercises that this version of the course has no more; they do not count."""
+    passed_over: tuple[str, ...] = ()
+    """Exercises that `catch_up` left out, and that were not solved since."""
 
     @property
     def total(self) -> float:
@@ -58,7 +60,8 @@ class LabProgress:
             sign = "+" if self.points[name] else "-"
             tries = f", {self.tries[name]} checks" if self.tries[name] else ""
             hints = f", {self.hints[name]} hints" if self.hints[name] else ""
-            lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}")
+            over = ", passed over" if name in self.passed_over else ""
+            lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}{over}")
         lines += [f"  . {name}: not counted ({lack})" for name, lack in self.impossible.items()]
         lines += [
             f"  . {name}: {points:g} points, no longer in this course"
@@ -90,6 +93,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
             best[name] = max(best[name], _worth(event, most[name]))
         elif name not in impossible and points:
             former[name] = max(former.get(name, 0.0), points)
+    over = {event.subject for event in events if event.kind == "catchup"}
     predictions = [one for one in lab.predictions.values() if not one.quiz]
     made = [found for p in predictions if (found := foretold(lab, journal, p))]
     return LabProgress(
@@ -104,6 +108,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         tuple(found for found in made if found.decided not in ("", found.chosen)),
         impossible,
         former,
+        tuple(name for name in best if name in over and not best[name]),
     )
 
 

@@ -54,7 +54,7 @@ def last_position(labs: Iterable[Lab], journal: Journal) -> Position | None:
     """Return where the learner was in one of the labs; ``None`` where nothing was done yet."""
     known = {lab.name: lab for lab in labs}
     for event in reversed(journal.events()):
-        if event.lab in known:
+        if event.lab in known and event.kind != "catchup":  # it tells what was left out
             return _position(known[event.lab], event)
     return None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters, course, graphs, probes, programs
 from k8slab.clusters.inventory import inventory
+from k8slab.course.catching_up import catch_up
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.graphs import lookup as lookup_graph
@@ -95,6 +96,13 @@ class Face:
     def begin(self, exercise: str) -> View:
         """Set an exercise up (or find it as you left it) and show its task."""
         return self._begun(self.session.begin(exercise))
+
+    def catchup(self, exercise: str) -> View:
+        """Begin an exercise without those before it; they are noted as passed over."""
+        found = catch_up(self.session, exercise)
+        view = self._begun(found.begun)
+        shown(View(found.text, views.paragraphs(found.text)))
+        return view
 
     def reset(self, exercise: str, *, keep_mine: bool = False) -> View:
         """Throw an exercise's namespace away and begin it again.

@@ -189,3 +189,30 @@ def test_labs_and_exercises_are_completed(process, labs, command):
 )
 def test_the_help_has_an_example(k8slab, command):
     assert f"\n  k8slab {command} " in k8slab(command, "--help").out
+
+
+@pytest.fixture
+def started(labs, monkeypatch):
+    """Start one cluster of plain Python for every command."""
+    cluster = FakeCluster()
+    monkeypatch.setattr(clusters, "up", lambda _name="", progress=None: cluster)
+    return cluster
+
+
+def test_catching_up_sets_an_exercise_up_and_says_what_was_passed_over(k8slab, started):
+    done = k8slab("catchup", "90/protect")
+    assert done.code == 0
+    assert "Only `web` may reach `db`" in done.out
+    assert "90-example/protect is set up, in the namespace lab90-protect" in done.err
+    assert "passed over, without points: look" in done.err
+    found = json.loads(k8slab("catchup", "90/protect", "--json").out)
+    assert (found["exercise"], found["fresh"]) == ("90-example/protect", False)
+    assert found["passed_over"] == ["look"]
+    assert "look: 0 of 1, passed over" in k8slab("progress", "90").out
+
+
+def test_catching_up_names_what_there_is(k8slab, started):
+    done = k8slab("catchup", "90/nope")
+    assert (done.code, "there are: look, protect" in done.err) == (2, True)
+    done = k8slab("catchup", "90")
+    assert (done.code, "name it: 90-example/look, 90-example/protect" in done.err) == (2, True)
