@@ -12,13 +12,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters, course, graphs, probes, programs
+from k8slab.challenges import Choice
 from k8slab.clusters.inventory import inventory
 from k8slab.course.catching_up import catch_up
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.graphs import lookup as lookup_graph
 from k8slab.graphs import matrix as matrix_graph
-from k8slab.notebook import judging, pictures, places, views
+from k8slab.notebook import challenging, judging, pictures, places, views
 from k8slab.notebook.applying import apply_text
 from k8slab.notebook.questions import form
 from k8slab.notebook.ranges import explain_range
@@ -206,6 +207,22 @@ class Face:
         """Show a reference answer, after you have checked yours once."""
         text = self.session.solution(exercise, force=force)
         return shown(views.code_view(f"One solution of {exercise}", text))
+
+    def challenge(
+        self, fault: str = "", *, seed: int | None = None, level: int = 0, course: str = "",
+        learner: str = "", minutes: float = 0,
+    ) -> challenging.ChallengeView:  # fmt: skip
+        """Break something and let you find it; the same call finds the challenge under way.
+
+        `fault` is an id of the course's catalogue; without one, `seed` picks, else your own next
+        seed, or that of `course` and `learner`. `level` goes from 1 to 3, `minutes` end it.
+        """
+        choice = Choice(
+            fault=fault, seed=seed, level=level, course=course, learner=learner, minutes=minutes
+        )
+        view = challenging.begin(self.session, choice)
+        self._namespace = view.namespace
+        return view
 
     def progress(self) -> View:
         """Show the points, and what surprised you."""
