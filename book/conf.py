@@ -3,21 +3,15 @@
 Nothing on a page comes from outside: no fonts, no scripts, no badges.
 """
 
-import tomllib
-from collections.abc import Iterator
+import sys
 from pathlib import Path
-from typing import Any, ClassVar
 
-from pygments.lexers import YamlLexer
-from pygments.token import Name
-from sphinx.application import Sphinx
-
-_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 project = "k8slab"
 author = "the k8slab authors"
 copyright = "the k8slab authors"  # noqa: A001  the name is Sphinx's
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "bookmaking.parts"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
@@ -37,23 +31,3 @@ html_theme_options = {
     "navbar_persistent": [],  # the sidebar has the search already
 }
 html_context = {"default_mode": "auto"}
-
-
-class ApplyLexer(YamlLexer):
-    """A cell that begins with ``%%apply``: the magic, then a manifest."""
-
-    name = "apply"
-    aliases: ClassVar[list[str]] = ["apply"]
-
-    def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, Any, str]]:
-        """Yield the first line as one token, and the rest as YAML."""
-        first, end, rest = text.partition("\n")
-        yield 0, Name.Decorator, first + end
-        start = len(first + end)
-        for index, token, value in super().get_tokens_unprocessed(rest):
-            yield index + start, token, value
-
-
-def setup(app: Sphinx) -> None:
-    """Tell Sphinx of the lexer."""
-    app.add_lexer("apply", ApplyLexer)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,18 +15,18 @@ from k8slab import programs
 from k8slab.clusters import doctor
 from k8slab.errors import K8slabError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 SPHINX_SECONDS = 300.0
 OUT = stage.BOOK / "_build" / "html"
 
 
-def build(out: Path, *, run: bool = True, labs: tuple[str, ...] = ()) -> list[str]:
+def build(out: Path, executed: Mapping[str, Any], labs: Sequence[str] = ()) -> list[str]:
     """Build the book into a directory; return what is wrong with it.
 
-    Raises `RunError` when a lab does not run through, `ProgramError` with Sphinx' words.
+    `executed` are notebooks that ran (`runs.Executed`). Raises `ProgramError` with Sphinx' words.
     """
-    executed: runs.Executed = {}
-    if run:
-        executed = runs.run_labs(stage.sources(labs), stage.LABS, told=_tell)
     with tempfile.TemporaryDirectory(prefix="k8slab-book-") as scratch:
         place = stage.stage(Path(scratch), executed, labs)
         argv = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-E"]
@@ -42,7 +43,10 @@ def main(*, no_run: bool, labs: tuple[str, ...], out: Path) -> None:
     """Build, and exit with 1 when something is wrong."""
     began = time.monotonic()
     try:
-        found = build(out.absolute(), run=not no_run and _can_run(), labs=labs)
+        executed = {}
+        if not no_run and _can_run():
+            executed = runs.run_labs(stage.sources(labs), stage.LABS, told=_tell)
+        found = build(out.absolute(), executed, labs)
     except K8slabError as error:
         raise click.ClickException(str(error)) from error
     for fault in found:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from bookmaking.parts import DIRECTIVE
 from k8slab.course.release import BEGIN, END, strip_solutions
 from k8slab.course.review import solution_regions
 
@@ -121,8 +122,9 @@ class _Parts:
         if answers:
             yield self.answer(answers, shown)
         elif shown:
+            framed = _framed(shown)
             hidden = "lab.observe(" in source
-            yield _raw(_folded("What was observed", shown) if hidden else _framed(shown))
+            yield _raw(_folded("What was observed", framed) if hidden else framed)
 
     def answer(self, answers: list[str], shown: str) -> str:
         """Return an answer, folded; of a transfer what the check said, and no answer."""
@@ -152,7 +154,7 @@ def _fenced(language: str, text: str) -> str:
 
 def _raw(html: str) -> str:
     fence = _fence(html)
-    return f"{fence}{{raw}} html\n{html}\n{fence}"
+    return f"{fence}{{{DIRECTIVE}}}\n{html}\n{fence}"
 
 
 def _fence(text: str) -> str:

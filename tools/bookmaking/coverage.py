@@ -30,7 +30,7 @@ EVIDENCE = {
     "standin": "shown on k8slab's stand-in of the component",
     "case": "told, from the source",
 }
-WHERE = {"case": "told, not run", "embedded": "embedded cluster only"}
+WHERE = {"both": "embedded, kind", "embedded": "embedded", "case": "told"}
 
 _HEAD = """\
 # Coverage
@@ -92,9 +92,11 @@ def _promise(kind: str, entry: Mapping[str, Any]) -> Promise:
         case = entry["evidence"] == "case"
         notes = EVIDENCE[entry["evidence"]]
         return Promise(kind, entry["id"], entry["lab"], notes, f'"{entry["claim"]}"', case)
-    notes = WHERE.get(entry["where"], "")
     what = f"{entry['fault']}: {entry['symptom']}"
-    return Promise(kind, entry["id"], FAULTS_LAB, notes, what, entry["where"] == "case")
+    told = entry.get("told", "")
+    notes = f"told: {told}" if told else WHERE[entry["where"]]
+    lab = entry.get("follows") or FAULTS_LAB  # of what it needs, or of all faults
+    return Promise(kind, entry["id"], lab, notes, what, bool(told) or entry["where"] == "case")
 
 
 def kept(labs: Sequence[Lab], faults: Sequence[str] = ()) -> Kept:
@@ -115,10 +117,8 @@ def kept(labs: Sequence[Lab], faults: Sequence[str] = ()) -> Kept:
 def _places(lab: Lab) -> Iterator[tuple[tuple[str, ...], Place]]:
     for exercise in lab.exercises.values():
         names = (*exercise.topics, *exercise.claims)
-        yield (
-            names,
-            Place(f"E {exercise.title}", chapters.anchor(lab.name, "exercise", exercise.id)),
-        )
+        place = chapters.anchor(lab.name, "exercise", exercise.id)
+        yield names, Place(f"E {exercise.title}", place)
     for found in lab.predictions.values():
         names = (*found.topics, *found.claims)
         if found.quiz:
@@ -171,13 +171,14 @@ def _table(kind: str, own: Sequence[Promise], found: Kept) -> str:
 
 
 def _where(one: Promise, found: Kept) -> str:
-    if one.lab not in found:
-        return "not written yet"
     numbers = [one.lab, *(number for number in found if number != one.lab)]
-    places = [place for number in numbers for place in found[number].get(one.id, ())]
-    if not places and one.kind == "fault" and one.case:
+    places = [place for number in numbers for place in found.get(number, {}).get(one.id, ())]
+    links = [_link(place) for place in dict.fromkeys(places)]
+    if one.lab not in found:
+        return ", ".join(["not written yet", *links])
+    if not links and one.kind == "fault" and one.case:
         return "told here"
-    return ", ".join(_link(place) for place in dict.fromkeys(places)) or "**missing**"
+    return ", ".join(links) or "**missing**"
 
 
 def _link(place: Place) -> str:

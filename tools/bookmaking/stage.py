@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bookmaking import coverage, reference
 from bookmaking.chapters import Chapter
 from bookmaking.estimate import Estimate, estimate
+from k8slab.challenges import catalogue
 from k8slab.course import load
 from k8slab.course.lab import read_yaml
 from k8slab.course.release import NOTEBOOKS, read_source
@@ -78,7 +79,7 @@ def stage(target: Path, executed: Mapping[str, Any], names: Sequence[str] = ()) 
 
 def faults() -> list[str]:
     """Return the ids of the faults that a challenge can make."""
-    return []
+    return [one.id for one in catalogue.injectable() if one.recipe.is_file()]
 
 
 def read(source: Path, executed: Mapping[str, Any]) -> Book:

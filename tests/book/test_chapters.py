@@ -1,0 +1,116 @@
+"""A notebook becomes a page: what learners get, with outputs, and no answer in sight."""
+
+from bookmaking.chapters import Chapter
+
+from k8slab.course.lab import Exercise, Lab
+from k8slab.grading import Wishes
+
+
+def lab(*, transfer=False):
+    wishes = Wishes("open", "Worked: open it", 1, (), ({"check": "answer"},))
+    exercise = Exercise(wishes, "lab90-open", "Open it.", transfer=transfer)
+    return Lab("90-example", "Lab 90: Example", "nowhere", exercises={"open": exercise})
+
+
+def text(source):
+    return {"cell_type": "markdown", "source": source, "metadata": {}}
+
+
+def code(source, *outputs, tags=()):
+    metadata = {"tags": list(tags)}
+    return {"cell_type": "code", "source": source, "metadata": metadata, "outputs": outputs}
+
+
+def html(value):
+    return {"output_type": "display_data", "data": {"text/html": value, "text/plain": "plain"}}
+
+
+def printed(value):
+    return {"output_type": "stream", "name": "stdout", "text": value}
+
+
+def page(*cells, transfer=False, ran=True, terms=None):
+    heading = text("# Lab 90: Example\n\nWelcome.")
+    return Chapter(lab(transfer=transfer), [heading, *cells], ran, "About.", terms or {}).page()
+
+
+SOLVED = """\
+lab.begin("open")
+### BEGIN SOLUTION
+lab.answer("port", 8080)
+### END SOLUTION
+lab.check("open")"""
+
+
+def test_the_page_begins_with_the_labs_heading_and_says_that_it_ran():
+    made = page()
+    assert made.startswith("# Lab 90: Example\n\n:::{note}\nThis is the lab as it ran")
+    assert "`k8slab lab 90`" in made
+    assert made.index("About.") < made.index("Welcome.")
+
+
+def test_a_page_without_outputs_says_why():
+    assert "could run no cluster" in page(ran=False)
+
+
+def test_an_output_is_shown_as_notebooks_show_it():
+    made = page(code("lab.topology()", html("<table><tr><td>web</td></tr></table>")))
+    assert "```{code-block} ipython3\nlab.topology()\n```" in made
+    assert '<div class="k8slab-view"><table><tr><td>web</td></tr></table></div>' in made
+    assert "plain" not in made
+
+
+def test_text_that_was_printed_is_escaped_and_what_was_written_over_is_left_out():
+    made = page(code("print(1)", printed("starting 10 %\rstarting 90 %\rready\n<b>&\n")))
+    assert "<pre>ready\n&lt;b&gt;&amp;</pre>" in made
+
+
+def test_a_manifest_has_its_own_language():
+    assert "```{code-block} apply\n%%apply\nkind: Pod\n```" in page(code("%%apply\nkind: Pod"))
+
+
+def test_an_output_with_a_fence_does_not_end_the_fence_around_it():
+    made = page(code("x", html("<p>````</p>")))
+    assert "\n`````{output}\n" in made
+
+
+def test_what_was_observed_is_folded():
+    made = page(code('lab.observe("open")', html("<p>silent</p>")))
+    fold = made.index('<details class="k8slab-fold"><summary>What was observed</summary>')
+    assert fold < made.index("silent")
+    assert made.index("silent") < made.index("</details>")
+
+
+def test_an_answer_is_folded_with_what_came_of_it():
+    made = page(code(SOLVED, html("<p>solved</p>")))
+    shown, _, folded = made.partition("<details")
+    assert "# your answer" in shown
+    assert "8080" not in shown
+    assert "solved" not in shown
+    assert "lab.answer(&quot;port&quot;, 8080)" in folded
+    assert "solved" in folded
+    assert "SOLUTION" not in made
+
+
+def test_the_answer_of_a_transfer_is_not_printed():
+    made = page(code(SOLVED, html("<p>8080 is right</p>")), transfer=True)
+    assert "8080" not in made
+    assert "# your answer" in made
+
+
+def test_a_cell_that_only_authors_have_is_left_out():
+    made = page(code("assert secret", html("<p>told</p>"), tags=["solution"]))
+    assert "secret" not in made
+    assert "told" not in made
+
+
+def test_exercises_and_predictions_can_be_referred_to_once():
+    made = page(code('lab.begin("open")'), code('lab.predict("p")'), code('lab.check("open")'))
+    assert made.count("(90-example-exercise-open)=") == 1
+    assert made.count("(90-example-prediction-p)=") == 1
+
+
+def test_the_first_mention_of_a_term_leads_to_the_glossary():
+    terms = {"pod": "pod", "pods": "pod"}
+    made = page(text("Two **Pods**, one **pod**, **bold**."), terms=terms)
+    assert "Two **{term}`Pods <pod>`**, one **pod**, **bold**." in made
