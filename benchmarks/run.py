@@ -5,7 +5,6 @@ import json
 import sys
 
 import api  # noqa: F401  registers its benchmarks
-import book  # noqa: F401
 import cluster  # noqa: F401
 import coredns  # noqa: F401
 import grading  # noqa: F401
@@ -15,6 +14,7 @@ import pods  # noqa: F401
 import policy  # noqa: F401
 import reading  # noqa: F401
 import rules  # noqa: F401
+import website  # noqa: F401
 from harness import BENCHES, HEADS, machine, measure, pair, table
 
 
