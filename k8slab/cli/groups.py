@@ -31,6 +31,16 @@ class Later(click.Group):
         """Pass over what click itself begins with: none."""
 
 
+class Beginning(Later):
+    """A group whose first command is meant where none is named: ``k8slab challenge --seed 7``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the first command's name before options that are not the group's own."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 policy = Later(
     "policy",
     "k8slab.cli.policy",
@@ -56,5 +66,15 @@ author = Later(
     help="""Write labs: begin them, judge them, build and open what learners get.
 
     The sources are in solutions/; book/authoring.md tells how a lab is written.
+    """,
+)
+
+challenge = Beginning(
+    "challenge",
+    "k8slab.cli.challenge",
+    help="""Find and mend a fault that was put into the cluster.
+
+    Without a command it starts one. 4 points for mending it, 5 for the root cause with its
+    evidence, 1 for leaving everything else as it was.
     """,
 )

@@ -19,7 +19,7 @@ import sys
 
 import click
 
-from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, report, trace
+from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, offline, report, trace
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -58,9 +58,11 @@ for _command in (
     exercises.progress,
     handing_in.submit,
     handing_in.grade,
+    offline.bundle,
     groups.policy,
     groups.graph,
     trace.trace,
+    groups.challenge,
     groups.author,
     completion,
 ):
