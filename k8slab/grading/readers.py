@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.dns.checksum import checksum
-from k8slab.errors import K8slabError, UsageError
+from k8slab.errors import ApiStatusError, K8slabError, UsageError
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame, Counterexample, Finding, Status
 from k8slab.objects import meta
@@ -123,10 +123,15 @@ def _finding(one: Reading, status: Status, blame: Blame) -> Finding:
 
 def _readers(context: Context) -> Iterator[Reader]:
     for space in context.namespaces:
-        configmaps = {meta.name_of(o): o for o in context.cluster.list("configmaps", space)}
-        for pod in context.cluster.list("pods", space):
-            if not meta.is_deleting(pod):
-                yield from _of_pod(pod, configmaps)
+        pods = [
+            pod
+            for pod in context.cluster.list("pods", space)
+            if not meta.is_deleting(pod) and any(map(_sources, pod["spec"].get("volumes") or ()))
+        ]
+        listed = context.cluster.list("configmaps", space) if pods else []
+        configmaps = {meta.name_of(obj): obj for obj in listed}
+        for pod in pods:
+            yield from _of_pod(pod, configmaps)
 
 
 def _of_pod(pod: Object, configmaps: Mapping[str, Object]) -> Iterator[Reader]:
@@ -196,9 +201,11 @@ def _reading(context: Context, reader: Reader) -> Reading:
         return _refused(reader, str(error))
     if not wanted:
         return _of_any_program(context, reader)
-    log = context.cluster.logs(
-        meta.namespace_of(reader.pod), name, container=reader.container["name"], timestamps=True
-    )
+    space, container = meta.namespace_of(reader.pod), reader.container["name"]
+    try:
+        log = context.cluster.logs(space, name, container=container, timestamps=True)
+    except ApiStatusError as error:  # it crashed since the pods were listed: it is no reader then
+        return Reading(reader, State.UNDER_WAY, f"{name} has no log: {error.message}")
     return _of_coredns(context, reader, wanted, Heard.of(log))
 
 

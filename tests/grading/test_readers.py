@@ -8,6 +8,7 @@ import pytest
 from k8slab.course import Journal, Session, load
 from k8slab.course.answers import give
 from k8slab.embedded.dns.checksum import checksum
+from k8slab.errors import ApiStatusError
 from k8slab.grading import Context, Status, readers
 from k8slab.programs import Completed
 from k8slab.testing.fake import FakeCluster
@@ -76,6 +77,21 @@ def test_one_that_it_does_not_run_with_yet_leaves_everything_open():
     found = readers.check(context({"Corefile": NEW}, log_of(OLD), written=1))
     assert found.status is Status.INCONCLUSIVE
     assert found.lines == ("dns has not read the changed ConfigMap files yet: check again later",)
+
+
+def test_one_that_crashes_while_it_is_asked_is_looked_at_again(monkeypatch):
+    asked = context({"Corefile": OLD}, log_of(OLD))
+    cluster, answers = asked.cluster, []
+
+    def logs(_self, space, name, **_options):
+        answers.append(cluster.written[f"{space}/{name}"])
+        if len(answers) == 1:
+            raise ApiStatusError('container "main" is waiting to start', code=400)
+        return answers[-1]
+
+    monkeypatch.setattr(FakeCluster, "logs", logs)
+    assert readers.check(asked) is None
+    assert len(answers) > 1
 
 
 def test_a_reload_says_what_runs_now():
