@@ -80,6 +80,7 @@ def test_one_that_it_does_not_run_with_yet_leaves_everything_open():
 
 
 def test_one_that_crashes_while_it_is_asked_is_looked_at_again(monkeypatch):
+    monkeypatch.setattr(readers, "PATIENCE", 30.0)
     asked = context({"Corefile": OLD}, log_of(OLD))
     cluster, answers = asked.cluster, []
 
