@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import meta
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,16 +40,17 @@ CLUSTERS_OWN = frozenset({"kube-root-ca.crt"})
 def check_unchanged(context: Context, may_change: Sequence[str]) -> Finding:
     """Compare everything that `may_change` does not release with the set-up."""
     kept = [obj for obj in _planned(context) if not released(pattern_of(obj), may_change)]
+    there = Snapshot(context.cluster)
     for wanted in kept:
         resource = WATCHED.get(wanted["kind"])
         if resource is None:
             continue
-        found = context.cluster.get(resource, meta.name_of(wanted), meta.namespace_of(wanted))
+        found = _find(there, resource, wanted)
         if found is None:
             return _failed(wanted, "to be there", "it is gone", context)
         if where := difference(_own_fields(wanted), found) or _more(wanted, found):
             return _failed(wanted, "as in the set-up", f"{where} was changed", context)
-    if added := _added(context, may_change):
+    if added := _added(context, there, may_change):
         return _failed(added, "not to be there", "it was added", context)
     return Finding("nothing else changed", Status.PASSED)
 
@@ -134,11 +136,20 @@ def _defaulted(spec: Object) -> Object:
     return {"policyTypes": types, **spec, **rules}
 
 
-def _added(context: Context, may_change: Sequence[str]) -> Object | None:
+def _find(there: Snapshot, resource: str, wanted: Object) -> Object | None:
+    """Look an object up: those of namespaces in a list of all, which is asked for anyway."""
+    name = meta.name_of(wanted)
+    if wanted["kind"] in CLUSTER_SCOPED:
+        found: Object | None = there.cluster.get(resource, name)
+        return found
+    return there.objects(resource, meta.namespace_of(wanted)).get(name)
+
+
+def _added(context: Context, there: Snapshot, may_change: Sequence[str]) -> Object | None:
     planned = {(pattern_of(obj), meta.namespace_of(obj)) for obj in context.setup}
     for kind, resource in WATCHED.items():
         for space in context.namespaces if kind not in CLUSTER_SCOPED else ():
-            for obj in context.cluster.list(resource, space):
+            for obj in there.objects(resource, space).values():
                 pattern = f"{resource}/{meta.name_of(obj)}"
                 ours = (
                     (pattern, space) in planned

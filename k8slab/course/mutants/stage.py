@@ -10,12 +10,14 @@ of what kubectl can), is the exercise reset.
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.journal import Journal
 from k8slab.course.session import Session
 from k8slab.course.setup import wait_ready
+from k8slab.grading.canaries import NAMESPACE as CANARIES
 from k8slab.grading.context import CLUSTER_POLICIES, Context, cluster_policies
 from k8slab.grading.unchanged import CLUSTERS_OWN, WATCHED
 from k8slab.objects import meta
@@ -59,11 +61,11 @@ class Stage:
         if self._journal is None or self._unclear or not self._undone():
             self._reset()
         self._trials += 1
-        journal = Journal(self.scratch / f"{self.exercise.id}-{self._trials}.sqlite")
         assert self._journal is not None
-        for event in self._journal.events(self.lab.name):
-            journal.add(event.lab, event.kind, event.subject, **event.data)
-        return Session(self.lab, self.cluster, journal)
+        # The journal of the start is closed after each event: its file is all of it.
+        copy = self.scratch / f"{self.exercise.id}-{self._trials}.sqlite"
+        shutil.copyfile(self._journal.path, copy)
+        return Session(self.lab, self.cluster, Journal(copy))
 
     def touched(self, documents: tuple[Document, ...]) -> None:
         """Note what an answer did, before it is given."""
@@ -134,15 +136,28 @@ class Stage:
     def _now(self) -> dict[Place, Object]:
         """Return what there is, without what changes by itself or differs each time."""
         found: dict[Place, Object] = {}
-        for space in self.namespaces:
-            for resource in WATCHED.values():
-                for obj in self.cluster.list(resource, space):
-                    name = _lasting_name(obj)
-                    if name not in CLUSTERS_OWN:
-                        found[resource, space, name] = _lasting(obj)
-        for obj in cluster_policies(self.cluster):
-            found[CLUSTER_POLICIES, "", meta.name_of(obj)] = _lasting(obj)
+        for resource in WATCHED.values():
+            # All namespaces at once: one request instead of one for each.
+            for obj in self._listed(resource):
+                if self._matters(resource, obj):
+                    place = resource, meta.namespace_of(obj), _lasting_name(obj)
+                    found[place] = _lasting(obj)
         return found
+
+    def _matters(self, resource: str, obj: Object) -> bool:
+        """Say whether an object is of this exercise: no other one runs on this cluster."""
+        name = meta.name_of(obj)
+        if resource == CLUSTER_POLICIES:
+            return True
+        if resource == "namespaces":  # what others left may still be going
+            others = meta.is_deleting(obj) or name == CANARIES
+            return name in self.namespaces or not others
+        return meta.namespace_of(obj) in self.namespaces and name not in CLUSTERS_OWN
+
+    def _listed(self, resource: str) -> list[Object]:
+        if resource == CLUSTER_POLICIES:
+            return cluster_policies(self.cluster)
+        return list(self.cluster.list(resource))
 
 
 def _lasting_name(obj: Object) -> str:
