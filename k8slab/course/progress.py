@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k8slab.course.journal import Event, Journal
     from k8slab.course.lab import Lab, Prediction
+
+PAUSE = 15 * 60
+"""Seconds without an event that are no work: reading and solving one exercise take less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class LabProgress:
     """Points for exercises that this version of the course has no more; they do not count."""
     passed_over: tuple[str, ...] = ()
     """Exercises that `catch_up` left out, and that were not solved since."""
+    minutes: float = 0
+    """How long somebody worked on it: the time between events, pauses left out."""
 
     @property
     def total(self) -> float:
@@ -68,6 +74,8 @@ class LabProgress:
             for name, points in self.former.items()
         ]
         lines.append(f"  predictions: {self.predicted} of {self.predictions}")
+        if self.minutes >= 1:
+            lines.append(f"  worked on for {self.minutes:.0f} minutes")
         lines += [f"  surprised by: {found.question}" for found in self.surprises]
         return "\n".join(lines)
 
@@ -109,7 +117,14 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         impossible,
         former,
         tuple(name for name in best if name in over and not best[name]),
+        _worked(events),
     )
+
+
+def _worked(events: Sequence[Event]) -> float:
+    """Return the minutes between events; where nothing came for long, somebody was away."""
+    between = [after.time - before.time for before, after in itertools.pairwise(events)]
+    return sum(seconds for seconds in between if 0 < seconds < PAUSE) / 60
 
 
 def _worth(check: Event, most: float) -> float:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from k8slab.course import Journal, load, progress
+from k8slab.course.journal import Event
+from k8slab.course.progress import PAUSE
 
 LAB = load(Path(__file__).parents[1] / "data" / "solutions" / "90-example")
 
@@ -57,3 +59,27 @@ def test_a_removed_exercise_is_named_and_does_not_count(journal):
     found = progress(course(look=LAB.exercise("look")), journal)
     assert (found.total, found.max_total, found.former) == (0, 1, {"protect": 2})
     assert "  . protect: 2 points, no longer in this course" in found.text()
+
+
+class Past:
+    """A journal whose events came at given moments."""
+
+    def __init__(self, *moments):
+        self.found = [Event(LAB.name, "hint", "protect", {"step": 1}, time=one) for one in moments]
+
+    def events(self, *_words):
+        return self.found
+
+    def last(self, *_words):
+        return None
+
+
+def test_the_minutes_that_it_took_are_counted_without_pauses():
+    found = progress(LAB, Past(0, 600, 1200, 1200 + PAUSE, 1260 + PAUSE))
+    assert found.minutes == 21
+    assert "  worked on for 21 minutes" in found.text()
+    assert "worked on" not in progress(LAB, Past(0, 20)).text()
+
+
+def test_a_clock_that_was_set_back_takes_no_minutes_away():
+    assert progress(LAB, Past(5000, 5060, 100, 160)).minutes == 2
