@@ -87,7 +87,9 @@ def test_one_that_crashes_while_it_is_asked_is_looked_at_again(monkeypatch):
     def logs(_self, space, name, **_options):
         answers.append(cluster.written[f"{space}/{name}"])
         if len(answers) == 1:
-            raise ApiStatusError('container "main" is waiting to start', code=400)
+            raise ApiStatusError(
+                'container "main" is waiting to start', code=400, reason="BadRequest"
+            )
         return answers[-1]
 
     monkeypatch.setattr(FakeCluster, "logs", logs)
