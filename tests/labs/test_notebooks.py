@@ -95,6 +95,10 @@ class TestNetworkPolicies(Notebooks):
     name = "05-network-policies"
 
 
+class TestTroubleshooting(Notebooks):
+    name = "07-troubleshooting"
+
+
 def test_every_lab_is_run_here():
     run = {one.name for one in Notebooks.__subclasses__()}
     assert run == {path.parent.name for path in SOLUTIONS.glob("*/exercises.yaml")}
