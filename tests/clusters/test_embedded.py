@@ -149,7 +149,7 @@ def test_a_command_on_a_node_sees_the_nodes_network(cluster):
 def test_attaching_gives_the_same_cluster_and_its_capabilities(cluster):
     handle = clusters.attach("lab")
     assert handle.kubeconfig == cluster.kubeconfig
-    wanted = {"probe", "nodes", "denials", "trace", "world", "load-balancer"}
+    wanted = {"probe", "nodes", "denials", "trace", "world", "agents", "load-balancer"}
     assert handle.capabilities == wanted
     by_file = clusters.attach(kubeconfig=cluster.kubeconfig)
     assert by_file.capabilities == handle.capabilities

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "embedded"
 
-CAPABILITIES = frozenset({"denials", "nodes", "probe", "trace", "world"})
+CAPABILITIES = frozenset({"agents", "denials", "nodes", "probe", "trace", "world"})
 """What the API group lab.k8slab.dev/v1 of this version gives."""
 BALANCER = "load-balancer"
 """The capability of a cluster that gives LoadBalancer Services an address."""

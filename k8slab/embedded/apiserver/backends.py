@@ -104,8 +104,11 @@ class LabBackend(Protocol):
     async def run_on_node(self, node: str, argv: list[str], *, deadline: float) -> Object:
         """Run a command in a node's network namespace; return code, stdout and stderr."""
 
-    def run_agent(self, node: str, *, running: bool) -> None:
-        """Start a node's kubelet, or stop it: its lease is not renewed any more."""
+    async def run_agent(self, node: str, agent: str, *, running: bool) -> None:
+        """Start an agent of a node (`lab.AGENTS`), or stop it; 404 for a node that is not there."""
+
+    async def agents(self, node: str) -> dict[str, bool]:
+        """Return which agents of a node run."""
 
     def denials(self, since: int) -> list[Object]:
         """Return the packets that policies dropped after the one numbered `since`."""

@@ -4,7 +4,8 @@
     POST traces               follow one packet through the kernel
     GET  denials[?since&watch]  packets that policies dropped
     POST nodes/NAME/commands  run a command in a node's network namespace
-    POST nodes/NAME/agent     stop or start a node's kubelet
+    POST nodes/NAME/agent     stop or start one of a node's `AGENTS`
+    GET  nodes/NAME/agent     which of them run
     GET  cluster              config, capabilities, versions, the world's hosts
 
 Its paths are resources like any other (``create probes``), authorized before they come here.
@@ -33,13 +34,15 @@ MAX_FLOWS = 100_000
 MAX_DEADLINE = 600.0
 MAX_JOURNEY = 10.0
 """Seconds: a journey holds a thread, which a cluster that ends waits for."""
+AGENTS = ("kubelet", "kube-proxy", "network-agent", "cni")
+"""What of a node can be stopped; ``cni`` is the configuration of the network plugin."""
 LONGEST_NUMBER = 19
 """Digits of a number of 64 bits."""
 _RESOURCES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("clusters", "cluster", "Cluster", ["get"]),
     ("denials", "denial", "Denial", ["get", "watch"]),
     ("nodes", "node", "Node", []),
-    ("nodes/agent", "", "Agent", ["create"]),
+    ("nodes/agent", "", "Agent", ["create", "get"]),
     ("nodes/commands", "", "Command", ["create"]),
     ("probes", "probe", "Probe", ["create"]),
     ("traces", "trace", "Trace", ["create"]),
@@ -72,6 +75,8 @@ class LabGroup:
                 return self._command(name, _body(request))
             case "POST", ["v1", "nodes", name, "agent"]:
                 return self._agent(name, _body(request))
+            case "GET", ["v1", "nodes", name, "agent"]:
+                return self._agents(name)
         raise ApiStatusError(
             "the server could not find the requested resource", code=404, reason="NotFound"
         )
@@ -103,12 +108,18 @@ class LabGroup:
         answer = await self._backend.run_on_node(node, argv, deadline=deadline)
         return _json(_head("Command") | answer)
 
-    def _agent(self, node: str, body: Object) -> Response:
-        running = body.get("running")
+    async def _agent(self, node: str, body: Object) -> Response:
+        running, agent = body.get("running"), body.get("agent", AGENTS[0])
         if not isinstance(running, bool):
             raise statuses.bad_request("running must be true or false")
-        self._backend.run_agent(node, running=running)
-        return _json(_head("Agent") | {"node": node, "running": running})
+        if agent not in AGENTS:
+            raise statuses.bad_request(f"agent must be one of {', '.join(AGENTS)}")
+        await self._backend.run_agent(node, agent, running=running)
+        return _json(_head("Agent") | {"node": node, "agent": agent, "running": running})
+
+    async def _agents(self, node: str) -> Response:
+        found = await self._backend.agents(node)
+        return _json(_head("AgentList") | {"node": node, "agents": found})
 
     def _denials(self, request: Request) -> Response:
         since = request.parameter("since") or "0"

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from k8slab.embedded.config import INSIDE, KUBERNETES_MINOR
 from k8slab.embedded.controllers import conditions, times
-from k8slab.embedded.controllers.kubelet.records import RUNTIME_NAME
+from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, RUNTIME_NAME
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import name_of
 from k8slab.version import __version__
@@ -42,6 +42,8 @@ class Nodes:
         self._context = context
         self.addresses: dict[str, list[str]] = {}
         self._stopped: set[str] = set()
+        self._unplugged: set[str] = set()
+        """Nodes without a configuration of the network plugin."""
         self.loop = Loop("nodes", self._renew)
         self._unsubscribe = context.api.subscribe("nodes", self._node_event)
 
@@ -68,6 +70,20 @@ class Nodes:
         self._register(name)
         self.loop.add(name)
 
+    def silent(self, name: str) -> bool:
+        """Say whether a node's kubelet has stopped."""
+        return name in self._stopped
+
+    def plugged(self, name: str) -> bool:
+        """Say whether a node has a configuration of the network plugin."""
+        return name not in self._unplugged
+
+    def plug(self, name: str, *, there: bool) -> None:
+        """Give a node a configuration of the network plugin, or take it away; report that."""
+        (self._unplugged.discard if there else self._unplugged.add)(name)
+        if name not in self._stopped:
+            self._register(name)
+
     def _node_event(self, event: Event) -> None:
         # A node that somebody deleted and made anew belongs to the kubelet that is still there.
         if event.type == "ADDED" and name_of(event.object) in self.addresses:
@@ -85,7 +101,7 @@ class Nodes:
             spec = {**old["spec"], "podCIDR": cidrs[0], "podCIDRs": list(cidrs)}
             old = api.update("nodes", {**old, "spec": spec})
         limit = self._context.config.max_pods
-        status = node_status(old, self.addresses[name], max_pods=limit)
+        status = node_status(old, self.addresses[name], max_pods=limit, plugged=self.plugged(name))
         api.update_status("nodes", {**old, "status": status})
 
     def _renew(self, name: str) -> float:
@@ -136,8 +152,10 @@ def node_object(
     }  # fmt: skip
 
 
-def node_status(node: Object, addresses: Sequence[str], *, max_pods: int) -> Object:
-    """Return the status of a healthy node."""
+def node_status(
+    node: Object, addresses: Sequence[str], *, max_pods: int, plugged: bool = True
+) -> Object:
+    """Return the status of a healthy node, or of one that has no network plugin."""
     name = node["metadata"]["name"]
     found: list[Object] = (node.get("status") or {}).get("conditions") or []
     now = times.text()
@@ -149,6 +167,8 @@ def node_status(node: Object, addresses: Sequence[str], *, max_pods: int) -> Obj
     ):
         words = {"reason": f"Kubelet{reason}", "message": f"kubelet {message}"}
         condition = {"type": kind, "status": value, **words}
+        if kind == "Ready" and not plugged:
+            condition |= {"status": "False", "reason": "KubeletNotReady", "message": NO_PLUGIN}
         found = conditions.put(found, {**condition, "lastHeartbeatTime": now})
     amounts = _capacity(max_pods)
     return {

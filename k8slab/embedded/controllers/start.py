@@ -88,6 +88,11 @@ class Controllers:
         self.kubelets.resume(node)
         self.nodes.start_agent(node)
 
+    def plug(self, node: str, *, there: bool) -> None:
+        """Give a node a configuration of the network plugin, or take it away."""
+        self.kubelets.plug(node, there=there)
+        self.nodes.plug(node, there=there)
+
     async def pods_ready(
         self, namespace: str, labels: dict[str, str], *, at_least: int = 1, deadline: float = 30.0
     ) -> bool:

@@ -135,14 +135,32 @@ class Lab:
             "stderr": done.stderr.decode(errors="replace"),
         }
 
-    def run_agent(self, node: str, *, running: bool) -> None:
-        """Start a node's kubelet, or stop it."""
+    # agents
+
+    async def run_agent(self, node: str, agent: str, *, running: bool) -> None:
+        """Start an agent of a node, or stop it.
+
+        The network's agent brings the plugin's configuration along, as calico-node does.
+        """
+        controllers = self._on(node)
+        if agent == "kubelet":
+            (controllers.start_agent if running else controllers.stop_agent)(node)
+        if agent == "cni" or (agent == "network-agent" and running):
+            controllers.plug(node, there=running)
+        if agent in ("kube-proxy", "network-agent"):
+            act = self._network.start_agent if running else self._network.stop_agent
+            await act(node, agent)
+
+    async def agents(self, node: str) -> dict[str, bool]:
+        """Return which agents of a node run."""
+        nodes = self._on(node).nodes
+        own = {"kubelet": not nodes.silent(node), "cni": nodes.plugged(node)}
+        return own | await self._network.agents(node)
+
+    def _on(self, node: str) -> Controllers:
         if self.controllers is None or node not in self.controllers.nodes.addresses:
             raise statuses.not_found("nodes", node)
-        if running:
-            self.controllers.start_agent(node)
-        else:
-            self.controllers.stop_agent(node)
+        return self.controllers
 
     # about
 
@@ -351,7 +369,7 @@ def capabilities(config: ClusterConfig) -> list[str]:
     """Return what a cluster of this configuration can do beyond Kubernetes."""
     dual = ["dual-stack"] if len(config.ip_versions) > 1 else []
     balanced = ["load-balancer"] if config.load_balancer else []
-    return ["probe", "nodes", "denials", "trace", "world", *balanced, *dual]
+    return ["probe", "nodes", "denials", "trace", "world", "agents", *balanced, *dual]
 
 
 def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:

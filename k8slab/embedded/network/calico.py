@@ -68,6 +68,12 @@ def connect(node: Netlink, netns: int, interface: str, addresses: Sequence[str])
     return host
 
 
+def route(node: Netlink, interface: str, addresses: Sequence[str]) -> None:
+    """Make the node's routes and neighbours of a connected pod again."""
+    if host := node.find(interface):
+        node.send([netlink.up(host), *_node_side(host, addresses, pod_mac(interface))])
+
+
 def disconnect(node: Netlink, interface: str, addresses: Sequence[str]) -> None:
     """Let nothing pass any more; the interfaces themselves are deleted later (slow).
 

@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.network import calico
+from k8slab.embedded.network import agents, calico
 from k8slab.embedded.network.ipam import Ipam
 from k8slab.embedded.network.model import Denial
 from k8slab.embedded.network.netlink import Netlink
@@ -139,6 +139,18 @@ class Network:
     async def announce_load_balancer(self, address: str, node: str | None) -> None:
         """Let `node` answer for a load balancer's address on the switch; ``None`` ends it."""
         await self._queue.run(self._announce, address, node)
+
+    async def agents(self, node: str) -> dict[str, bool]:
+        """Return which agents of a node run."""
+        return await self._queue.run(agents.running, self._node(node))
+
+    async def stop_agent(self, node: str, agent: str) -> None:
+        """Stop an agent of a node, ``kube-proxy`` or ``network-agent``; see `agents`."""
+        await self._queue.run(agents.stop, self._node(node), agent)
+
+    async def start_agent(self, node: str, agent: str) -> None:
+        """Start it again; on return the kernel has what is wanted."""
+        await self._queue.run(self._start_agent, self._node(node), agent)
 
     def places(self) -> list[Place]:
         """Return the nodes, the switch and the world outside, as places of a journey."""
@@ -280,6 +292,12 @@ class Network:
         for ipam, address in zip(self._ipams, pod.addresses, strict=True):
             ipam.free(node.name, address)
         self._policies.after_detach(node, pod)
+
+    def _start_agent(self, node: Node, agent: str) -> None:
+        every = [(cidr, one) for one in self._nodes.values() for cidr in self.pod_cidrs(one.name)]
+        agents.start(node, agent, every)
+        if agent == agents.PROXY:
+            self._services.forget_stale(node)
 
     def _announce(self, address: str, name: str | None) -> None:
         before = self._announced.get(address)

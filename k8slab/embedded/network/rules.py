@@ -24,7 +24,7 @@ from k8slab.embedded.network.ruleset import Table
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from k8slab.embedded.network.ruleset import Family, Fragment, Key, Plan
     from k8slab.embedded.network.ruleset_proxy import Place
@@ -53,13 +53,15 @@ class Tables:
         self.policy = Table(family, ruleset_policy.TABLE)
         self.nat = Table(family, ruleset_nat.TABLE)
 
-    def base(self, *, shut: bool = False) -> str:
-        """Return the text of all three tables, empty."""
-        return (
-            ruleset_nat.base(self.place.family, self.place.pod_cidrs)
-            + ruleset_policy.base(self.place.family, shut=shut)
-            + ruleset_proxy.base(self.place)
+    def base(self, *, shut: bool = False, without: Collection[Table] = ()) -> str:
+        """Return the text of the three tables, empty, or of some of them."""
+        family = self.place.family
+        texts = (
+            (self.nat, ruleset_nat.base(family, self.place.pod_cidrs)),
+            (self.policy, ruleset_policy.base(family, shut=shut)),
+            (self.proxy, ruleset_proxy.base(self.place)),
         )
+        return "".join(text for table, text in texts if table not in without)
 
     def all(self) -> list[Table]:
         """Return the tables, those first without which too much would pass."""
@@ -79,6 +81,8 @@ class Rules:
         self.tables = tables
         self._held = ExitStack()
         self._shut = False
+        self._resting: dict[Table, dict[Key, Fragment | None]] = {}
+        """Tables whose agent is stopped, with what they would have been told since."""
         self.nft = self._held.enter_context(closing(Nft(netns)))
         self._transactions = self._held.enter_context(closing(Transactions(netns)))
         self.nft.run("".join(tables.base() for tables in self.tables.values()))
@@ -95,7 +99,40 @@ class Rules:
         the next change heals anyway.
         """
         known, self._generation = self._generation, self._transactions.generation()
-        return self._generation != known and not self._shut
+        return self._generation != known and not self._shut and not self._resting
+
+    def rest(self, names: Collection[str]) -> None:
+        """Write nothing to these tables any more, nor heal them, until `wake` (see `agents`)."""
+        for table in self._named(names):
+            self._resting.setdefault(table, {})
+
+    def wake(self, names: Collection[str]) -> None:
+        """Write these tables anew, with all that was to be written to them meanwhile."""
+        told = {table: self._resting.pop(table, {}) for table in self._named(names)}
+        self._begin_anew([*told])
+        for table, changes in told.items():
+            wanted = {**table.missing, **changes}
+            table.missing = {key: one for key, one in wanted.items() if one is not None}
+        _all_of(lambda table: self._by_halves(table, [*table.missing.items()]), told)
+        self._reopen()
+
+    def rests(self, name: str) -> bool:
+        """Say whether the agent of a table is stopped."""
+        return any(table.name == name for table in self._resting)
+
+    def _named(self, names: Collection[str]) -> list[Table]:
+        every = (table for tables in self.tables.values() for table in tables.all())
+        return [table for table in every if table.name in names]
+
+    def _begin_anew(self, wanted: Collection[Table]) -> None:
+        """Write the base of these tables; where policies are among them, nothing new passes yet."""
+        every = [table for tables in self.tables.values() for table in tables.all()]
+        left = [table for table in every if table not in wanted]
+        parts = (tables.base(shut=True, without=left) for tables in self.tables.values())
+        self._run_base("".join(parts))
+        self._shut |= any(tables.policy in wanted for tables in self.tables.values())
+        for table in wanted:
+            table.lose()
 
     def listing(self) -> str:
         """Return what nft(8) lists of the tables."""
@@ -114,6 +151,9 @@ class Rules:
         fragment is still changed as a whole. So one that the kernel refuses does not keep
         the others out; its `KernelError` is raised at the end.
         """
+        if table in self._resting:
+            self._resting[table].update(changes)
+            return
         wanted = {**table.missing, **changes}
         try:
             self._commit(table, wanted)
@@ -155,11 +195,9 @@ class Rules:
     def _rewrite(self, why: object) -> None:
         """Write all tables anew. Until the policies are there no new connection passes."""
         _log.warning("node %s: its rules are written anew, since %s", self._node, why)
-        self._run_base("".join(tables.base(shut=True) for tables in self.tables.values()))
-        self._shut = True
         every = [table for tables in self.tables.values() for table in tables.all()]
-        for table in every:
-            table.lose()
+        every = [table for table in every if table not in self._resting]
+        self._begin_anew(every)
         _all_of(lambda table: self._by_halves(table, list(table.missing.items())), every)
 
     def _run_base(self, text: str) -> None:
@@ -167,7 +205,8 @@ class Rules:
         self._generation += 1
 
     def _reopen(self) -> None:
-        if self._shut and not any(tables.policy.missing for tables in self.tables.values()):
+        policies = [tables.policy for tables in self.tables.values()]
+        if self._shut and not any(one.missing or one in self._resting for one in policies):
             self._run_base("".join(ruleset_policy.reopened(family) for family in self.tables))
             self._shut = False
 

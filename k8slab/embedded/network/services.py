@@ -61,6 +61,12 @@ class Services:
         if failure := self._write([node], self._ports):
             raise failure
 
+    def forget_stale(self, node: Node) -> None:
+        """Forget UDP flows that lead nowhere, as a kube-proxy does that starts."""
+        udp = [key for key in self._ports if key[3] == "UDP"]
+        if udp:
+            self._forget_udp(node, udp, self._ports)
+
     def _write(self, nodes: Iterable[Node], touched: Iterable[ServiceKey]) -> KernelError | None:
         """Write what was touched to all nodes, so many at a time; return the first refusal.
 
@@ -88,6 +94,8 @@ class Services:
     def _forget_udp(
         self, node: Node, keys: Iterable[ServiceKey], old: Mapping[ServiceKey, ServicePort]
     ) -> None:
+        if node.rules.rests(ruleset_proxy.TABLE):
+            return  # a kube-proxy that is stopped does not do this either
         backends: Backends = {}
         for key in keys:
             before, after = old.get(key), self._ports.get(key)

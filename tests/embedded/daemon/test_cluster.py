@@ -200,6 +200,52 @@ def test_a_stopped_kubelet_starts_nothing_until_it_is_back(cluster, place):
         cluster.request("POST", f"{LAB}/nodes/moon/agent", {"running": False})
 
 
+def test_agents_of_a_node_that_are_started_again_make_good_what_was_broken(cluster):
+    path, node = f"{LAB}/nodes/test-worker/agent", "test-worker"
+    assert set(cluster.request("GET", path)["agents"].values()) == {True}
+
+    def routes():
+        return sorted(cluster.node_run(node, ["ip", "route"]).stdout.splitlines())
+
+    before = routes()
+    try:
+        for agent in ("kube-proxy", "network-agent"):
+            cluster.request("POST", path, {"agent": agent, "running": False})
+        assert not cluster.request("GET", path)["agents"]["kube-proxy"]
+        cluster.node_run(node, ["nft", "flush", "ruleset"])
+        cluster.node_run(node, ["ip", "route", "flush", "proto", "80"])
+        assert cluster.node_run(node, ["nft", "list", "ruleset"]).stdout == ""
+    finally:
+        for agent in ("kube-proxy", "network-agent"):
+            cluster.request("POST", path, {"agent": agent, "running": True})
+    assert routes() == before
+    assert "network-policy" in cluster.node_run(node, ["nft", "list", "tables"]).stdout
+    with pytest.raises(ApiStatusError, match="agent must be one of kubelet, kube-proxy"):
+        cluster.request("POST", path, {"agent": "cron", "running": True})
+
+
+def test_a_node_without_network_configuration_is_not_ready_and_gives_no_pod_a_network(
+    cluster, place
+):
+    path = f"{LAB}/nodes/test-worker/agent"
+    made = pod("unplugged", "--port", "8080")
+    made["spec"]["nodeName"] = "test-worker"
+    try:
+        cluster.request("POST", path, {"agent": "cni", "running": False})
+        cluster.wait("nodes", "test-worker", until="condition=Ready=False")
+        cluster.apply([made], namespace=place)
+        events = cluster.watch("events", place)
+        seen = {one["reason"] for one in cluster.list("events", place)}
+        while "NetworkNotReady" not in seen:
+            seen.add(next(events)["object"]["reason"])
+        assert "podIP" not in cluster.get("pods", "unplugged", place)["status"]
+    finally:
+        cluster.request("POST", path, {"agent": "network-agent", "running": True})
+    cluster.wait("pods", "unplugged", place)
+    cluster.wait("nodes", "test-worker")
+    cluster.delete("pods", "unplugged", place, grace=0)
+
+
 def test_a_pod_asks_the_api_with_its_token_and_may_what_its_role_says(cluster, place):
     account = "/var/run/secrets/kubernetes.io/serviceaccount"
     url = f"https://kubernetes.default.svc/api/v1/namespaces/{place}/pods"
@@ -239,7 +285,8 @@ def test_a_wrong_flow_is_refused_with_its_field(cluster, flow, message):
 
 def test_the_lab_group_says_what_the_cluster_is_and_stands_in_discovery(cluster):
     about = cluster.request("GET", f"{LAB}/cluster")
-    assert about["capabilities"] == ["probe", "nodes", "denials", "trace", "world", "load-balancer"]
+    wanted = {"probe", "nodes", "denials", "trace", "world", "agents", "load-balancer"}
+    assert set(about["capabilities"]) == wanted
     assert about["config"]["name"] == about["name"] == "test"
     names = {row["name"] for row in cluster.request("GET", LAB)["resources"]}
     assert {"probes", "denials", "nodes/commands"} <= names

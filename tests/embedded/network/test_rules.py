@@ -136,3 +136,42 @@ def test_a_service_too_large_for_one_transaction_is_written_in_several():
         assert "numgen random mod 1000 vmap" in listed
         rules.change(tables.proxy, {WEB.key: ruleset_proxy.service_port(WEB, PLACE)})
         assert lines(rules) == small
+
+
+@pytest.mark.kernel
+def test_a_table_whose_agent_rests_keeps_what_it_has_and_wakes_with_what_is_wanted():
+    with written() as (rules, tables):
+        rules.rest([ruleset_proxy.TABLE])
+        before = lines(rules)
+        rules.change(tables.proxy, changed(9090))
+        assert lines(rules) == before
+        rules.change(tables.policy, {("pod",): None})
+        assert lines(rules) != before
+        rules.wake([ruleset_proxy.TABLE])
+        assert any("10.244.1.6:9090" in line for line in lines(rules))
+        assert not any("10.244.1.5:8080" in line for line in lines(rules))
+
+
+@pytest.mark.kernel
+def test_what_somebody_breaks_while_the_agents_rest_stays_broken_until_they_wake():
+    with written() as (rules, _tables):
+        before = lines(rules)
+        rules.rest([ruleset_proxy.TABLE])
+        rules.rest([ruleset_policy.TABLE, "calico"])
+        rules.nft.run("flush ruleset")
+        assert not rules.touched()
+        assert lines(rules) == []
+        rules.wake([ruleset_proxy.TABLE])
+        assert not any("network-policy" in line for line in lines(rules))
+        rules.wake([ruleset_policy.TABLE, "calico"])
+        assert lines(rules) == before
+
+
+@pytest.mark.kernel
+def test_healing_leaves_the_table_of_an_agent_that_rests_alone():
+    with written() as (rules, tables):
+        rules.rest([ruleset_proxy.TABLE])
+        rules.nft.run("flush ruleset")
+        rules.change(tables.policy, {("pod",): None})
+        assert any("network-policy" in line for line in lines(rules))
+        assert not any("kube-proxy" in line for line in lines(rules))

@@ -105,6 +105,13 @@ class Kubelets:
         """Start it again."""
         self.agents[node].resume(p for p in self._api.list("pods") if node in node_name(p))
 
+    def plug(self, node: str, *, there: bool) -> None:
+        """Give a node a configuration of the network plugin, or take it away."""
+        agent = self.agents[node]
+        agent.plugged = there
+        for worker in agent.workers.values():
+            worker.wake()
+
     def _node_event(self, event: Event) -> None:
         """Say again how the pods are when their node was taken for dead and is not."""
         agent = self.agents.get(name_of(event.object))

@@ -97,6 +97,8 @@ class NodeAgent:
         self.workers: dict[str, PodWorker] = {}
         self.stopped = False
         """A stopped kubelet hears nothing and says nothing; its containers run on."""
+        self.plugged = True
+        """Without a configuration of the network plugin no pod gets a network of its own."""
         self._logs = logs
 
     def netns(self) -> int:

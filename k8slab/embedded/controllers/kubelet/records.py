@@ -16,6 +16,12 @@ Kind = Literal["init", "app", "ephemeral"]
 RUNTIME_NAME = "k8slab"
 """The scheme of container ids and the name of the runtime in a Node's nodeInfo."""
 
+NO_PLUGIN = (
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized"
+)
+"""What a kubelet says of a node whose runtime finds no network configuration (containerd's CRI)."""
+
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
 BACK_OFF_RESET = 600.0

@@ -22,7 +22,7 @@ from k8slab.embedded.controllers.kubelet import containers, files, volumes
 from k8slab.embedded.controllers.kubelet.environment import ConfigError, Sources
 from k8slab.embedded.controllers.kubelet.lifecycle import Starter, run_hook
 from k8slab.embedded.controllers.kubelet.monitor import Monitor
-from k8slab.embedded.controllers.kubelet.records import Record
+from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, Record
 from k8slab.embedded.controllers.kubelet.recovery import recover
 from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, phase_of, pod_status
 from k8slab.embedded.runtime.spec import ContainerExit, SandboxSpec
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 SANDBOX_RETRY = 1.0
 """Seconds until a sandbox that could not be made is tried again."""
+
+NETWORK_RETRY = 2.0
+"""Seconds until a pod asks again for a network (kubelet, ``backOffPeriod`` is 10 s)."""
 
 SHOW_CREATING_AFTER = 0.05
 """A start that takes longer than this is shown as ContainerCreating meanwhile."""
@@ -193,6 +196,9 @@ class PodWorker:
         except ConfigError as error:
             self.event("FailedMount", str(error), warning=True)
             return None  # a change of the source wakes the actor
+        if not (self.agent.plugged or self.pod["spec"].get("hostNetwork")):
+            self.event("NetworkNotReady", f"network is not ready: {NO_PLUGIN}", warning=True)
+            return NETWORK_RETRY
         try:
             sandbox = await self.agent.context.runtime.create_sandbox(self._sandbox_spec())
             self.addresses = await self._attach(sandbox)
