@@ -31,7 +31,7 @@ def predicate(wanted: str) -> Callable[[Object], bool]:
     what, _, rest = wanted.partition("=")
     if what == "condition" and rest:
         kind, _, status = rest.partition("=")
-        return lambda obj: condition(obj, kind) == (status or "True")
+        return lambda obj: condition(obj, kind).lower() == (status or "True").lower()
     if what == "jsonpath" and rest:
         path, _, value = rest.strip("'\"").partition("}")
         steps = _steps(path.strip("'\" {"))
@@ -46,7 +46,7 @@ def predicate(wanted: str) -> Callable[[Object], bool]:
 def condition(obj: Object, kind: str) -> str:
     """Return the status of a condition: ``True``, ``False``, ``Unknown``, or empty when absent."""
     for entry in obj.get("status", {}).get("conditions") or ():
-        if entry.get("type") == kind:
+        if str(entry.get("type")).lower() == kind.lower():  # as kubectl wait compares
             return str(entry.get("status"))
     return ""
 

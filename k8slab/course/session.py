@@ -390,8 +390,9 @@ class Session:
 
     def _ask(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
         source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
-        answer = http.get(self.cluster, source, spec["url"], spec.get("request_headers"))
-        return [f"GET {spec['url']}: {answer.told()}", *answer.body.splitlines()[:20]]
+        url = values.fill(Context(self.cluster, namespace), spec["url"])
+        answer = http.get(self.cluster, source, url, spec.get("request_headers"))
+        return [f"GET {url}: {answer.told()}", *answer.body.splitlines()[:20]]
 
     def _resolve(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
         """Look names up; one of them is told query by query, of several the cost alone."""

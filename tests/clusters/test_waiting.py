@@ -49,6 +49,8 @@ def test_a_kind_without_conditions_is_ready_as_soon_as_it_exists():
         ("condition=Ready", True),
         ("condition=Ready=True", True),
         ("condition=Ready=False", False),
+        ("condition=ready=true", True),
+        ("condition=ready=false", False),
         ("condition=Strange", False),
         ("jsonpath={.status.phase}=Running", True),
         ("jsonpath='{.status.phase}'=Pending", False),
