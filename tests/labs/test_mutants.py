@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from k8slab.course import load
-from k8slab.course.answers import answer_files
+from k8slab.course.answers import answer_files, read_answers
 from k8slab.course.mutants import Trials
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
@@ -58,3 +58,15 @@ def test_right_answers_pass_and_wrong_ones_and_mutants_do_not(lab, exercise, tri
     assert not faults, "\n".join(f"{trial.name}\n{trial.text}" for trial in faults)
     again = [trial for trial in made.again(REPEATED) if not trial.as_wanted]
     assert not again, "\n".join(f"{trial.name}, another time\n{trial.text}" for trial in again)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("answer", "points"), [("wrong-old-only", 1), ("wrong-no-end", 1), ("wrong-everybody", 0)]
+)
+def test_the_part_of_an_answer_that_is_right_earns_its_points(answer, points, trials):
+    made = trials("05-network-policies", "ports")
+    answers = {one.name: one for one in read_answers(made.lab.directory, made.exercise)}
+    tried = made.try_answer(answers[answer])
+    assert tried.verdict == "failed"
+    assert tried.points == points, tried.text
