@@ -1,5 +1,6 @@
 """A notebook becomes a page: what learners get, with outputs, and no answer in sight."""
 
+import pytest
 from bookmaking.chapters import Chapter
 
 from k8slab.course.lab import Exercise, Lab
@@ -74,11 +75,14 @@ def test_an_output_with_a_fence_does_not_end_the_fence_around_it():
     assert "\n`````{output}\n" in made
 
 
-def test_what_was_observed_is_folded():
-    made = page(code('lab.observe("open")', html("<p>silent</p>")))
-    fold = made.index('<details class="k8slab-fold"><summary>What was observed</summary>')
-    assert fold < made.index("silent")
-    assert made.index("silent") < made.index("</details>")
+@pytest.mark.parametrize(
+    ("call", "summary"),
+    [('lab.observe("open")', "What was observed"), ('lab.quiz_result("entry")', "The answers")],
+)
+def test_what_a_reader_should_think_about_first_is_folded(call, summary):
+    made = page(code(call, html("<p>silent</p>")))
+    fold = made.index(f'<details class="k8slab-fold"><summary>{summary}</summary>')
+    assert fold < made.index("silent") < made.index("</details>")
 
 
 def test_an_answer_is_folded_with_what_came_of_it():

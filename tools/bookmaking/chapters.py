@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _CALL = re.compile(r'lab\.(begin|check|predict|quiz)\("([^"]+)"')
 _ANCHORS = {"begin": "exercise", "check": "exercise", "predict": "prediction", "quiz": "quiz"}
+FOLDED = {"observe": "What was observed", "quiz_result": "The answers"}
+"""Calls whose outputs a reader should not see before thinking, and what stands there instead."""
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
 NOTE = """\
@@ -123,8 +125,8 @@ class _Parts:
             yield self.answer(answers, shown)
         elif shown:
             framed = _framed(shown)
-            hidden = "lab.observe(" in source
-            yield _raw(_folded("What was observed", framed) if hidden else framed)
+            summary = next((FOLDED[call] for call in FOLDED if f"lab.{call}(" in source), "")
+            yield _raw(_folded(summary, framed) if summary else framed)
 
     def answer(self, answers: list[str], shown: str) -> str:
         """Return an answer, folded; of a transfer what the check said, and no answer."""
