@@ -136,7 +136,11 @@ def inside_flows(snapshot: Snapshot, flow: Flow) -> list[Flow] | None:
     return [replace(flow, source=destination, port=port)]
 
 
-def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow]:
+def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow] | None:
+    """Return the flows inside the pods behind a Service; ``None`` where no pod is meant.
+
+    Behind ``default/kubernetes`` are addresses of nodes, behind others some of the world outside.
+    """
     space, name = flow.destination.namespace, flow.destination.name
     service = snapshot.objects("services", space).get(name) or {}
     names = {
@@ -147,7 +151,7 @@ def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow]:
     slices = snapshot.cluster.list(
         "endpointslices.discovery.k8s.io", space, selector=f"kubernetes.io/service-name={name}"
     )
-    found = []
+    found, others = [], False
     for part in slices:
         numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") in names]
         for endpoint in part.get("endpoints") or ():
@@ -155,7 +159,8 @@ def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow]:
             if reference.get("kind") == "Pod" and numbers:
                 pod = Party("pod", reference["name"], reference.get("namespace") or space)
                 found.append(Flow(pod, pod, numbers[0], flow.protocol))
-    return found
+            others = others or (bool(numbers) and not reference)
+    return None if others and not found else found
 
 
 def nodes_of(snapshot: Snapshot, flow: Flow) -> set[str]:

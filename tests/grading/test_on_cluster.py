@@ -75,6 +75,25 @@ def test_a_dead_server_is_inconclusive_on_the_real_cluster(cluster, namespace):
     assert "nothing answers on port 8081/TCP" in finding.lines[0]
 
 
+def test_a_service_before_addresses_that_are_no_pods_can_be_blocked(cluster, namespace):
+    text = (LAB / "manifests" / "shop.yaml").read_text()
+    deny = (
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, "
+        "spec: {podSelector: {}, policyTypes: [Egress]}}"
+    )
+    cluster.apply(manifests.load(f"{text}---\n{deny}"), namespace=namespace)
+    cluster.wait("pods", "", namespace, until="ready")
+    flow = Flow.of("web", "svc:default/kubernetes", 443, namespace=namespace)
+    context = Context(cluster, namespace, baseline=frozenset({str(flow)}))
+    finding = check_flows(context, [Want(flow, "silent")])
+    assert finding.status is Status.PASSED, finding
+    assert finding.flows[0].predicted == "deny"
+    # Nobody can ask the node's inside: without the baseline nothing is known.
+    unknown = check_flows(Context(cluster, namespace), [Want(flow, "silent")])
+    assert unknown.status is Status.INCONCLUSIVE
+    assert "it is not known that svc:default/kubernetes ever answered" in unknown.lines[0]
+
+
 def test_canaries_show_that_this_cluster_enforces_on_every_node(cluster):
     nodes = [node["metadata"]["name"] for node in cluster.list("nodes")]
     assert Canaries(cluster).failing(nodes, 10) == ()
