@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from k8slab import clusters
 from k8slab.course import Journal, Session, load
-from k8slab.grading import Context, Status, Want
+from k8slab.grading import Blame, Context, Status, Want
 from k8slab.grading.canaries import Canaries
 from k8slab.grading.checks import run_check
 from k8slab.grading.flows import check_flows
@@ -127,6 +128,45 @@ def test_dns_http_field_and_answer_are_read_from_the_cluster(cluster, namespace)
     assert status(**answer, value=where) is Status.FAILED
     context.answers["ip"] = cluster.get("pods", "web", namespace)["status"]["podIP"]
     assert status(**answer, value=where) is Status.PASSED
+
+
+HOOKS = ("forward-egress", "forward-ingress", "input-egress")
+
+
+@pytest.fixture
+def unenforced(k8slab_home):
+    """Make a cluster of one's own, since its network is spoilt; say how to spoil it."""
+    made = clusters.up("unenforced", provider="embedded")
+
+    def spoil():
+        for node in made.list("nodes"):
+            for chain in HOOKS:
+                argv = ["nft", "flush", "chain", "ip", "network-policy", chain]
+                assert made.node_run(node["metadata"]["name"], argv).code == 0
+
+    yield made, spoil
+    clusters.delete("unenforced")
+
+
+def test_on_a_network_that_enforces_nothing_nobody_is_to_blame_but_the_network(unenforced):
+    made, spoil = unenforced
+    text = (LAB / "manifests" / "shop.yaml").read_text()
+    deny = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, spec: {podSelector: {}}}"  # noqa: E501
+    made.apply(manifests.load(f"{text}---\n{deny}"), namespace="default")
+    made.wait("pods", "", "default", until="ready")
+    flow = Flow.of("batch", "db", 8080, namespace="default")
+    context = Context(made, "default", baseline=frozenset({str(flow)}), deadline=1)
+    for _ in range(5):  # the network mends itself every 30 s, perhaps just now
+        spoil()
+        finding = check_flows(context, [Want(flow, "silent")])
+        if finding.status is not Status.PASSED:
+            break
+    assert finding.status is Status.INCONCLUSIVE, finding
+    assert finding.blame is Blame.NOT_ENFORCED
+    told = " ".join(finding.lines)
+    assert "not enforced: policies are not enforced on unenforced-" in told
+    assert finding.flows[0].predicted == "deny"
+    assert finding.flows[0].observed == "open"
 
 
 LATE = """
