@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from k8slab.course.journal import Journal
@@ -11,12 +12,15 @@ from k8slab.errors import UsageError
 
 
 def labs_directory() -> Path:
-    """Return where the labs are: ``$K8SLAB_LABS``, else ``labs`` above here, else the clone's."""
+    """Return where the labs are: ``$K8SLAB_LABS``, else ``labs`` above here, else our own.
+
+    Our own are those of the clone, or beside the virtual environment that a bundle made.
+    """
     if given := os.environ.get("K8SLAB_LABS"):
         return Path(given).absolute()
     here = Path.cwd()
     clone = Path(__file__).parents[2]
-    for directory in (here, *here.parents, clone):
+    for directory in (here, *here.parents, clone, Path(sys.prefix).parent):
         if any((directory / "labs").glob(f"*/{FILE}")):
             return directory / "labs"
     raise UsageError(

@@ -1,0 +1,128 @@
+"""The wheels of a bundle: those that k8slab needs to run, in the versions of the lock file.
+
+The lock file holds the tests' packages too, so what is needed is followed from package to
+package by the metadata of what is installed. pip fetches the wheels with the settings that it
+has on this machine. k8slab's own wheel is put together of the files as they are here: a wheel is
+a zip with a list of its files (packaging.python.org/specifications/binary-distribution-format).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+import zipfile
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from k8slab import programs
+from k8slab.errors import EnvironmentLacksError
+from k8slab.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+PROJECT = "k8slab"
+FETCH_DEADLINE = 1800.0
+"""Seconds for some seventy wheels, 70 MB, on a slow line."""
+
+_MACHINE = {"python_full_version": f"{sys.version_info[0]}.{sys.version_info[1]}.0"}
+"""Where versions depend on the machine: like this one, with the first release of its Python.
+
+A lock file may have a newer version for later releases, but machines of a room have any.
+"""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The first time that a zip can tell: a bundle's bytes depend on its content alone."""
+
+_FORM = """\
+Wheel-Version: 1.0
+Generator: k8slab bundle
+Root-Is-Purelib: true
+Tag: py3-none-any
+"""
+
+
+def locked(lock: Path) -> dict[str, str]:
+    """Return the versions of a lock file by canonical name, as far as they are for this machine."""
+    found: dict[str, str] = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate(_MACHINE):
+            version = str(requirement.specifier).removeprefix("==")
+            found[canonicalize_name(requirement.name)] = version
+    return found
+
+
+def needed(pins: dict[str, str], root: str = PROJECT) -> list[str]:
+    """Return ``name==version`` of all that `root` needs to run, sorted; not `root` itself.
+
+    Raises `EnvironmentLacksError` where a package that is needed is not installed.
+    """
+    found: set[str] = set()
+    seen = {(root, "")}
+    waiting = [(root, "")]
+    while waiting:
+        name, extra = waiting.pop()
+        for requirement in _requirements(name, extra):
+            wanted = canonicalize_name(requirement.name)
+            if wanted not in pins:
+                continue  # overridden in pyproject.toml
+            found.add(wanted)
+            new = {(wanted, one) for one in ("", *requirement.extras)} - seen
+            seen |= new
+            waiting += new
+    return sorted(f"{name}=={pins[name]}" for name in found)
+
+
+def _requirements(name: str, extra: str) -> Iterator[Requirement]:
+    try:
+        lines = metadata.requires(name) or ()
+    except metadata.PackageNotFoundError as error:
+        raise EnvironmentLacksError(f"{name} is not installed here", hint="make setup") from error
+    for line in lines:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({**_MACHINE, "extra": extra}):
+            yield requirement
+
+
+def fetch(pins: Sequence[str], directory: Path) -> None:
+    """Have pip put the wheels into a directory; raises `ProgramError` with pip's own words."""
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    argv += ["--no-deps", "--only-binary", ":all:", "--dest", str(directory), *pins]
+    programs.run(argv, deadline=FETCH_DEADLINE)
+
+
+def own_wheel(directory: Path, clone: Path) -> Path:
+    """Write the wheel of k8slab itself, as it is in the clone; returns its path."""
+    package = clone / PROJECT
+    info = f"{PROJECT}-{__version__}.dist-info"
+    files = {
+        f"{PROJECT}/{path.relative_to(package)}": path.read_bytes()
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    kind = clone / "clusters" / "kind-calico.yaml"  # pyproject.toml, force-include
+    files.setdefault(f"{PROJECT}/clusters/{kind.name}", kind.read_bytes())
+    installed = metadata.distribution(PROJECT)
+    for name in ("METADATA", "entry_points.txt"):
+        files[f"{info}/{name}"] = (installed.read_text(name) or "").encode()
+    files[f"{info}/licenses/LICENSE"] = (clone / "LICENSE").read_bytes()
+    files[f"{info}/WHEEL"] = _FORM.encode()
+    record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    wheel = directory / f"{PROJECT}-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
+    return wheel
+
+
+def _digest(content: bytes) -> str:
+    """Return the hash in the form of RECORD: URL-safe base64 without padding."""
+    digest = hashlib.sha256(content).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

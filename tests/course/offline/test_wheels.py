@@ -1,0 +1,60 @@
+"""Which wheels a bundle has, and k8slab's own."""
+
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from k8slab.course.offline import wheels
+from k8slab.errors import EnvironmentLacksError
+
+ROOT = Path(__file__).parents[3]
+PINS = wheels.locked(ROOT / "requirements.lock")
+
+
+def test_what_is_needed_is_followed_from_package_to_package():
+    found = {line.partition("==")[0] for line in wheels.needed(PINS)}
+    direct = {"click", "cryptography", "jupyterlab", "kubernetes", "orjson", "websockets"}
+    assert direct <= found
+    assert {"jupyter-server", "pyzmq", "urllib3", "ipykernel"} <= found
+    assert found <= set(PINS)
+
+
+def test_packages_of_tests_lint_and_book_stay_out():
+    found = {line.partition("==")[0] for line in wheels.needed(PINS)}
+    assert found.isdisjoint({"pytest", "nbval", "playwright", "ruff", "mypy", "sphinx", "k8slab"})
+    assert "rfc3987-syntax" not in found  # overridden in pyproject.toml
+
+
+def test_versions_are_those_that_any_release_of_this_python_takes(tmp_path):
+    lock = tmp_path / "lock"
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    lock.write_text(
+        f"one==1 ; python_full_version < '{minor}.3'\none==2 ; python_full_version >= '{minor}.3'\n"
+        "Two_Words==3.1 ; sys_platform == 'linux'\nnever==1 ; sys_platform == 'win32'\n"
+    )
+    assert wheels.locked(lock) == {"one": "1", "two-words": "3.1"}
+
+
+def test_a_package_that_is_not_installed_is_named():
+    with pytest.raises(EnvironmentLacksError, match=r"(?s)no-such-package is not.*make setup"):
+        wheels.needed({}, "no-such-package")
+
+
+def test_our_own_wheel_has_our_files_and_a_true_record(tmp_path):
+    path = wheels.own_wheel(tmp_path, ROOT)
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
+        entries = [line.split(",") for line in wheel.read(record).decode().splitlines()]
+        sizes = {info.filename: str(info.file_size) for info in wheel.infolist()}
+        points = wheel.read(record.replace("RECORD", "entry_points.txt")).decode()
+    assert {name for name, _, _ in entries} == names
+    assert all(size == sizes[name] for name, _, size in entries if name != record)
+    assert {"k8slab/cli/main.py", "k8slab/cli/jupyter/terminal.bash"} <= names
+    assert "k8slab/clusters/kind-calico.yaml" in names
+    assert not [name for name in names if "__pycache__" in name]
+    (point,) = metadata.distribution("k8slab").entry_points
+    assert f"{point.name} = {point.value}" in points
