@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.course.answers import read_answers
 from k8slab.course.lab import load
 from k8slab.course.mutants.generate import mutants
-from k8slab.course.mutants.parallel import Job, busy, jobs, run
+from k8slab.course.mutants.parallel import Job, busy, jobs, rounds, run
 from k8slab.course.mutants.table import plain, rows, table
 from k8slab.errors import K8slabError
 
@@ -42,9 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except K8slabError as error:
         _tell(f"error: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        _tell("interrupted; all clusters of this run are gone")
-        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,29 +63,29 @@ def _parser() -> argparse.ArgumentParser:
 def _run(todo: list[Job], options: argparse.Namespace) -> int:
     began = time.monotonic()
     reports: list[Report] = []
-    if options.repeat:
-        half = [Job(job.directory, job.exercise, repeat=-(-job.repeat // 2)) for job in todo]
-        reports += _watched(half, options.workers)
-        with busy(2 * (os.cpu_count() or 1)):
-            reports += _watched(half, options.workers)
-    else:
-        reports += _watched(todo, options.workers)
+    code = 0
+    try:
+        for number, part in enumerate(rounds(todo)):
+            # Every second round is one under load: a run that is ended early has both.
+            with busy(2 * (os.cpu_count() or 1)) if number % 2 else nullcontext():
+                for report in run(part, options.workers):
+                    reports.append(report)
+                    _tell_progress(report, len(reports), len(todo))
+    except KeyboardInterrupt:
+        _tell("interrupted; this is what was done, and all clusters of this run are gone")
+        code = 130
     found = rows(reports)
     sys.stdout.write(json.dumps(plain(found), indent=2) if options.json else table(found))
     sys.stdout.write("\n")
     number = sum(len(row.trials) for row in found)
     _tell(f"{number} trials, {options.workers} workers, {time.monotonic() - began:.0f} s")
-    return 0 if all(row.fine for row in found) else 1
+    return code or int(not all(row.fine for row in found))
 
 
-def _watched(todo: list[Job], workers: int) -> list[Report]:
-    """Do the jobs, and say on a terminal how far it is."""
-    reports = []
-    for report in run(todo, workers):
-        reports.append(report)
-        if sys.stderr.isatty():
-            _tell(f"{len(reports)}/{len(todo)} {report.lab}/{report.exercise}")
-    return reports
+def _tell_progress(report: Report, done: int, number: int) -> None:
+    """Say on a terminal how far it is."""
+    if sys.stderr.isatty():
+        _tell(f"{done}/{number} {report.lab}/{report.exercise}")
 
 
 def _list(todo: list[Job]) -> None:

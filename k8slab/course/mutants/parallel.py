@@ -35,6 +35,11 @@ PART = 30
 """Answers that one job tries at most: a set-up of its own costs as much as a few of them."""
 
 
+ROUND = 5
+"""How often an answer is repeated before the next exercise has its turn: a set-up costs as much as
+one or two of them, and a run that is ended early has tried all exercises as often."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A part of the trials of one exercise, or one of its answers again and again."""
@@ -47,6 +52,8 @@ class Job:
     """Whether mutants that do the same are all tried."""
     repeat: int = 0
     """How often the reference and a near miss are tried instead; 0 for every answer once."""
+    round: int = 0
+    """What is repeated is done in rounds, each through all exercises."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,9 @@ def jobs(
 
 def _parts(lab: Lab, exercise: str, *, repeat: int, every: bool) -> Iterator[Job]:
     if repeat:
-        yield Job(lab.directory, exercise, repeat=repeat, size=2 * repeat)
+        for number, begun in enumerate(range(0, repeat, ROUND)):
+            times = min(ROUND, repeat - begun)
+            yield Job(lab.directory, exercise, repeat=times, size=2 * times, round=number)
         return
     answers = read_answers(lab.directory, lab.exercise(exercise))
     each = [len(mutants(lab.exercise(exercise), one)) if one.right else 0 for one in answers]
@@ -87,6 +96,12 @@ def _parts(lab: Lab, exercise: str, *, repeat: int, every: bool) -> Iterator[Job
     parts = -(-size // PART)
     for number in range(parts):
         yield Job(lab.directory, exercise, (number, parts), size // parts, every)
+
+
+def rounds(todo: Sequence[Job]) -> list[list[Job]]:
+    """Return the jobs of each round."""
+    last = max(job.round for job in todo)
+    return [[job for job in todo if job.round == number] for number in range(last + 1)]
 
 
 def run(todo: Sequence[Job], workers: int) -> Iterator[Report]:
