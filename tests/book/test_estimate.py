@@ -1,7 +1,7 @@
 """The estimate of a lab's time, from what is in it."""
 
 from bookmaking import stage
-from bookmaking.estimate import EXERCISE, WORDS_PER_MINUTE, estimate
+from bookmaking.estimate import CHALLENGE, EXERCISE, WORDS_PER_MINUTE, estimate
 
 from k8slab.course import load
 from k8slab.course.lab import Exercise, Lab, Prediction
@@ -35,6 +35,8 @@ def test_it_counts_words_cells_predictions_and_exercises_once():
     assert found.predicting == 1.5 + 4 * 0.5
     assert found.solving == EXERCISE["Transfer:"]
     assert found.minutes == 15
+    challenged = estimate(cells('found = lab.challenge(fault="F01")'), lab())
+    assert challenged.solving == CHALLENGE
     assert found.told() == "reading 3, running cells 2, predictions 4, exercises 5"
 
 

@@ -27,7 +27,10 @@ QUESTION = 0.5
 EXERCISE = {"Worked:": 2.0, "To complete:": 4.0, "Independent:": 6.0, "Transfer:": 5.0}
 """Minutes of own work besides reading and running, by the first word of the title."""
 OTHER = 5.0
+CHALLENGE = 12.0
+"""Minutes to find and mend a fault: half of what a room is given for one."""
 
+_CHALLENGE = "lab.challenge("
 _CALL = r'lab\.{method}\("([^"]+)"'
 
 
@@ -67,7 +70,7 @@ def estimate(cells: Sequence[Any], lab: Lab) -> Estimate:
         words / WORDS_PER_MINUTE,
         CELL * len(code),
         PREDICTION * len(called(code, "predict")) + QUESTION * len(asked),
-        sum(_solving(one.title) for one in solved),
+        sum(_solving(one.title) for one in solved) + CHALLENGE * "\n".join(code).count(_CHALLENGE),
     )
 
 
