@@ -20,7 +20,16 @@ GROUPS = {
     if isinstance(command, click.Group)
 }
 INSIDE = [(name, command) for name, commands in GROUPS.items() for command in commands]
-NEED_NO_CLUSTER = {"completion", "list", "doctor", "images", "grade", "policy lint", *GROUPS}
+NEED_NO_CLUSTER = {
+    "bundle",
+    "completion",
+    "list",
+    "doctor",
+    "images",
+    "grade",
+    "policy lint",
+    *GROUPS,
+}
 NEED_NO_CLUSTER |= {f"author {command}" for command in GROUPS["author"]} - {"author preview"}
 
 
