@@ -1,6 +1,6 @@
 """What is done to a running cluster to break it, to mend it, and to bring it back.
 
-    {apply: [OBJECT, ...]}                      server-side apply; `{pods/a status.podIP}` is filled
+    {apply: [OBJECT, ...]}                      server-side apply; see `grading.values.fill`
     {delete: RESOURCE/NAME}                     and wait until it is gone
     {kill: SELECTOR}                            delete pods without a grace, and wait
     {change: RESOURCE/NAME, set: {path: value}} a merge patch of fields
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges.paths import nested
+from k8slab.clusters.agents import run_agent
+from k8slab.clusters.media import MERGE
 from k8slab.errors import ApiStatusError, ClusterError, UsageError
 from k8slab.grading import Context, values
 from k8slab.objects import meta, paths
@@ -31,10 +33,7 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 GONE_SECONDS = READY_SECONDS = 60.0
-AGENTS = ("kubelet", "kube-proxy", "network-agent")
-"""The agents of a node that can be stopped: as ``POST nodes/NAME/agent`` names them."""
 _CONFLICT, _INVALID = 409, 422
-MERGE = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def _change(doing: Doing, action: Action) -> None:
 
 
 def _node(doing: Doing, action: Action) -> None:
-    argv = [str(word) for word in action["run"]]
+    argv = _filled(Context(doing.cluster, doing.case.namespace), [*map(str, action["run"])])
     done = doing.cluster.node_run(action["node"], argv)
     if done.code and not doing.quietly:
         raise ClusterError(
@@ -160,32 +159,7 @@ def _node(doing: Doing, action: Action) -> None:
 
 
 def _agent(doing: Doing, action: Action) -> None:
-    set_agent(doing.cluster, action["node"], action["agent"], running=action["running"])
-
-
-def set_agent(cluster: Any, node: str, agent: str, *, running: bool) -> None:
-    """Stop or start an agent of a node (capability ``agents``; else a DaemonSet's pod).
-
-    kube-proxy and calico-node of a real cluster are pods of DaemonSets: an affinity that leaves
-    the node out takes the pod away, and what it wrote into the kernel stays.
-    """
-    if "agents" in cluster.capabilities:
-        body = {"agent": agent, "running": running}
-        cluster.request("POST", f"/apis/lab.k8slab.dev/v1/nodes/{node}/agent", body)
-        return
-    name = {"kube-proxy": "kube-proxy", "network-agent": "calico-node"}.get(agent)
-    if name is None:
-        raise UsageError(f"the cluster {cluster.name} ({cluster.provider}) cannot stop a {agent}")
-    path = cluster.resources.named("daemonsets.apps").path(namespace="kube-system", name=name)
-    wanted = {"nodeAffinity": _all_but(node)} if not running else None
-    patch = nested("spec.template.spec.affinity", wanted)
-    cluster.request("PATCH", path, patch, content_type=MERGE)
-
-
-def _all_but(node: str) -> dict[str, Any]:
-    match = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [node]}
-    terms = [{"matchExpressions": [match]}]
-    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    run_agent(doing.cluster, action["node"], action["agent"], running=action["running"])
 
 
 _VERBS: Mapping[str, Callable[[Doing, Action], None]] = {

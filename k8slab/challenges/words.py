@@ -31,7 +31,7 @@ def words(seed: int, nodes: Sequence[str]) -> dict[str, str]:
     found |= {f"{role}-typo": typo(name, draw) for role, name in [*found.items()]}
     port = draw.randrange(8100, 8900)
     found |= {"port": str(port), "wrong-port": str(port + draw.choice((1, 8, 10, 100)))}
-    found["seed"] = str(seed)
+    found |= {"seed": str(seed), "server-variable": found["server"].upper()}
     found["service-port"] = str(draw.choice((80, 81, 88, 800, 8000, 8008)))
     found["node-port"] = str(draw.randrange(30200, 32700))
     found["host-port"] = str(draw.randrange(9100, 9900))

@@ -19,7 +19,17 @@ import sys
 
 import click
 
-from k8slab.cli import exercises, groups, handing_in, labs, lifecycle, offline, report, trace
+from k8slab.cli import (
+    agents,
+    exercises,
+    groups,
+    handing_in,
+    labs,
+    lifecycle,
+    offline,
+    report,
+    trace,
+)
 from k8slab.cli.completion import completion
 from k8slab.cli.console import tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
@@ -62,6 +72,7 @@ for _command in (
     groups.policy,
     groups.graph,
     trace.trace,
+    agents.agents,
     groups.challenge,
     groups.author,
     completion,

@@ -5,3 +5,4 @@ DEADLINE = 30.0
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters import agents
 from k8slab.errors import ApiStatusError, ProbeError, UsageError
 from k8slab.notebook.views import Output, shown
 from k8slab.objects import meta
@@ -94,6 +95,19 @@ class Node:
         if not self.name:  # shown, as what fails in a pod is
             return output(Completed(tuple(argv), 1, "", f"error: {self!r}"), shlex.join(argv))
         return output(self.cluster.node_run(self.name, argv, deadline=seconds), shlex.join(argv))
+
+    def agents(self) -> Output:
+        """Show which agents of the node run."""
+        states = agents.agents(self.cluster, self.name)
+        lines = (f"{agent}: {'running' if runs else 'stopped'}" for agent, runs in states.items())
+        told = "".join(f"{line}\n" for line in lines)
+        return output(Completed((), 0, told, ""), f"k8slab agents (of {self.name})")
+
+    def restart(self, agent: str) -> Output:
+        """Start an agent (again), as ``systemctl restart`` does; it writes anew what it keeps."""
+        agents.run_agent(self.cluster, self.name, agent, running=True)
+        command = f"k8slab agents restart {self.name} {agent}"
+        return output(Completed((), 0, f"{agent} runs\n", ""), command)
 
 
 def find_node(cluster: Any, name: str) -> Node:
