@@ -24,7 +24,7 @@ def operator(cluster, definition, tmp_path):
         )
     yield definition
     process.terminate()
-    process.wait(20)
+    process.wait(60)
     sys.stdout.write(log.read_text())
 
 
@@ -39,12 +39,12 @@ def box(size):
 
 def test_an_operator_follows_its_objects_from_creation_to_deletion(cluster, operator, kubectl):
     cluster.apply([box(2)], namespace=operator)
-    kubectl("wait", "box/one", "--for=jsonpath={.status.describe.described}=2", "--timeout=30s")
+    kubectl("wait", "box/one", "--for=jsonpath={.status.describe.described}=2", "--timeout=120s")
     made = cluster.get("configmaps", "one", operator)
     assert made["data"] == {"size": "2"}
     assert made["metadata"]["ownerReferences"][0]["kind"] == "Box"
     cluster.apply([box(3)], namespace=operator)
-    kubectl("wait", "configmap/one", "--for=jsonpath={.data.size}=3", "--timeout=30s")
-    kubectl("delete", "box", "one", "--timeout=30s")  # waits for the operator's finalizer
+    kubectl("wait", "configmap/one", "--for=jsonpath={.data.size}=3", "--timeout=120s")
+    kubectl("delete", "box", "one", "--timeout=120s")  # waits for the operator's finalizer
     assert cluster.get("configmaps", "one-was-here", operator)
-    kubectl("wait", "configmap/one", "--for=delete", "--timeout=30s")
+    kubectl("wait", "configmap/one", "--for=delete", "--timeout=120s")

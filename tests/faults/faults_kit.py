@@ -14,7 +14,7 @@ from k8slab.embedded import supervisor
 from k8slab.embedded.config import ClusterPaths
 
 COMMAND = [sys.executable, "-c", "from k8slab.cli.main import main; main()"]
-DEADLINE = 40.0
+DEADLINE = 120.0
 """Seconds, generous: the machine may be busy."""
 
 _NS_GET_PARENT = 0xB702  # ioctl_ns(2)
