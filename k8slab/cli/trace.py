@@ -36,6 +36,13 @@ PARTIES = (
 @click.option(
     "--predict/--no-predict", default=True, help="Also say what the policies predict (default)."
 )
+@click.option(
+    "--debug-image",
+    default="",
+    metavar="IMAGE",
+    help="Where the kernel cannot be asked: capture with containers of this image too, which has"
+    " python3: a pod on each node, and ephemeral ones in pods without it, which stay there.",
+)
 @options.name
 @options.as_json
 def trace(
@@ -44,6 +51,7 @@ def trace(
     pcap: str | None,
     out: str | None,
     predict: bool,
+    debug_image: str,
     name: str,
     as_json: bool,
 ) -> int:
@@ -51,6 +59,7 @@ def trace(
 
     Shows the interfaces that it passes, the Service and the endpoint that is drawn, each policy's
     rule, how addresses are rewritten, the routes, and where it is lost the hop and the rule.
+    Clusters that are not embedded tell less: what captures in the pods at both ends see.
     Exit code 1 when nothing answers.
     """
     from k8slab.graphs.journey import JourneyGraph  # noqa: PLC0415
@@ -65,7 +74,8 @@ def trace(
         )
     with steps() as progress:
         progress("following a packet")
-        found = journey(sources.attach(name), wanted, predict=predict)
+        cluster = sources.attach(name)
+        found = journey(cluster, wanted, predict=predict, debug_image=debug_image)
     if as_json:
         show_json(found.to_json())
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from k8slab.clusters.execute import Input
     from k8slab.clusters.rest import Rest
     from k8slab.objects.meta import Object
     from k8slab.programs import Completed
@@ -195,10 +196,13 @@ class Cluster:
         argv: Sequence[str],
         *,
         container: str = "",
-        stdin: bytes = b"",
+        stdin: Input = b"",
         deadline: float = 30.0,
     ) -> Completed:
-        """Run a command in a container and return its exit code and output."""
+        """Run a command in a container and return its exit code and output.
+
+        `stdin` may be a function, which is called when the command has said something first.
+        """
         from k8slab.clusters.execute import execute  # noqa: PLC0415  WebSockets are heavy
 
         path = self.resources.named("pods").path(namespace=namespace, name=pod, subresource="exec")

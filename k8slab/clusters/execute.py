@@ -9,20 +9,25 @@ standard input.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, ProbeError
 from k8slab.programs import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from websockets.asyncio.client import ClientConnection
 
     from k8slab.clusters.rest import Rest
 
 T = TypeVar("T")
+
+Input: TypeAlias = "bytes | Callable[[], bytes]"
+"""What a command reads. A function is called (in a thread) when the command has said something
+first, and what it returns is sent: so one may wait for a command that is ready, and end it."""
 
 STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
@@ -31,7 +36,7 @@ CHUNK = 32 * 1024
 
 
 def execute(
-    rest: Rest, path: str, argv: Sequence[str], *, container: str, stdin: bytes, deadline: float
+    rest: Rest, path: str, argv: Sequence[str], *, container: str, stdin: Input, deadline: float
 ) -> Completed:
     """Run `argv` in the pod behind `path` and return its output and exit code.
 
@@ -64,7 +69,7 @@ def execute(
     )
 
 
-async def _session(rest: Rest, path: str, stdin: bytes, deadline: float) -> Mapping[int, bytearray]:
+async def _session(rest: Rest, path: str, stdin: Input, deadline: float) -> Mapping[int, bytearray]:
     import asyncio  # noqa: PLC0415
 
     # The library's blocking client is not used: it reads and writes one TLS connection from
@@ -86,28 +91,36 @@ async def _session(rest: Rest, path: str, stdin: bytes, deadline: float) -> Mapp
             proxy=None,
         ) as socket,
     ):
-        sending = asyncio.create_task(_send(socket, stdin))
+        spoken = asyncio.Event()
+        sending = asyncio.create_task(_send(socket, stdin, spoken))
         try:
-            return await _collect(socket)
+            return await _collect(socket, spoken)
         finally:  # a command may end before it has read all that it was sent
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
 
-async def _send(socket: ClientConnection, stdin: bytes) -> None:
+async def _send(socket: ClientConnection, stdin: Input, spoken: asyncio.Event) -> None:
+    if callable(stdin):
+        import asyncio  # noqa: PLC0415
+
+        await spoken.wait()
+        stdin = await asyncio.to_thread(stdin)
     for start in range(0, len(stdin), CHUNK):
         await socket.send(bytes([STDIN]) + stdin[start : start + CHUNK])
     if stdin and socket.subprotocol == V5:
         await socket.send(bytes([CLOSE, STDIN]))
 
 
-async def _collect(socket: ClientConnection) -> Mapping[int, bytearray]:
+async def _collect(socket: ClientConnection, spoken: asyncio.Event) -> Mapping[int, bytearray]:
     streams = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
     while not streams[ERROR]:
         message = await socket.recv()
         data = message.encode() if isinstance(message, str) else message
         if data and data[0] in streams:
             streams[data[0]] += data[1:]
+        if streams[STDOUT]:
+            spoken.set()
     return streams
 
 

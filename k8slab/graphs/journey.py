@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from k8slab.graphs.svg import Picture
-    from k8slab.probes.journey import Journey, Place, Step
+    from k8slab.probes.steps import Journey, Place, Step
 
 _WIDTH = 52
 """Letters of a line in a box."""

@@ -15,7 +15,7 @@ from k8slab import clusters, course, graphs, probes, programs
 from k8slab.challenges import Choice
 from k8slab.clusters.inventory import inventory
 from k8slab.course.catching_up import catch_up
-from k8slab.errors import ClusterError, UsageError
+from k8slab.errors import ClusterError, ProbeError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.graphs import lookup as lookup_graph
 from k8slab.graphs import matrix as matrix_graph
@@ -357,17 +357,25 @@ class Face:
         return shown(View(found.text(), found.picture().html() + _details(found.table())))
 
     def journey(
-        self, source: str, destination: str, port: int | str, protocol: str = "TCP"
-    ) -> pictures.JourneyView:
-        """Follow one real packet to its destination and back, and show where it is lost."""
+        self, source: str, destination: str, port: int | str, protocol: str = "TCP",
+        *, debug_image: str = "",
+    ) -> pictures.JourneyView:  # fmt: skip
+        """Follow one real packet to its destination and back, and show where it is lost.
+
+        Where no kernel can be asked captures tell less; with `debug_image` (which has python3)
+        containers of this image capture too, on nodes and in pods that cannot by themselves.
+        """
         flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
-        return shown(pictures.journey_view(self.cluster, flow))
+        return shown(pictures.journey_view(self.cluster, flow, debug_image))
 
     def service(self, name: str, *, node: str = "") -> View:
         """Draw a Service, its endpoints, and the rules that a node (one worker) has for it."""
         party = Party.parse(f"svc:{name}", self._namespace)
         at = places.find_node(self.cluster, node).name if node else ""
-        return shown(pictures.service_view(self.cluster, party, at))
+        try:
+            return shown(pictures.service_view(self.cluster, party, at))
+        except ProbeError as error:  # shown, as kubectl shows it: an untouched lab runs through
+            return shown(View(str(error), views.paragraphs(str(error))))
 
     def policies(self, *namespaces: str) -> View:
         """Draw what policies allow in the exercise's namespaces; click an edge to see why."""

@@ -64,16 +64,17 @@ class JourneyView(View):
 
 
 def journey(
-    source: str, destination: str, port: int | str, protocol: str = "TCP", *, cluster: str = ""
-) -> JourneyView:
+    source: str, destination: str, port: int | str, protocol: str = "TCP", *,
+    cluster: str = "", debug_image: str = "",
+) -> JourneyView:  # fmt: skip
     """Follow one real packet to its destination and back; see ``k8slab trace --help``."""
     flow = Flow.of(source, destination, port, protocol)
-    return shown(journey_view(clusters.attach(cluster), flow))
+    return shown(journey_view(clusters.attach(cluster), flow, debug_image))
 
 
-def journey_view(cluster: Any, flow: Flow) -> JourneyView:
+def journey_view(cluster: Any, flow: Flow, debug_image: str = "") -> JourneyView:
     """Send a packet and return its journey."""
-    return JourneyView(follow(cluster, flow))
+    return JourneyView(follow(cluster, flow, debug_image=debug_image))
 
 
 def service(name: str, *, node: str = "", cluster: str = "") -> View:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k8slab.probes.journey import Frame
+    from k8slab.probes.steps import Frame
 
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
 _BYTE_ORDER, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1

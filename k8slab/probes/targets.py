@@ -170,12 +170,13 @@ def one_pod(cluster: Any, party: Party) -> Party:
 
 
 def run_in_pod(
-    cluster: Any, pod: Party, argv: Sequence[str], *, container: str = "", deadline: float = 30.0
+    cluster: Any, pod: Party, argv: Sequence[str], *, container: str = "", **options: Any
 ) -> Completed:
     """Run a command in a pod; without a container in its default one, as kubectl does.
 
     That is the one named by the annotation, else the first (kubectl's `DefaultContainer`);
-    the API itself refuses to choose. Raises `ProbeError` when there is no such pod.
+    the API itself refuses to choose. `options` are those of `Cluster.exec`: deadline, stdin.
+    Raises `ProbeError` when there is no such pod.
     """
     if not container:
         found = cluster.get("pods", pod.name, pod.namespace)
@@ -183,9 +184,7 @@ def run_in_pod(
             raise ProbeError(f"there is no pod {pod}")
         first = found["spec"]["containers"][0]["name"]
         container = meta.annotations_of(found).get(DEFAULT_CONTAINER, first)
-    done: Completed = cluster.exec(
-        pod.namespace, pod.name, argv, container=container, deadline=deadline
-    )
+    done: Completed = cluster.exec(pod.namespace, pod.name, argv, container=container, **options)
     return done
 
 

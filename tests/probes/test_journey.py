@@ -163,6 +163,7 @@ def test_without_the_capability_it_is_tried_and_says_what_is_missing():
     assert found.outcome is Outcome.OPEN
     assert found.steps == ()
     assert "the provider fake cannot follow a packet" in found.text()
+    assert "could not be captured" in found.text()
 
 
 def blocks(data):
