@@ -94,6 +94,11 @@ def _chosen(what: tuple[str, ...]) -> list[tuple[Lab, list[str]]]:
 )
 @click.option("--lab", default="", shell_complete=exercise_names, help="The notebook's lab.")
 @click.option("--seed", default=0, help="The seed that picked the names in the notebook's lab.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="How many bundles are graded at once; one for each processor otherwise.",
+)
 @options.as_json
 @click.option("--junit", metavar="FILE", help="Write JUnit XML too.")
 @click.option("--csv", "table", metavar="FILE", help="Write CSV as nbgrader exports it.")
@@ -111,6 +116,7 @@ def grade(  # noqa: PLR0913  one parameter for each option
     notebook: Path | None,
     lab: str,
     seed: int,
+    workers: int | None,
     as_json: bool,
     junit: str | None,
     table: str | None,
@@ -128,7 +134,7 @@ def grade(  # noqa: PLR0913  one parameter for each option
     k8slab grade handed-in/ --csv grades.csv --junit grades.xml
     k8slab grade --run-notebook lab.ipynb --lab 01
     """  # noqa: D301
-    report = _graded(what, notebook, lab, seed)
+    report = _graded(what, notebook, lab, seed, workers or 0)
     _write(report, junit, table, gradescope)
     if as_json:
         from k8slab.grading.report import to_json  # noqa: PLC0415
@@ -142,7 +148,9 @@ def grade(  # noqa: PLR0913  one parameter for each option
     return 1 if report.broken or low else 0
 
 
-def _graded(what: tuple[Path, ...], notebook: Path | None, lab: str, seed: int) -> Report:
+def _graded(
+    what: tuple[Path, ...], notebook: Path | None, lab: str, seed: int, workers: int
+) -> Report:
     from k8slab.course import replay  # noqa: PLC0415
     from k8slab.errors import UsageError  # noqa: PLC0415
 
@@ -152,7 +160,8 @@ def _graded(what: tuple[Path, ...], notebook: Path | None, lab: str, seed: int) 
         )
     with _ended_by_signals(), steps() as progress:
         if notebook is None:
-            return replay.grade_bundles(replay.find_bundles(what), told=progress)
+            files = replay.find_bundles(what)
+            return replay.grade_bundles(files, told=progress, workers=workers)
         from k8slab.course import library, notebooks  # noqa: PLC0415
 
         if not lab:

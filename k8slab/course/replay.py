@@ -8,9 +8,11 @@ learner's journal claims is only put beside it.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -73,14 +75,49 @@ def learner_names(files: Sequence[Path]) -> list[str]:
     ]
 
 
-def grade_bundles(files: Sequence[Path], *, told: Told) -> Report:
-    """Grade each bundle on fresh clusters; one that is broken is reported, the rest goes on."""
-    graded = []
+def grade_bundles(files: Sequence[Path], *, told: Told, workers: int = 0) -> Report:
+    """Grade each bundle on fresh clusters; one that is broken is reported, the rest goes on.
+
+    So many at once as there are `workers`, by default one for each processor.
+    """
     names = learner_names(files)
-    for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
-        prefix = f"{name} ({number} of {len(files)})" if len(files) > 1 else name
-        graded.append(_grade_file(file, name, partial(_tell, told, prefix)))
-    return Report(tuple(graded))
+    workers = min(workers or os.cpu_count() or 1, len(files))
+    if workers < 2:
+        each = zip(files, names, _prefixes(names), strict=True)
+        return Report(tuple(_grade_file(f, name, partial(_tell, told, p)) for f, name, p in each))
+    return Report(tuple(_side_by_side(files, names, told, workers)))
+
+
+def _side_by_side(
+    files: Sequence[Path], names: Sequence[str], told: Told, workers: int
+) -> Iterator[Grades]:
+    """Grade in processes: a state directory is a process' own, since its environment names it."""
+    pool = multiprocessing.get_context("spawn").Pool(workers, _begin)
+    try:
+        found = pool.imap(_grade_quietly, zip(files, names, strict=True))
+        for prefix, grades in zip(_prefixes(names), found, strict=True):
+            told(f"{prefix}: {grades.points:g} of {grades.max_points:g} points")
+            yield grades
+    finally:
+        pool.terminate()
+        pool.join()
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent; end tidily, with the clusters, when it says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
+
+
+def _grade_quietly(what: tuple[Path, str]) -> Grades:
+    return _grade_file(*what, lambda _line: None)
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """Return how lines about each learner begin: which of how many it is."""
+    if len(names) == 1:
+        return [*names]
+    return [f"{name} ({number} of {len(names)})" for number, name in enumerate(names, 1)]
 
 
 def _tell(told: Told, prefix: str, line: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from k8slab.course import Journal, Session, bundle, load, replay, submission
+from k8slab.course.answers import give
 from k8slab.course.setup import wanted_mark
 from k8slab.errors import UsageError
 from k8slab.grading import Status
@@ -89,6 +90,29 @@ def test_a_submission_is_reproduced_in_a_fresh_cluster(cluster, tmp_path, monkey
     assert [Path(directory).exists() for directory in made] == [False]
 
 
+def test_what_needs_two_ip_families_is_replayed_where_there_are_two(
+    dual_stack_cluster, tmp_path, monkeypatch
+):
+    labs = Path(__file__).parents[2] / "solutions"
+    monkeypatch.setenv("K8SLAB_LABS", str(labs))
+    lab = load(labs / "01-networking-model")
+    journal = Journal(tmp_path / "learner.sqlite")
+    session = Session(lab, dual_stack_cluster, journal)
+    try:
+        session.begin("dual-stack")
+        give(session, "dual-stack", labs / lab.name / "answers" / "dual-stack" / "reference.yaml")
+        found = submission.gather([(lab, ["dual-stack"])], dual_stack_cluster, journal)
+    finally:
+        for name in lab.exercise("dual-stack").namespaces:
+            dual_stack_cluster.delete("namespaces", name)
+    file = tmp_path / "dora.zip"
+    bundle.write(file, found.answers)
+    report = replay.grade_bundles([file], told=lambda _line: None)
+    ((score,),) = [grades.scores for grades in report.learners]
+    assert score.result.status is Status.PASSED, score.result.text()
+    assert score.points == 1
+
+
 def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster, tmp_path):
     """One bundle with an empty answer, a refused one, an unknown one; and broken files beside."""
     assert cluster.name  # this machine can run one
@@ -103,7 +127,7 @@ def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster,
     bundle.write(files[0], given)
     files[1].write_bytes(b"PK\x03\x04 not really")
     lines = []
-    report = replay.grade_bundles(files, told=lines.append)
+    report = replay.grade_bundles(files, told=lines.append, workers=2)
     liar, broken = report.learners
     assert "damaged or no zip archive" in broken.error
     assert report.broken == [broken]
@@ -119,7 +143,7 @@ def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster,
         assert by_name[name].result.status is Status.NOT_STARTED
         assert "renamed, removed" in by_name[name].result.text()
     assert (liar.points, liar.max_points) == (0, 3)
-    assert any(line.startswith("liar (1 of 2): ") for line in lines)
+    assert lines == ["liar (1 of 2): 0 of 3 points", "broken (2 of 2): 0 of 0 points"]
 
 
 def test_an_exercise_that_was_checked_and_is_gone_is_warned_of_and_claims_only(cluster, tmp_path):
