@@ -29,7 +29,8 @@ CELL_SECONDS = 120
 LAB_SECONDS = 600.0
 """For the longest cell, and for all of a lab: both on a machine that is busy with other things."""
 WORKERS = 4
-"""Labs at a time, at most: much of a run is waiting, and each holds a kernel and a cluster."""
+"""Labs at a time, at most. Much of a run is waiting, so there is one more than processors; and each
+holds a kernel and a cluster."""
 
 Executed = dict[str, Any]
 """Notebooks that ran, by ``LAB/lab`` and ``LAB/stretch``."""
@@ -51,7 +52,7 @@ def run_labs(sources: Sequence[Path], labs: Path, *, told: Callable[[str], None]
             told(f"ran {source.name}")
             return found
 
-        with ThreadPoolExecutor(min(WORKERS, max(2, os.cpu_count() or 1))) as workers:
+        with ThreadPoolExecutor(min(WORKERS, (os.cpu_count() or 1) + 1)) as workers:
             return {
                 name: book for found in workers.map(one, sources) for name, book in found.items()
             }
