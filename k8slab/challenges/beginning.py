@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import actions, recipe, seeds
-from k8slab.challenges.challenge import JOURNAL, Challenge, current, remove, silent
+from k8slab.challenges.challenge import JOURNAL, Challenge, current, silent
 from k8slab.challenges.words import words
 from k8slab.course import setup
 from k8slab.course.journal import Journal
@@ -55,7 +55,7 @@ def start(
     case = recipe.read(found, seed, filled)
     told("making the scene")
     if cluster.get("namespaces", case.namespace) is not None:
-        remove(cluster, case, told)
+        _remove(cluster, case, told)
     secret = {"fault": found.id, "words": filled, "before": actions.before(cluster, case)}
     journal.add(
         JOURNAL,
@@ -164,3 +164,12 @@ def mend(cluster: Any, case: Case) -> None:
     actions.run(cluster, case, case.fix)
     for obj in case.mended if not case.fix else ():
         actions.replace(cluster, obj)
+
+
+def _remove(cluster: Any, case: Case, told: Callable[[str], None]) -> None:
+    """Delete a case's namespaces, and return when they are gone."""
+    for name in case.namespaces:
+        cluster.delete("namespaces", name)
+    for name in case.namespaces:
+        told(f"waiting until the namespace {name} is gone")
+        cluster.wait("namespaces", name, until="delete", deadline=actions.GONE_SECONDS)

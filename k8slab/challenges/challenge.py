@@ -175,11 +175,12 @@ class Challenge:
         return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix)
 
     def stop(self) -> None:
-        """Bring everything back as it was, delete the namespaces, and end."""
+        """Bring everything back as it was, let the namespaces go, and end."""
         sealed = unseal(self.begun.data["sealed"], "the journal")
         self.told("bringing back what was changed")
         actions.run(self.cluster, self.case, [*sealed["before"], *self.case.undo], quietly=True)
-        remove(self.cluster, self.case, self.told)
+        for name in self.case.namespaces:
+            self.cluster.delete("namespaces", name)
         self.journal.add(JOURNAL, "reset", str(self.seed))
 
     def _require_ready(self) -> None:
@@ -259,12 +260,3 @@ def current(
     secret = unseal(last.data["sealed"], "the journal")
     case = recipe.read(entry(secret["fault"]), int(last.subject), secret["words"])
     return Challenge(cluster, case, journal, last, told)
-
-
-def remove(cluster: Any, case: Case, told: Callable[[str], None]) -> None:
-    """Delete a case's namespaces, and return when they are gone."""
-    for name in case.namespaces:
-        cluster.delete("namespaces", name)
-    for name in case.namespaces:
-        told(f"waiting until the namespace {name} is gone")
-        cluster.wait("namespaces", name, until="delete", deadline=actions.GONE_SECONDS)

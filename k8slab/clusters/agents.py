@@ -1,4 +1,4 @@
-"""The agents of a node: which of them run, how to stop and start them (capability ``agents``).
+"""The agents of a node: which run, and how to stop and start them (capability ``agents``).
 
 ``kubelet``, ``kube-proxy``, ``network-agent`` (Calico's Felix) and ``cni``, the configuration of
 the network plugin. On a real cluster kube-proxy and calico-node are pods of DaemonSets: an affinity

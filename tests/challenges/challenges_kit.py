@@ -1,0 +1,73 @@
+"""Inject a fault, see the symptom, mend it, see health: the same for every recipe."""
+
+import random
+import re
+import time
+
+import pytest
+
+from k8slab.challenges import Choice, catalogue, start
+from k8slab.challenges.beginning import mend
+from k8slab.challenges.recipe import level_and_needs
+from k8slab.course.journal import Journal
+from k8slab.objects import manifests
+
+SECONDS = 60.0
+"""Until a mended cluster shows it: pods become ready again, CoreDNS reads its Corefile."""
+
+
+def variants(entry):
+    """Return how many variants a recipe has."""
+    (found,) = manifests.load_values(entry.recipe.read_bytes(), entry.id)
+    return len(found.get("variants") or [None])
+
+
+def seed_of(number, count):
+    """Return a seed that takes the `number`-th of some variants."""
+    tried = range(100, 10_000)
+    picked = (s for s in tried if random.Random(f"variant/{s}").randrange(count) == number)
+    return next(picked)
+
+
+def cases(*levels):
+    """Return every fault of some levels with a seed for each of its variants."""
+    found = []
+    for entry in catalogue.injectable():
+        count = variants(entry) if level_and_needs(entry)[0] in levels else 0
+        for number in range(count):
+            name = f"{entry.id}-{number}" if number else entry.id
+            found.append(pytest.param(entry.id, seed_of(number, count), id=name))
+    return found
+
+
+def play(cluster, journal_file, fault, seed):
+    """Inject, see, diagnose, mend, see; raises `AssertionError` where one of it is otherwise."""
+    # The start itself raises when the symptom does not show, by packets and by the API.
+    challenge = start(cluster, Choice(fault=fault, seed=seed), journal=Journal(journal_file))
+    try:
+        case = challenge.case
+        assert challenge.asks_hop == (case.lost is not None)
+        told = evidence_for(case)
+        for cause in case.causes:
+            named = challenge.diagnose(object=cause.object, field=cause.field, evidence=told)
+            assert named.right, cause
+        if challenge.asks_hop:
+            assert not challenge.hop("the moon").right
+            assert challenge.hop(challenge._sealed_place()).right
+        mend(cluster, case)
+        ends = time.monotonic() + SECONDS
+        score = challenge.check()
+        while not score.fixed and time.monotonic() < ends:
+            score = challenge.check()
+        assert score.fixed, score.text()
+        assert score.unbroken, score.text()
+        assert score.points == score.max_points, score.text()
+    finally:
+        challenge.stop()
+
+
+def evidence_for(case):
+    """Return a text that the first pattern of a recipe's evidence matches."""
+    plain = re.sub(r"\\[bZ]|\\", "", case.evidence[0]).replace(" *", " ").replace("$", "")
+    assert re.search(case.evidence[0], plain, re.IGNORECASE), (case.evidence[0], plain)
+    return plain
