@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k8slab.notebook.views import View, box, listed, paragraphs
+from k8slab.notebook.views import View, box, paragraphs, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,4 +62,4 @@ def form(
     rows = [head, radio, *([slider] if confidence else []), button, told]
     lines = [f"{word}: {text}" for word, text in choices.items()]
     text = "\n".join([question, *(f"  {line}" for line in lines), f"answer with {call}"])
-    return Form(text, box(question, [listed(lines)]), widgets.VBox(rows))
+    return Form(text, box(question, [wrapped(lines)]), widgets.VBox(rows))

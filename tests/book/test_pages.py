@@ -11,7 +11,7 @@ from k8slab.cli.main import k8slab
 
 PAGES = sorted([*stage.BOOK.glob("*.md"), stage.ROOT / "README.md"])
 INTRODUCED = re.compile(r"\b(?:an?|the|called|is|are|type)\s+\*\*([^*]+)\*\*", re.IGNORECASE)
-"""A term where a lab introduces it: "A **node** is a machine". Other bold words are stressed only."""
+"""A term where a lab introduces it: "A **node** is a machine". Other bold words are stressed."""
 NOT_FOR_USERS = {"K8SLAB_FD", "K8SLAB_COMPLETE", "K8SLAB_TERMINAL"}
 """Variables between our own processes."""
 
