@@ -29,7 +29,7 @@ from k8slab.policy import Party
 from k8slab.probes import lookups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from k8slab.course import Session
 
@@ -359,23 +359,20 @@ class Face:
     def journey(
         self, source: str, destination: str, port: int | str, protocol: str = "TCP",
         *, debug_image: str = "",
-    ) -> pictures.JourneyView:  # fmt: skip
+    ) -> View:  # fmt: skip
         """Follow one real packet to its destination and back, and show where it is lost.
 
         Where no kernel can be asked captures tell less; with `debug_image` (which has python3)
         containers of this image capture too, on nodes and in pods that cannot by themselves.
         """
         flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
-        return shown(pictures.journey_view(self.cluster, flow, debug_image))
+        return _shown_or_told(lambda: pictures.journey_view(self.cluster, flow, debug_image))
 
     def service(self, name: str, *, node: str = "") -> View:
         """Draw a Service, its endpoints, and the rules that a node (one worker) has for it."""
         party = Party.parse(f"svc:{name}", self._namespace)
         at = places.find_node(self.cluster, node).name if node else ""
-        try:
-            return shown(pictures.service_view(self.cluster, party, at))
-        except ProbeError as error:  # shown, as kubectl shows it: an untouched lab runs through
-            return shown(View(str(error), views.paragraphs(str(error))))
+        return _shown_or_told(lambda: pictures.service_view(self.cluster, party, at))
 
     def policies(self, *namespaces: str) -> View:
         """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
@@ -402,6 +399,14 @@ class Face:
     def _pods(self, namespace: str) -> list[dict]:
         found = self.cluster.list("pods", namespace)
         return [pod for pod in found if not meta.is_deleting(pod)]
+
+
+def _shown_or_told(look: Callable[[], View]) -> View:
+    """Show what a look gives; where somebody is not there say so: an untouched lab runs on."""
+    try:
+        return shown(look())
+    except ProbeError as error:
+        return shown(View(str(error), views.paragraphs(str(error))))
 
 
 def _declared_ports(pods: Sequence[dict]) -> list[str]:

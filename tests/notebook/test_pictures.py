@@ -54,6 +54,7 @@ def test_a_journey_is_a_picture_a_table_and_a_file_for_wireshark(face, tmp_path)
 
 def test_a_service_is_shown_with_its_endpoints_and_the_rules_of_a_node(face):
     face.begin("protect")
+    assert "there is no Service lab90-protect/nobody" in face.service("nobody").text
     face.kubectl("expose pod db --port=80 --target-port=8080")
     view = face.service("db", node="worker2")
     assert "1 of 1 endpoint used" in view.text
