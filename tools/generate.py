@@ -73,6 +73,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "book/drawings/rooms.dot": rooms,
     "book/exercise-format.md": exercise_format.page,
     "k8slab/embedded/apiserver/schema_table.json": schemas,
+    # JupyterLab opens in labs/ and shows nothing outside of it.
+    "labs/kubectl-sheet.md": lambda: (ROOT / "book/kubectl-sheet.md").read_text(encoding="utf-8"),
 }
 
 

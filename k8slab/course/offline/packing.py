@@ -37,7 +37,7 @@ PROGRAMS = (
 )
 """What the machines of the room should have, as ``tools/setup`` installs it."""
 
-PAGES = ("README.md", "LICENSE", "book/kubectl-sheet.md")
+PAGES = ("README.md", "LICENSE", "labs/kubectl-sheet.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def pack(file: Path, *, told: Callable[[str], None], clone: Path = CLONE) -> Pac
         told("building the labs")
         texts = {name: content for source in sources for name, content in _lab(source.parent)}
         pages = [clone / name for name in PAGES if (clone / name).is_file()]
-        texts |= {path.name: path.read_bytes() for path in pages}
+        texts |= {str(path.relative_to(clone)): path.read_bytes() for path in pages}
         told("packing")
         _archive(room / "archive", room / "wheels", texts)
         made = _script(room / "archive", room / "bundle")
