@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,7 @@ class Case:
         return [o for o in self.setup if (pattern_of(o), meta.namespace_of(o)) not in wrong]
 
 
+@cache
 def level_and_needs(entry: Entry) -> tuple[int, frozenset[str]]:
     """Return how hard a fault is and what it needs, before it is made concrete."""
     # Words stand in texts only, so the file is YAML as it is.

@@ -1,0 +1,94 @@
+"""The catalogue and its recipes: complete, readable, and without anything that gives away."""
+
+import itertools
+import random
+import re
+
+import pytest
+
+from k8slab.challenges import catalogue, recipe
+from k8slab.challenges.catalogue import FOLLOWS, INJECTABLE, TOLD
+from k8slab.challenges.words import PARTIES, typo, words
+from k8slab.errors import UsageError
+from k8slab.objects import meta
+from k8slab.probes import Outcome
+
+NODES = ["test-worker", "test-worker2"]
+ALL = catalogue.injectable()
+SEEDS = range(12)
+
+
+def test_the_catalogue_has_every_fault_of_the_course_in_one_state():
+    entries = catalogue.entries()
+    assert [*entries] == [f"F{number:02}" for number in range(1, 46)]
+    for one in entries.values():
+        assert one.state in (INJECTABLE, TOLD, FOLLOWS)
+        assert not (one.told and one.follows), one.id
+        assert one.where in catalogue.PROVIDERS, one.id
+
+
+def test_a_fault_has_a_recipe_if_and_only_if_it_can_be_injected():
+    files = {path.stem for path in catalogue.RECIPES.glob("*.yaml")}
+    assert files == {one.id for one in ALL}
+
+
+def test_what_is_told_only_is_refused_with_its_reason():
+    with pytest.raises(UsageError, match=r"F36.*admission webhooks"):
+        catalogue.entry("f36")
+    with pytest.raises(UsageError, match="follows with lab 06"):
+        catalogue.entry("F40")
+    with pytest.raises(UsageError, match="no fault 'F99'"):
+        catalogue.entry("F99")
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
+def test_a_recipe_can_be_read_for_any_seed(entry):
+    for seed in SEEDS:
+        case = recipe.read(entry, seed, words(seed, NODES))
+        assert case.level == recipe.level_and_needs(entry)[0]
+        assert case.causes
+        assert case.task
+        assert case.symptom.wants or case.symptom.checks
+        for pattern in case.evidence:
+            re.compile(pattern)
+        if case.lost is not None:
+            lost = case.symptom.wants[case.lost]
+            assert not lost.fulfilled_by(Outcome.OPEN)
+            assert lost.fulfilled_by(Outcome.SILENT)
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
+def test_nothing_in_the_cluster_tells_which_fault_it_is(entry):
+    case = recipe.read(entry, 1, words(1, NODES))
+    for obj in case.setup:
+        assert entry.id not in str(obj)
+        assert entry.fault not in str(obj)
+        assert not meta.annotations_of(obj)
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
+def test_a_task_tells_a_complaint_and_not_the_cause(entry):
+    for seed in SEEDS:
+        case = recipe.read(entry, seed, words(seed, NODES))
+        assert case.fault.fault.lower() not in case.task.lower()
+        for cause in case.causes:
+            assert cause.field not in case.task
+
+
+def test_names_and_numbers_differ_with_the_seed_and_never_among_themselves():
+    for seed in SEEDS:
+        found = words(seed, NODES)
+        names = [found[role] for role in PARTIES]
+        assert len({*names}) == len(names)
+        assert {found["worker"], found["worker2"]} == {*NODES}
+        assert found == words(seed, NODES)
+    pairs = itertools.pairwise(words(seed, NODES) for seed in SEEDS)
+    assert all(one["namespace"] != other["namespace"] for one, other in pairs)
+
+
+def test_a_slip_of_the_fingers_is_always_another_word():
+    for name in itertools.chain(*PARTIES.values()):
+        for seed in range(20):
+            wrong = typo(name, random.Random(seed))
+            assert wrong != name
+            assert sorted(wrong) == sorted(name)

@@ -1,0 +1,73 @@
+"""A diagnosis is understood in the ways in which people write it, and in no others."""
+
+import pytest
+
+from k8slab.challenges import catalogue, recipe
+from k8slab.challenges.diagnosis import judge, same_field, same_object
+from k8slab.challenges.words import words
+
+CASE = recipe.read(catalogue.entry("F01"), 5, words(5, ["a-worker", "b-worker"]))
+CAUSE = CASE.causes[0]
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["services/web", "service/web", "svc/web", "Service web", "Services/web", "shop/svc/web"],
+)
+def test_an_object_may_be_written_as_kubectl_does(told):
+    assert same_object("services/web", told)
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("deployments/a", "deployments.apps/a"),
+        ("networkpolicies/p", "netpol/p"),
+        ("nodes/w", "node w"),
+        ("endpointslices/s", "EndpointSlice/s"),
+    ],
+)
+def test_kinds_have_several_names(cause, told):
+    assert same_object(cause, told)
+
+
+@pytest.mark.parametrize(
+    "told", ["web", "pods/web", "services/web2", "", "services/", "deploy/web"]
+)
+def test_another_object_is_another_object(told):
+    assert not same_object("services/web", told)
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["spec.selector", ".spec.selector", "selector", "spec.selector.app", 'spec.selector["app"]'],
+)
+def test_a_field_may_be_deeper_or_its_end_alone(told):
+    assert same_field("spec.selector", told)
+
+
+def test_positions_in_lists_do_not_count():
+    wanted = "spec.template.spec.containers.ports.name"
+    assert same_field(wanted, "spec.template.spec.containers[0].ports[name=http].name")
+    assert same_field(wanted, "containers[0].ports[0].name")
+
+
+@pytest.mark.parametrize(
+    "told", ["", ".", "spec", "spec.ports", "metadata.selector", "spec.x.selector"]
+)
+def test_another_field_is_another_field(told):
+    assert not same_field("spec.selector.x", told)
+
+
+def test_the_parts_are_judged_one_by_one():
+    wrong = judge(CASE, "pods/x", CAUSE.field, "")
+    assert (wrong.object, wrong.field, wrong.evidence) == (False, False, False)
+    half = judge(CASE, CAUSE.object, "spec.ports", CASE.evidence[0])
+    assert (half.object, half.field, half.evidence) == (True, False, True)
+    assert not half.right
+    assert judge(CASE, CAUSE.object, CAUSE.field, "because I say so").right
+
+
+def test_evidence_may_stand_anywhere_in_what_a_command_printed():
+    text = f"Name: x\nSelector: app={CASE.evidence[0].upper()}\nType: ClusterIP\n"
+    assert judge(CASE, CAUSE.object, CAUSE.field, text).evidence
