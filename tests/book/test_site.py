@@ -6,13 +6,16 @@ up, of all the forms that there are, and wider than any page.
 
 import pytest
 from bookmaking import stage
-from bookmaking.__main__ import build
+from bookmaking.__main__ import build, main
 from browser_kit import CHROMIUM, FLAGS, PATIENCE, needs_chromium
+from click.testing import CliRunner
 
 from k8slab.graphs.svg import Picture, html_table
 
 WIDE = "k8slab-control-plane " * 12
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="1800" height="60"><rect width="1800"/></svg>'
+pytestmark = pytest.mark.timeout(900)  # some twenty pages, on a machine that may be busy
+
 READERS = {"dark": (360, 740), "light": (1280, 900)}
 """A telephone at night, and a screen by day: width and height in pixels."""
 
@@ -50,6 +53,14 @@ def test_there_is_a_chapter_for_each_notebook(site):
     chapters = {path.stem for path in (site / "labs").glob("[0-9]*.html")}
     endings = {"lab": "", "stretch": "-stretch"}
     assert chapters == {f"{path.parent}{endings[path.stem]}" for path in notebooks}
+
+
+def test_nothing_but_an_earlier_book_is_removed(tmp_path):
+    (tmp_path / "thesis.html").write_text("mine")
+    done = CliRunner().invoke(main, ["--no-run", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "holds something else than a book" in done.output
+    assert (tmp_path / "thesis.html").read_text() == "mine"
 
 
 def test_a_chapter_tells_its_estimate_and_calls_it_that(site):
@@ -94,7 +105,6 @@ def page(site, browser):
 
 
 @needs_chromium
-@pytest.mark.timeout(900)  # some twenty pages, on a machine that may be busy
 def test_every_page_fits_is_readable_and_asks_nobody(site, page):
     for path in pages(site):
         page.goto(path.as_uri())

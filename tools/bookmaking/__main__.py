@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ import click
 from bookmaking import built, runs, stage
 from k8slab import programs
 from k8slab.clusters import doctor
-from k8slab.errors import K8slabError
+from k8slab.errors import K8slabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def build(out: Path, executed: Mapping[str, Any], labs: Sequence[str] = ()) -> l
         argv = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-E"]
         argv += ["-b", "html", "-c", str(stage.BOOK), "-d", f"{scratch}/doctrees"]
         programs.run([*argv, str(place), str(out)], deadline=SPHINX_SECONDS)
-        return built.faults(out, (str(stage.ROOT), scratch, str(Path.home())))
+        return built.faults(out, (str(stage.ROOT), scratch))
 
 
 @click.command(help=__doc__)
@@ -43,6 +44,7 @@ def main(*, no_run: bool, labs: tuple[str, ...], out: Path) -> None:
     """Build, and exit with 1 when something is wrong."""
     began = time.monotonic()
     try:
+        _make_room(out)
         executed = {}
         if not no_run and _can_run():
             executed = runs.run_labs(stage.sources(labs), stage.LABS, told=_tell)
@@ -53,6 +55,14 @@ def main(*, no_run: bool, labs: tuple[str, ...], out: Path) -> None:
         _tell(fault)
     _tell(f"{out}/index.html, after {time.monotonic() - began:.0f} s")
     sys.exit(1 if found else 0)
+
+
+def _make_room(out: Path) -> None:
+    """Remove an earlier book, whose pages may be none of this one; nothing else is removed."""
+    if (out / ".buildinfo").is_file():
+        shutil.rmtree(out)
+    elif out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} holds something else than a book", hint="choose another --out")
 
 
 def _can_run() -> bool:
