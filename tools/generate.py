@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 import exercise_format
+import faults_page
 from drawings import rooms
 
 from k8slab import programs
@@ -72,6 +73,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "book/command-line.md": command_line,
     "book/drawings/rooms.dot": rooms,
     "book/exercise-format.md": exercise_format.page,
+    "book/faults.md": faults_page.page,
     "k8slab/embedded/apiserver/schema_table.json": schemas,
     # JupyterLab opens in labs/ and shows nothing outside of it.
     "labs/kubectl-sheet.md": lambda: (ROOT / "book/kubectl-sheet.md").read_text(encoding="utf-8"),
