@@ -91,6 +91,10 @@ class TestDns(Notebooks):
     name = "02-dns"
 
 
+class TestServices(Notebooks):
+    name = "03-services"
+
+
 class TestNetworkPolicies(Notebooks):
     name = "05-network-policies"
 
