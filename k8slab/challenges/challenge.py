@@ -21,6 +21,7 @@ from k8slab.course.sealing import unseal
 from k8slab.errors import ClusterError, UsageError
 from k8slab.grading import Context, Finding, collateral, flows, grade
 from k8slab.grading.unchanged import check_unchanged
+from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,8 +164,7 @@ class Challenge:
         wanted = self._sealed_place()
         if not wanted:
             raise UsageError("no packet is lost on its way here, so there is no hop to name")
-        said = " ".join(str(place).split()).lower()
-        right = said in (wanted.lower(), wanted.lower().partition(" ")[2])
+        right = is_place(str(place), wanted)
         return self._noted(None, right, {"told": {"hop": str(place)}, "hop": right})
 
     def give_up(self) -> Answer:

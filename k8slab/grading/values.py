@@ -26,6 +26,7 @@ from k8slab.policy import Flow, Party
 from k8slab.probes import one_pod
 from k8slab.probes.journey import journey
 from k8slab.probes.lookups import look_up
+from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,13 +114,13 @@ def _flow_fault(flow: Mapping[str, Any]) -> str:
 
 
 def _lost(context: Context, spec: Mapping[str, Any]) -> str | None:
-    """Return the name of the place at which a packet is lost or refused; ``None`` for nowhere."""
+    """Return the place at which a packet is lost or refused; ``None`` for nowhere."""
     flow = Flow.of(
         spec["from"], spec["to"], spec["port"], spec.get("protocol", "TCP"),
         namespace=context.namespace,
     )  # fmt: skip
     ended = journey(context.cluster, flow, predict=False).ended
-    return ended.place.name.removeprefix(f"{context.namespace}/") if ended else None
+    return str(ended.place) if ended else None
 
 
 def find(context: Context, spec: Mapping[str, Any]) -> Any:
@@ -159,13 +160,9 @@ def as_text(value: Any) -> str:
 
 def alike(spec: Mapping[str, Any], typed: str, value: Any) -> bool:
     """Compare what was typed with what a value's description says, in the way of its sort."""
-    return (_is_place if "lost" in spec else same)(typed, value)
-
-
-def _is_place(typed: str, value: Any) -> bool:
-    """Compare what was typed with the name of a place: ``node lab-worker2``, or its end."""
-    word = typed.strip().lower().rpartition(" ")[2]
-    return bool(word) and value is not None and f"-{value}".lower().endswith(f"-{word}")
+    if "lost" in spec:
+        return value is not None and is_place(typed, as_text(value))
+    return same(typed, value)
 
 
 def same(typed: str, value: Any) -> bool:

@@ -7,6 +7,7 @@ Whoever followed the packet, a kernel that told every rule (`journey`) or captur
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,21 @@ class Place:
         if self.kind == "switch":
             return "switch between the nodes"
         return f"outside: {self.name}" if self.kind == "world" else f"{self.kind} {self.name}"
+
+
+_KIND = re.compile(r"^(the |node |pod |outside: )+")
+
+
+def is_place(said: str, place: str) -> bool:
+    """Say whether a text means a place, given as ``str(Place)``: its name, or the name's end.
+
+    ``worker2`` is ``node lab-worker2``, ``web`` is ``pod shop/web``, ``switch`` is the switch.
+    """
+    word, name = (_KIND.sub("", " ".join(text.lower().split())) for text in (said, place))
+    if not word:
+        return False
+    ends = (f"-{word}", f"/{word}")
+    return word == name or name.endswith(ends) or name == f"{word} between the nodes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def test_the_hop_is_told_by_what_was_so_when_the_exercise_began(session):
     cluster, space = session.cluster, "lab99-lost"
     session.begin("lost")
     node = cluster.get("pods", "db", space)["spec"]["nodeName"]
-    assert values.read(Context(cluster, space), HOP) == node
+    assert values.read(Context(cluster, space), HOP) == f"node {node}"
     session.answer("hop", f"node {node}")
     assert session.check("lost").status is Status.FAILED  # web does not reach db
     cluster.delete("networkpolicies.networking.k8s.io", "shut", space)
@@ -73,26 +73,36 @@ def test_the_hop_is_told_by_what_was_so_when_the_exercise_began(session):
 def test_where_nobody_listens_the_packet_ends_in_the_pod(session):
     session.begin("lost")
     flow = {"from": "db", "to": "web", "port": 9}
-    assert values.read(Context(session.cluster, "lab99-lost"), {"lost": flow}) == "web"
+    assert (
+        values.read(Context(session.cluster, "lab99-lost"), {"lost": flow}) == "pod lab99-lost/web"
+    )
 
 
 @pytest.mark.parametrize(
-    ("typed", "right"),
+    ("typed", "place", "right"),
     [
-        ("lab-worker2", True),
-        ("node lab-worker2", True),
-        ("Worker2", True),
-        ("worker", False),
-        ("lab-worker", False),
-        ("rker2", False),
-        ("", False),
+        ("node lab-worker2", "node lab-worker2", True),
+        ("lab-worker2", "node lab-worker2", True),
+        ("Worker2", "node lab-worker2", True),
+        ("worker", "node lab-worker2", False),
+        ("rker2", "node lab-worker2", False),
+        ("", "node lab-worker2", False),
+        ("node", "node lab-worker2", False),
+        ("web", "pod shop/web", True),
+        ("pod web", "pod shop/web", True),
+        ("shop/web", "pod shop/web", True),
+        ("eb", "pod shop/web", False),
+        ("the switch", "switch between the nodes", True),
+        ("switch between the nodes", "switch between the nodes", True),
+        ("nodes", "switch between the nodes", False),
+        ("internet", "outside: internet", True),
     ],
 )
-def test_a_place_is_named_as_a_journey_does_or_by_the_end_of_its_name(typed, right):
-    context = Context(FakeCluster(), "x", answers={"hop": typed}, told={"hop": "lab-worker2"})
+def test_a_place_is_named_as_a_journey_does_or_by_the_end_of_its_name(typed, place, right):
+    context = Context(FakeCluster(), "x", answers={"hop": typed}, told={"hop": place})
     found = run_check(context, ASKED)
     assert found.status is (Status.PASSED if right else Status.FAILED)
-    assert "worker2" not in "".join(found.lines) or right
+    assert place not in "".join(found.lines) or right
 
 
 def test_what_was_not_measured_at_the_start_is_neither_right_nor_wrong():

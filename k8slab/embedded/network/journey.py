@@ -417,11 +417,14 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
     seen = sight.seen
     if seen.leaving:
         return f"it left by {seen.interface} and came in nowhere", seen.packet, seen.interface
-    if visit.place.kind == "node":
+    if visit.place.kind in ("node", SWITCH):
         text, facts = route_of(visit.place, seen.packet, seen.interface)
         if "why" in facts:
             return f"{facts['why']}", seen.packet, seen.interface
         return f"it came in and went no further ({text})", seen.packet, seen.interface
+    if seen.packet.source == seen.packet.destination:  # a martian: RFC 1812, 5.3.7
+        text = "it came back with its own address as the source: the kernel takes it for forged"
+        return text, seen.packet, seen.interface
     if visit.leg == THERE and visit.place.kind in ("pod", "world"):
         return "it arrived, and no program answered", seen.packet, seen.interface
     return "it came in and went no further", seen.packet, seen.interface
