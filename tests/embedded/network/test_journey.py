@@ -266,6 +266,28 @@ async def test_a_lost_route_is_found_on_the_node_that_lost_it(fabric):
         assert journey.lost.text == "the route is a blackhole"
 
 
+async def test_a_packet_whose_route_is_gone_ends_at_the_router_which_has_none_either(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("db", 2)
+        node = here.network._nodes[here.nodes[1]].netlink
+        node.send([delete_route(Route(to="10.244.2.0/26", link=node.link("eth0")))])
+        journey = await Traveller(here).go("web", address)
+        assert (journey.record.outcome, journey.lost.place.kind) == ("silent", "switch")
+        assert journey.lost.text == "there is no route"
+
+
+async def test_a_packet_that_comes_back_to_its_pod_unmasked_is_taken_for_forged(fabric):
+    async with fabric() as here:
+        port = service([await here.pod("db", 1)])
+        await here.network.sync_services({port.key: port})
+        rules = here.network._nodes[here.nodes[1]].rules.nft
+        rules.run("flush chain ip kube-proxy mark-for-masquerade")
+        journey = await Traveller(here).go("db", "10.96.0.20", 80)
+        assert journey.lost.place.name.endswith("db")
+        assert "takes it for forged" in journey.lost.text
+
+
 async def test_an_answer_that_is_lost_is_found_on_its_way_back(fabric):
     async with fabric() as here:
         await here.pod("web", 1)
