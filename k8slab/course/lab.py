@@ -118,6 +118,8 @@ class Prediction:
     topics: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     quiz: str = ""
+    part: str = ""
+    """The part of the notebook that practises it."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,7 @@ class _Reader:
             tuple(entry.get("topics") or ()),
             tuple(entry.get("claims") or ()),
             entry.get("quiz", ""),
+            entry.get("part", ""),
         )
 
     def _want(self, entry: Any, namespace: str, place: str) -> Want:

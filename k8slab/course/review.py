@@ -74,6 +74,7 @@ def review(source: Path, course: Path | None = None) -> list[Problem]:
         found += [*_form(cells, place, core=name == "lab"), *_names(cells, place, lab)]
     found += _core(books["lab"], source, lab)
     found += _met(books.values(), source, lab)
+    found += _parts(books.values(), source, lab)
     found += _answers(source, lab)
     if course is not None:
         found += _ids(source, lab, course)
@@ -170,6 +171,16 @@ def _met(books: Iterable[Cells], source: Path, lab: Lab) -> Iterator[Problem]:
         there = found.quiz in met["quiz"] if found.quiz else found.id in met["predict"]
         if not there:
             yield Problem(f"{source / FILE}, prediction {found.id}", "no notebook asks it")
+
+
+def _parts(books: Iterable[Cells], source: Path, lab: Lab) -> Iterator[Problem]:
+    """Yield questions of a quiz that lead to a part of the notebooks that is not there."""
+    text = [cell["source"] for cells in books for cell in cells if cell["type"] == "markdown"]
+    headings = re.findall(r"^## (.*)$", "\n".join(text), re.MULTILINE)
+    for found in lab.predictions.values():
+        if found.part and found.part not in headings:
+            place = f"{source / FILE}, prediction {found.id}"
+            yield Problem(place, f"no notebook has the part {found.part!r} (a heading with ##)")
 
 
 _MEANING = {

@@ -83,6 +83,7 @@ PREDICTION: Fields = {
     "reason": text("the word of the reason that is right"),
     "explanation": text("what is shown after the reason was chosen"),
     "quiz": text("the quiz that it belongs to: a question about what is known, not a prediction"),
+    "part": text("of a quiz's question: the heading of the notebook's part that practises it"),
     "topics": _IDS,
     "claims": _IDS,
     "sealed": _SEALED,

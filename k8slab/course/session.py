@@ -105,6 +105,8 @@ class QuizAnswer:
 
     prediction: Prediction
     chosen: str
+    seen: tuple[str, ...] = ()
+    """What the cluster shows about it, where it was asked."""
 
     @property
     def right(self) -> bool:
@@ -278,13 +280,22 @@ class Session:
         self.journal.add(self.lab.name, "reason", found.id, reason=reason)
         return Explained(found, reason)
 
-    def quiz(self, name: str) -> list[QuizAnswer]:
-        """Return the questions of a quiz with the newest answers."""
+    def quiz(self, name: str, *, look: bool = False) -> list[QuizAnswer]:
+        """Return the questions of a quiz with the newest answers.
+
+        With `look` the cluster is asked about those that are answered and can be observed.
+        """
         asked = [found for found in self.lab.predictions.values() if found.quiz == name]
         if not asked:
             raise UsageError(f"the lab {self.lab.name} has no quiz {name!r}")
         told = {found.id: foretold(self.lab, self.journal, found) for found in asked}
-        return [QuizAnswer(p, found.chosen if (found := told[p.id]) else "") for p in asked]
+        answers = [QuizAnswer(p, found.chosen if (found := told[p.id]) else "") for p in asked]
+        if not look:
+            return answers
+        return [
+            replace(one, seen=tuple(self._look(one.prediction)[0])) if one.chosen else one
+            for one in answers
+        ]
 
     def hint(self, exercise: str) -> Hint:
         """Give the next hint; after the last one, the last one again.

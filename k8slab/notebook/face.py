@@ -177,8 +177,8 @@ class Face:
             self.predict(answer.prediction.id)
 
     def quiz_result(self, name: str) -> View:
-        """Show what is known already, and where the rest is practised."""
-        return shown(views.quiz_view(self.session.quiz(name)))
+        """Show what is known already, what the cluster says, and which parts practise the rest."""
+        return shown(views.quiz_view(self.session.quiz(name, look=True)))
 
     def names(self, exercise: str) -> dict[str, str]:
         """Return the names that your copy of an exercise has, by their words."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from k8slab.grading import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from k8slab.course import Explained, Hint, LabProgress, QuizAnswer, Seen
     from k8slab.grading import Result
@@ -243,19 +243,29 @@ def progress_view(progress: LabProgress) -> View:
     return View(progress.text(), box(title, [listed(line.strip() for line in lines)]))
 
 
-def quiz_view(answers: Iterable[QuizAnswer]) -> View:
-    """Show what is known already, and for the rest where it is practised."""
+def quiz_view(answers: Sequence[QuizAnswer]) -> View:
+    """Show what is known already, what the cluster shows, and which parts practise the rest."""
     lines, items = [], []
     for answer in answers:
         question, chosen = answer.prediction.question, answer.chosen
         sign = "+" if answer.right else "-"
         told = answer.prediction.choices[chosen] if chosen else "(no answer yet)"
-        note = "" if answer.right else answer.prediction.explanation
-        lines.append(f"{sign} {question} {told}" + (f"\n    {note}" if note else ""))
-        items.append(
-            f"<li>{sign} {escape(question)} <em>{escape(told)}</em>{paragraphs(note)}</li>"
-        )
-    known = sum(line.startswith("+") for line in lines)
-    head = f"{known} of {len(lines)} known already"
+        lines.append(f"{sign} {question} {told}")
+        notes = [f"the cluster shows: {line}" for line in answer.seen]
+        notes += [] if answer.right else [answer.prediction.explanation]
+        lines += [f"    {note}" for note in notes if note]
+        under = "".join(paragraphs(note) for note in notes)
+        items.append(f"<li>{sign} {escape(question)} <em>{escape(told)}</em>{under}</li>")
+    known = sum(answer.right for answer in answers)
+    head = f"{known} of {len(answers)} known already"
+    parts = {answer.prediction.part for answer in answers if not answer.right}
+    advice = _advice(sorted(filter(None, parts)))
     html = f'<ul style="list-style:none;padding-left:8px">{"".join(items)}</ul>'
-    return View("\n".join([head, *lines]), box(head, [html]))
+    shown_parts = [html, paragraphs(advice)] if advice else [html]
+    return View("\n".join(filter(None, [head, *lines, advice])), box(head, shown_parts))
+
+
+def _advice(parts: Sequence[str]) -> str:
+    if not parts:
+        return ""
+    return f"Work through {'; '.join(parts)}. Each part stands alone."

@@ -98,6 +98,11 @@ FAULTS = {
         lambda text: text.replace('lab.check("fourth")', "lab"),
         "exercise fourth: no notebook checks it",
     ),
+    "a part that no notebook has": (
+        "exercises.yaml",
+        lambda text: text.replace("key: a\n", 'key: a\n    part: "Part 9: nowhere"\n', 1),
+        "no notebook has the part 'Part 9: nowhere' (a heading with ##)",
+    ),
     "another order": (
         "lab.md",
         lambda text: text.replace('lab.check("third")', "lab").replace(

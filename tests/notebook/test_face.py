@@ -181,7 +181,9 @@ def test_seeded_names_and_quizzes_come_from_the_lab(face, tmp_path):
         ],
     }
     quiz = {"id": "q", "quiz": "entry", "question": "Up?", "choices": {"a": "A", "b": "B"}}
-    data |= {"exercises": [exercise], "predictions": [{**quiz, "key": "a", "explanation": "See."}]}
+    seen = {"value": {"count": "nodes"}}
+    quiz |= {"key": "a", "explanation": "See.", "part": "Part 1: nodes", "observe": seen}
+    data |= {"exercises": [exercise], "predictions": [quiz]}
     (tmp_path / "exercises.yaml").write_text(yaml.safe_dump(data))
     face.use(load(tmp_path, lambda: 7), face.cluster)
 
@@ -194,11 +196,20 @@ def test_seeded_names_and_quizzes_come_from_the_lab(face, tmp_path):
     assert second.result.counterexample.what == f"pods/{names['guest']} metadata.labels.a"
 
     face.quiz("entry")
-    assert "no answer yet" in repr(face.quiz_result("entry"))
+    before = repr(face.quiz_result("entry"))
+    assert "no answer yet" in before
+    assert "nodes: 3" not in before  # it would be the answer
     assert repr(face.predict("q", "b")) == "Noted: B"
-    assert "See." in repr(face.quiz_result("entry"))
+    wrong = repr(face.quiz_result("entry")).splitlines()
+    assert wrong[2:] == [
+        "    the cluster shows: nodes: 3",
+        "    See.",
+        "Work through Part 1: nodes. Each part stands alone.",
+    ]
     face.predict("q", "a")
-    assert repr(face.quiz_result("entry")).startswith("1 of 1 known already\n+ Up? A")
+    right = ["1 of 1 known already", "+ Up? A", "    the cluster shows: nodes: 3"]
+    assert repr(face.quiz_result("entry")).splitlines() == right
+    assert face.session.journal.events(kind="observation") == []
     assert face.session.progress().predictions == 0
 
 
