@@ -1,8 +1,8 @@
 """Each part of a notebook stands alone: `k8slab catchup` goes to any of them without those before.
 
-A part goes from one heading (`##`) to the next. It begins every exercise that it uses, and
-has no variable of another part. (A check of an exercise that was not begun says so; it is
-left out here, since one lab checks an exercise in the cell that begins the next part.)
+A part goes from one heading (`##`) to the next that begins an exercise. It begins every exercise
+that it uses, and has no variable of another part. (A check of an exercise that was not begun says
+so; it is left out here, since one lab checks an exercise in the cell that begins the next part.)
 """
 
 import ast
@@ -24,16 +24,21 @@ KNOWN = {*dir(builtins), "lab"}
 
 
 def parts(notebook):
-    """Yield the code of each part, with its heading."""
-    title, code = notebook.stem, []
+    """Return heading and code of each part."""
+    found = [(notebook.stem, [])]
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
-            code.append(source)
+            found[-1][1].append(source)
         elif source.startswith("## "):
-            yield title, code
-            title, code = source.splitlines()[0], []
-    yield title, code
+            found.append((source.splitlines()[0], []))
+    joined = found[:1]
+    for title, code in found[1:]:
+        if BEGIN.search("\n".join(code)):
+            joined.append((title, code))
+        else:
+            joined[-1][1].extend(code)
+    return joined
 
 
 def variables(code):
