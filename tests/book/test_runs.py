@@ -6,11 +6,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from bookmaking import runs
+from bookmaking import runs, stage
 
 from k8slab.clusters import doctor
 from k8slab.course import release
-from k8slab.errors import EnvironmentLacksError
+from k8slab.errors import EnvironmentLacksError, UsageError
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "solutions" / "90-example"
 
@@ -56,6 +56,13 @@ def test_a_lab_runs_with_its_answers_and_tells_nothing_of_this_machine(place, ne
     assert "solved, " in text
     assert "cluster k8slab (embedded)" in text
     assert str(source.parent.parent) not in text
+
+
+def test_a_lab_is_named_by_its_number_or_its_name_and_others_are_told():
+    assert [one.name for one in stage.sources(["02", "02-dns"])] == ["02-dns"]
+    with pytest.raises(UsageError, match="there is no lab '99'") as caught:
+        stage.sources(["99"])
+    assert "02-dns" in caught.value.hint
 
 
 def test_paths_of_this_machine_are_named_in_all_outputs(tmp_path):

@@ -38,7 +38,12 @@ def build(out: Path, executed: Mapping[str, Any], labs: Sequence[str] = ()) -> l
 
 @click.command(help=__doc__)
 @click.option("--no-run", is_flag=True, help="Run no lab: chapters without outputs.")
-@click.option("--lab", "labs", multiple=True, help="Of the labs this one alone (name or number).")
+@click.option(
+    "--lab",
+    "labs",
+    multiple=True,
+    help="A preview with this lab alone (name or number); others count as not written.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where pages go.")
 def main(*, no_run: bool, labs: tuple[str, ...], out: Path) -> None:
     """Build, and exit with 1 when something is wrong."""

@@ -20,6 +20,7 @@ from k8slab.challenges import catalogue
 from k8slab.course import load
 from k8slab.course.lab import read_yaml
 from k8slab.course.release import NOTEBOOKS, read_source
+from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,10 +45,16 @@ class Book:
 
 
 def sources(names: Sequence[str] = ()) -> list[Path]:
-    """Return the sources of all released labs, or of those with these names or numbers."""
+    """Return the sources of all released labs, or of those with these names or numbers.
+
+    Raises `UsageError` for a name that no lab has.
+    """
     found = sorted(SOLUTIONS / path.parent.name for path in LABS.glob("*/lab.ipynb"))
-    wanted = [path for path in found if path.name in names or path.name[:2] in names]
-    return wanted if names else found
+    known = {word: path for path in found for word in (path.name, path.name.partition("-")[0])}
+    if unknown := [name for name in names if name not in known]:
+        there = ", ".join(path.name for path in found)
+        raise UsageError(f"there is no lab {unknown[0]!r}", hint=f"there are: {there}")
+    return sorted({known[name] for name in names}) if names else found
 
 
 def stage(target: Path, executed: Mapping[str, Any], names: Sequence[str] = ()) -> Path:
