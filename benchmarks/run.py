@@ -5,6 +5,7 @@ import json
 import sys
 
 import api  # noqa: F401  registers its benchmarks
+import challenge  # noqa: F401
 import cluster  # noqa: F401
 import coredns  # noqa: F401
 import grading  # noqa: F401

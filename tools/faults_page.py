@@ -26,8 +26,8 @@ field's two points. The first wrong guess is free, each further one costs a poin
 everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the path of a field, as
 in the manifest; of a node it is one of its parts: `routes`, `rules`, `kube-proxy`, `network-agent`,
 `mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods, level 2 about names, policies
-and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` shows and restarts what
-runs on the nodes.
+and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` shows and restarts
+what runs on the nodes.
 
 `k8slab challenge --class NAME --learner NAME` draws the seed from the two: everybody gets another
 challenge, and who knows both gets the same one again. Fault, cause and hop are packed in the

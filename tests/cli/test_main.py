@@ -28,6 +28,7 @@ NEED_NO_CLUSTER = {
     "images",
     "grade",
     "policy lint",
+    "challenge list",
     *GROUPS,
 }
 NEED_NO_CLUSTER |= {f"author {command}" for command in GROUPS["author"]} - {"author preview"}

@@ -1,0 +1,52 @@
+"""A challenge in a notebook: cells run again, and each shows what came of it."""
+
+from pathlib import Path
+
+import pytest
+
+from k8slab.course import load
+from k8slab.notebook import Face
+
+DATA = Path(__file__).parents[1] / "data" / "solutions"
+
+
+@pytest.fixture
+def face(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("K8SLAB_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.setenv("KUBECONFIG", "/mine")
+    face = Face()
+    face.use(load(DATA / "90-example"), cluster)
+    return face
+
+
+def test_the_same_cell_finds_the_same_challenge_and_another_one_ends_it(face):
+    first = face.challenge("F32", seed=8)
+    try:
+        assert face.namespace == first.namespace
+        assert first.namespace in first.text
+        assert face.challenge("F32", seed=8).challenge.begun == first.challenge.begun
+        assert face.challenge().challenge.begun == first.challenge.begun
+        case = first.challenge.case
+        assert first.asks_hop
+        assert first.hop("node moon").value.right is False
+        assert first.hop(first.challenge._sealed_place()).text == "+ right"
+        evidence = face.kubectl(f"get netpol leaving-{case.setup[0]['metadata']['name']} -o yaml")
+        found = first.diagnose(
+            object=case.causes[0].object, field=case.causes[0].field, evidence=evidence
+        )
+        assert found.value.right
+        told = first.check()
+        assert told.value.cause == 5
+        assert "the symptom is gone: 0 of 4" in told.text
+        assert "0 of 4" in told.html
+        other = face.challenge(level=1, seed=9)
+        assert first.challenge.event("reset")
+        assert other.namespace != first.namespace
+        assert "where:" in other.give_up().text
+    finally:
+        face.challenge().stop()
+
+
+def test_a_notebook_restarts_an_agent_of_a_node(face):
+    assert "kube-proxy: running" in face.node("worker").agents().text
+    assert face.node("worker").restart("kube-proxy").text == "kube-proxy runs"
