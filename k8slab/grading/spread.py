@@ -232,4 +232,4 @@ class _Measure:
 
 
 def _lost(answered: Sequence[str]) -> str:
-    return f"request {len(answered) + 1} was not answered"
+    return f"every request to be answered; request {len(answered) + 1} was not"

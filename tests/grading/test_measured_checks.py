@@ -91,7 +91,7 @@ def test_sticking_to_one_pod_is_told_from_chance(context):
 
 def test_where_nobody_answers_the_first_request_tells(context):
     finding = spread(context, "web:81", pods="app=web")
-    assert finding.lines == ("request 1 was not answered",)
+    assert finding.lines == ("every request to be answered; request 1 was not",)
 
 
 def test_who_should_not_answer_is_named(context):
