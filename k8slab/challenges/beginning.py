@@ -52,7 +52,7 @@ def start(
     seed = seeds.seed_of(choice, journal.seed, number)
     found = seeds.pick(choice, seed, cluster.capabilities)
     filled = words(seed, _worker_names(cluster))
-    case = recipe.read(found, seed, filled)
+    case = recipe.read(found, seed, filled, cluster.capabilities)
     told("making the scene")
     if cluster.get("namespaces", case.namespace) is not None:
         _remove(cluster, case, told)

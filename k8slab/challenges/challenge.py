@@ -258,5 +258,6 @@ def current(
     if ended is not None and ended.time >= last.time:
         return None
     secret = unseal(last.data["sealed"], "the journal")
-    case = recipe.read(entry(secret["fault"]), int(last.subject), secret["words"])
+    found = entry(secret["fault"])
+    case = recipe.read(found, int(last.subject), secret["words"], cluster.capabilities)
     return Challenge(cluster, case, journal, last, told)

@@ -39,13 +39,23 @@ from k8slab.grading.unchanged import pattern_of
 from k8slab.objects import manifests, meta
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from k8slab.challenges.catalogue import Entry
     from k8slab.objects.meta import Object
 
 SCENES = Path(__file__).parent / "scenes"
 Action = dict[str, Any]
+
+
+class _Everything:
+    """What a cluster has that lacks nothing."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+
+EVERYTHING = _Everything()
 
 RECIPE: Fields = {
     "level": Field((int,), "how hard: 1, 2 or 3", required=True),
@@ -128,19 +138,26 @@ class Case:
 @cache
 def level_and_needs(entry: Entry) -> tuple[int, frozenset[str]]:
     """Return how hard a fault is and what it needs, before it is made concrete."""
-    # Words stand in texts only, so the file is YAML as it is.
-    (found,) = manifests.load_values(entry.recipe.read_bytes(), entry.recipe.name)
+    # All recipes are asked when a seed picks: only what stands before the task is parsed.
+    head = entry.recipe.read_text(encoding="utf-8").partition("\ntask:")[0]
+    (found,) = manifests.load_values(head.encode(), entry.recipe.name)
     return found["level"], frozenset(found.get("needs") or ())
 
 
-def read(entry: Entry, seed: int, words: Mapping[str, str]) -> Case:
-    """Return the case of a fault for one seed; raises `ExerciseError` for a wrong recipe."""
+def read(
+    entry: Entry, seed: int, words: Mapping[str, str], capabilities: Container[str] = EVERYTHING
+) -> Case:
+    """Return the case of a fault for one seed; raises `ExerciseError` for a wrong recipe.
+
+    Of its variants those count that a cluster with these capabilities can have.
+    """
     place = entry.recipe.name
     filled = fill(entry.recipe.read_text(encoding="utf-8"), words, place)
     (found,) = manifests.load_values(filled.encode(), place)
     validate(found, RECIPE, place)
     if variants := found.get("variants"):
-        found = found | random.Random(f"variant/{seed}").choice(variants)
+        fit = [one for one in variants if all(n in capabilities for n in one.get("needs") or ())]
+        found = found | random.Random(f"variant/{seed}").choice(fit)
     validate(found["symptom"], SYMPTOM, f"{place}, symptom")
     space = words["namespace"]
     healthy = [obj for name in found["scenes"] for obj in _scene(name, words, space)]

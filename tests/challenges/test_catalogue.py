@@ -45,7 +45,9 @@ def test_what_is_told_only_is_refused_with_its_reason():
 def test_a_recipe_can_be_read_for_any_seed(entry):
     for seed in SEEDS:
         case = recipe.read(entry, seed, words(seed, NODES))
-        assert case.level == recipe.level_and_needs(entry)[0]
+        level, needs = recipe.level_and_needs(entry)
+        assert case.level == level
+        assert needs <= {*case.needs}
         assert case.causes
         assert case.task
         assert case.symptom.wants or case.symptom.checks
@@ -55,6 +57,14 @@ def test_a_recipe_can_be_read_for_any_seed(entry):
             lost = case.symptom.wants[case.lost]
             assert not lost.fulfilled_by(Outcome.OPEN)
             assert lost.fulfilled_by(Outcome.SILENT)
+
+
+def test_a_cluster_gets_no_variant_that_it_cannot_have():
+    local = catalogue.entry("F08")
+    for seed in SEEDS:
+        case = recipe.read(local, seed, words(seed, NODES), {"probe"})
+        assert case.needs == ()
+    assert any(recipe.read(local, seed, words(seed, NODES)).needs for seed in SEEDS)
 
 
 @pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
