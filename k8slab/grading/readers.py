@@ -209,13 +209,15 @@ def _reading(context: Context, reader: Reader) -> Reading:
     return _of_coredns(context, reader, wanted, Heard.of(log))
 
 
+_CONF = re.compile(r"--?conf(?:=| )(\S+)")
+
+
 def _corefile(container: Object) -> str | None:
     """Return the path of a CoreDNS container's Corefile; ``None`` for another program."""
-    words = [*(container.get("command") or ()), *(container.get("args") or ())]
-    image = container["image"].rpartition("/")[2].partition(":")[0]
-    if image != "coredns" or "-conf" not in words[:-1]:
-        return None
-    return str(words[words.index("-conf") + 1])
+    words = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
+    image = re.split("[:@]", container["image"].rpartition("/")[2])[0]
+    found = _CONF.search(words)
+    return found[1] if found and image == "coredns" else None
 
 
 def _refused(reader: Reader, why: str) -> Reading:

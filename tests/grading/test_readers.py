@@ -73,6 +73,21 @@ def test_a_corefile_that_coredns_runs_with_is_read_whenever_it_was_written():
     assert readers.check(context({"Corefile": OLD}, log_of(OLD), written=0)) is None
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"image": "coredns@sha256:0123", "args": ["-conf=/etc/coredns/Corefile"]},
+        {
+            "image": "localhost:5000/coredns",
+            "command": ["/coredns", "--conf", "/etc/coredns/Corefile"],
+        },
+    ],
+)
+def test_coredns_is_known_however_it_is_written(more):
+    found = readers.check(context({"Corefile": NEW}, log_of(OLD), written=100, **more))
+    assert found.status is Status.INCONCLUSIVE
+
+
 def test_one_that_it_does_not_run_with_yet_leaves_everything_open():
     found = readers.check(context({"Corefile": NEW}, log_of(OLD), written=1))
     assert found.status is Status.INCONCLUSIVE
