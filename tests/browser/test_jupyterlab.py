@@ -57,6 +57,17 @@ def work_through(page, url):
         assert picture.evaluate("image => image.naturalWidth") > 0
 
 
+def shows_a_journey(page):
+    """See that a lost packet has its picture, its words, and every step in a table."""
+    picture = page.locator(".jp-OutputArea-output img[alt*='lost at node']").first
+    assert "dropped: no policy allows this ingress" in picture.get_attribute("alt")
+    shown = picture.locator("xpath=ancestor::*[contains(@class, 'jp-RenderedHTMLCommon')][1]")
+    shown.locator("summary", has_text="Every step as a table").click()
+    row = shown.locator("tr", has_text="LOST: dropped: no policy allows this ingress")
+    assert row.is_visible()
+    assert shown.locator("th", has_text="where").is_visible()
+
+
 def test_both_labs_reach_full_marks_in_a_browser(cluster, journal, tmp_path):
     clear_of(cluster)
     labs = tmp_path / "labs"
@@ -95,6 +106,8 @@ def test_core_and_stretch_reach_full_marks_in_a_browser(name, cluster, journal, 
         page.set_default_timeout(4 * PATIENCE)  # its stretch has nine parts
         for notebook in [path.name for path in built if path.parent.name == name]:
             work_through(page, url.replace("lab.ipynb", notebook))
+            if (name, notebook) == ("07-troubleshooting", "lab.ipynb"):
+                shows_a_journey(page)
         assert wrong == []
     clear_of(cluster)
     found = progress(load(ROOT / "solutions" / name, journal.seed), journal)
