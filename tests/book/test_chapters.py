@@ -1,9 +1,13 @@
 """A notebook becomes a page: what learners get, with outputs, and no answer in sight."""
 
+import re
+
 import pytest
+from bookmaking import stage
 from bookmaking.chapters import Chapter
 
 from k8slab.course.lab import Exercise, Lab
+from k8slab.course.leaks import leaks
 from k8slab.grading import Wishes
 
 
@@ -118,3 +122,14 @@ def test_the_first_mention_of_a_term_leads_to_the_glossary():
     terms = {"pod": "pod", "pods": "pod"}
     made = page(text("Two **Pods**, one **pod**, **bold**."), terms=terms)
     assert "Two **{term}`Pods <pod>`**, one **pod**, **bold**." in made
+
+
+@pytest.mark.parametrize("source", stage.sources(), ids=lambda path: path.name)
+def test_no_chapter_has_an_answer_outside_of_its_folds(source):
+    book = stage.read(source, {})
+    for name in book.notebooks:
+        page = stage.chapter(book, name, {}).page()
+        text = re.sub(r"(`{3,})\{output\}\n.*?\n\1", "", page, flags=re.DOTALL)
+        for exercise in book.lab.exercises.values():
+            if not exercise.title.startswith("Worked"):  # it shows how it is done
+                assert leaks(text, exercise) == []
