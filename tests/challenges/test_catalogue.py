@@ -102,3 +102,11 @@ def test_a_slip_of_the_fingers_is_always_another_word():
             wrong = typo(name, random.Random(seed))
             assert wrong != name
             assert sorted(wrong) == sorted(name)
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
+def test_only_on_a_cluster_of_ones_own_anything_outside_of_the_namespaces_is_broken(entry):
+    """On a cluster of others (`existing`) there is no shell on nodes, and no fault for all."""
+    case = recipe.read(entry, 1, words(1, NODES))
+    wide = any({"namespace", "node", "agent"} & {*action} for action in case.inject)
+    assert not wide or {"nodes", "agents"} & {*case.needs}
