@@ -36,7 +36,9 @@ class Beginning(Later):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the first command's name before options that are not the group's own."""
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        named = args and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        completing = ctx.resilient_parsing and not args  # then the commands are to be offered
+        if not named and not completing:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 

@@ -80,10 +80,18 @@ def test_the_catalogue_is_listed_without_a_cluster(k8slab):
     assert (found["F40"]["state"], found["F40"]["level"]) == ("follows", None)
 
 
-def test_faults_are_completed(process):
-    words = {"COMP_WORDS": "k8slab challenge start --fault F0", "COMP_CWORD": "4"}
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("k8slab challenge start --fault F0", "plain,F01"),
+        ("k8slab challenge --fault F0", "plain,F01"),
+        ("k8slab challenge di", "plain,diagnose"),
+    ],
+)
+def test_commands_and_faults_are_completed(process, typed, offered):
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
     ran = process(env={**os.environ, **words, "_K8SLAB_COMPLETE": "bash_complete"})
-    assert "plain,F01" in ran.stdout
+    assert offered in ran.stdout
 
 
 def test_agents_are_shown_and_restarted(here, k8slab):
