@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 from asyncio import sslproto
 from contextlib import suppress
@@ -74,6 +75,17 @@ class ApiAccess:
     def token(self) -> str:
         """Return the token as it is now: the kubelet renews the file."""
         return (self.account / "token").read_text().strip()
+
+
+_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""A watch only listens: it would not notice that the server has gone, when somebody flushed the
+node's rules or routes and the server's end was reset meanwhile. client-go asks every 30 s (HTTP/2
+health check); learners mend such things in seconds."""
 
 
 class Watcher:
@@ -199,6 +211,8 @@ class _Connection:
         """Connect over TLS, within 10 s."""
         async with asyncio.timeout(10):
             reader, writer = await asyncio.open_connection(*access.address, ssl=context)
+        for level, option, value in _ALIVE:
+            writer.get_extra_info("socket").setsockopt(level, option, value)
         return cls(access, reader, writer)
 
     def close(self) -> None:
