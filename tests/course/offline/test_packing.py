@@ -155,10 +155,11 @@ def test_a_damaged_bundle_says_so_and_installs_nothing(bundle, tmp_path, damage)
 
 
 def test_another_python_is_refused_with_what_to_do(bundle, tmp_path):
-    text = bundle.read_bytes()
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}".encode()
+    archive = archive_of(bundle)
+    script = bundle.read_bytes().removesuffix(archive).decode()
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     file = tmp_path / "room.run"
-    file.write_bytes(text[:4000].replace(version, b"3.99") + text[4000:])
+    file.write_bytes(script.replace(version, "3.99").encode() + archive)
     done = install(file, "target")
     assert done.returncode == 3
     assert "is for Python 3.99, which was not found" in done.stderr
