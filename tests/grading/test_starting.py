@@ -17,7 +17,7 @@ CONNECTED = LISTENING.replace(" 0A ", " 01 ")
 
 
 def context(*, ago=-60, table=None, dead=(), pod_spec=None, **container):
-    """Return a context with one pod, started some seconds ago: to come, so that time plays no part."""
+    """Return a context with one pod, started so long ago; in the future, time plays no part."""
     shows = None
     if table is not None:
         shows = lambda _space, _pod, argv: Completed(tuple(argv), 0, table, "")  # noqa: E731
