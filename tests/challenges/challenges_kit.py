@@ -10,6 +10,7 @@ from k8slab.challenges import Choice, catalogue, start
 from k8slab.challenges.beginning import mend
 from k8slab.challenges.recipe import level_and_needs
 from k8slab.course.journal import Journal
+from k8slab.course.sealing import unseal
 from k8slab.objects import manifests
 
 SECONDS = 60.0
@@ -52,6 +53,7 @@ def play(cluster, journal_file, fault, seed):
             named = challenge.diagnose(object=cause.object, field=cause.field, evidence=told)
             assert named.right, cause
         if challenge.asks_hop:
+            assert challenge._sealed_place().startswith(hop_of(cluster, challenge))
             assert not challenge.hop("the moon").right
             assert challenge.hop(challenge._sealed_place()).right
         mend(cluster, case)
@@ -64,6 +66,34 @@ def play(cluster, journal_file, fault, seed):
         assert score.points == score.max_points, score.text()
     finally:
         challenge.stop()
+
+
+HOPS = {
+    "F08": "node {worker2}",  # where the client asks, and no pod is
+    "F15": "pod {server}",  # it comes back with its own address, which is forged to the kernel
+    "F16": "node {worker2}",  # whose kube-proxy knows no such Service
+    "F20": "node {worker}",  # to which the wrong route leads, into a blackhole
+    "F23": "switch between the nodes",  # the default route leads to its router, which has no way
+    "F24": "switch between the nodes",  # so does that of the node without rules and routes
+    "F32": "node of {client}",  # egress
+    "F33": "node of {client}",  # egress, to an address of that node
+    "F34": "node of {server}",  # ingress
+    "F35": "node of {server}",  # ingress
+}
+"""Where packets are lost, by what the recipe breaks; what a journey finds must be the same."""
+
+
+def hop_of(cluster, challenge):
+    """Return how the name of the place begins where a fault loses packets."""
+    case = challenge.case
+    named = unseal(challenge.begun.data["sealed"], "the journal")["words"]
+    text = HOPS[case.fault.id].format(**named)
+    kind, _, name = text.partition(" of ")
+    if name:
+        pods = cluster.list("pods", case.namespace)
+        pod = next(one for one in pods if one["metadata"]["name"].startswith(f"{name}-"))
+        return f"{kind} {pod['spec']['nodeName']}"
+    return text.replace("pod ", f"pod {case.namespace}/")
 
 
 def evidence_for(case):
