@@ -129,7 +129,9 @@ class JourneyGraph:
             for step in stay.steps:
                 if step.kind in ("enters", "leaves", "established"):
                     continue
-                word = "LOST HERE: " if step.kind == "lost" else back
+                word = back
+                if step.kind == "lost":
+                    word = "LOST AFTER THIS: " if step.facts.get("after") else "LOST HERE: "
                 lines += textwrap.wrap(f"{word}{step.text}", _WIDTH, subsequent_indent="   ")
         shape = _LOST if lost else _SHAPES[stays[0].place.kind]
         label = quote("\n".join([*lines, ""])).replace("\\n", "\\l")  # lines begin at the left

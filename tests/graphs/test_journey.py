@@ -59,6 +59,13 @@ def test_the_losing_hop_has_its_own_shape_and_says_so():
     assert "node worker" in box
 
 
+def test_what_was_lost_out_of_sight_is_not_said_to_be_lost_at_the_place_before():
+    left = Step("there", WEB, "lost", "it came to no place watched", facts={"after": True})
+    seen = Journey(Flow.of("shop/web", "shop/db", 80), Outcome.SILENT, steps=(left,), lost=left)
+    assert "LOST AFTER THIS: it came to no place watched" in JourneyGraph(seen).dot()
+    assert "lost somewhere after pod shop/web" in JourneyGraph(seen).alt()
+
+
 def test_the_alt_text_tells_outcome_and_places():
     alt = JourneyGraph(lost()).alt()
     assert "silent, lost at node worker: dropped: no policy allows this ingress" in alt
