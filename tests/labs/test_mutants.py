@@ -17,6 +17,8 @@ EXERCISES = [
     for path in sorted(SOLUTIONS.glob("*/exercises.yaml"))
     for exercise in load(path.parent).exercises
 ]
+# Those with many answers first: the last ones to end are then short.
+EXERCISES.sort(key=lambda one: -len(answer_files(SOLUTIONS / one[0], one[1])))
 # xdist gives to one worker what is equal before the last "::", so each exercise may go elsewhere:
 # without the end of these names a whole lab would stay in one, and the longest is half of all.
 NAMES = [f"{lab}::{exercise}::trials" for lab, exercise in EXERCISES]
