@@ -130,6 +130,9 @@ def test_logs_are_what_a_container_has_written(cluster, namespace):
     script = ("sh", "-c", "echo one; echo two; sleep 3600")
     cluster.apply([pod("talker", command=script)], namespace=namespace)
     cluster.wait("pods", "talker", namespace)
+    ends = time.monotonic() + 30  # without a readiness probe it is ready before it has said a word
+    while "two" not in cluster.logs(namespace, "talker") and time.monotonic() < ends:
+        pass
     assert cluster.logs(namespace, "talker") == "one\ntwo\n"
     assert cluster.logs(namespace, "talker", tail=1) == "two\n"
 
