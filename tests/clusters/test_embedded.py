@@ -137,6 +137,16 @@ def test_logs_are_what_a_container_has_written(cluster, namespace):
     assert cluster.logs(namespace, "talker", tail=1) == "two\n"
 
 
+def test_a_command_is_answered_when_it_has_said_something(cluster, namespace):
+    cluster.apply([pod("asker")], namespace=namespace)
+    cluster.wait("pods", "asker", namespace)
+    argv = ["sh", "-c", "echo who; read name; echo hello $name"]
+    done = cluster.exec(namespace, "asker", argv, stdin=lambda: b"you\n")
+    assert (done.code, done.stdout) == (0, "who\nhello you\n")
+    silent = cluster.exec(namespace, "asker", ["true"], stdin=lambda: b"nobody asks\n")
+    assert silent.code == 0
+
+
 def test_a_wait_in_vain_says_what_the_cluster_says(cluster, namespace):
     cluster.apply([pod("bad", image="no/such-image", command=())], namespace=namespace)
     with pytest.raises(ClusterNotReadyError, match=r"ErrImagePull|ImagePullBackOff"):
