@@ -66,7 +66,7 @@ def apply(
         _complete(kind, applied)
         return api.create(kind.resource, applied, writer=writer, owned=True), 201, complaints
     entries = _entries(kind, live, wanted, owner, force=request.flag("force"))
-    removed = _removed(live, frozenset(wanted), owner)
+    removed = _removed(live, frozenset(wanted), owner, schema)
     merged = merge(copy(live), applied, schema)
     # Items before their fields: an item is found by the fields that are its key.
     for path in sorted(removed, key=len):
@@ -116,7 +116,11 @@ def _entries(
     return made
 
 
-def _removed(live: Object, wanted: Paths, owner: tuple[str, str]) -> Paths:
+def _removed(live: Object, wanted: Paths, owner: tuple[str, str], schema: Type | None) -> Paths:
+    """Return what goes: fields that nobody states any more, and structures in which nobody has one.
+
+    So a probe goes with the defaults in it, which nobody owns.
+    """
     before: Paths = frozenset()
     others: Paths = frozenset()
     for entry in live["metadata"].get("managedFields") or ():
@@ -125,7 +129,10 @@ def _removed(live: Object, wanted: Paths, owner: tuple[str, str]) -> Paths:
         else:
             others |= ownership.fields_of(entry)
     held = {path[:end] for path in others | wanted for end in range(1, len(path) + 1)}
-    return frozenset(path for path in before - wanted if path not in held)
+    held.add(("f:metadata",))  # the name in it is stated, and nobody's
+    gone = before - wanted
+    around = {whole for path in gone for whole in fieldsets.structures(path, schema)}
+    return frozenset(path for path in gone | around if path not in held)
 
 
 def _conflict(conflicts: list[tuple[Object, Paths]]) -> ApiStatusError:

@@ -15,7 +15,7 @@ from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
 from k8slab.embedded.apiserver.schema import type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from k8slab.embedded.apiserver.schema import Field, Type
     from k8slab.objects.meta import Object
@@ -164,6 +164,23 @@ def _field_trie(value: dict | list, field: Field, owner: Type) -> Object:
         return {}
     inner = type_of(field.word)
     return {item_key(item, rule.keys): {".": {}, **_trie_of(item, inner)} for item in value}
+
+
+def structures(path: Path, schema: Type | None) -> Iterator[Path]:
+    """Yield the structures around a field that have a name in the schema, outermost first.
+
+    Source: structured-merge-diff ``Set.EnsureNamedFieldsAreMembers``.
+    """
+    for end, step in enumerate(path[:-1], 1):
+        if not step.startswith("f:"):
+            continue  # an item: its type is the list's
+        field = schema.fields.get(step[2:]) if schema else None
+        if field is None:
+            return
+        yield path[:end]
+        if not field.is_type or field.shape == "{":
+            return
+        schema = type_of(field.word)
 
 
 def to_trie(paths: Iterable[Path]) -> Object:

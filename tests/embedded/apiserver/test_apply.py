@@ -114,6 +114,57 @@ def test_lists_with_keys_merge_by_item(server, namespace, make_deployment):
     assert main["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
 
 
+PROBE = {"httpGet": {"path": "/ready", "port": 8080}}
+
+
+def deployment(name, **container):
+    template = {"labels": {"app": name}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": template,
+                "spec": {"containers": [{"name": "c", "image": "i", **container}]},
+            },
+        },
+    }
+
+
+def test_a_structure_goes_with_the_defaults_in_it_when_nobody_states_it_any_more(server, namespace):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/probed"
+
+    def container(manager="one", **fields):
+        body = json.dumps(deployment("probed", **fields))
+        answer = server.request("PATCH", f"{path}?fieldManager={manager}", body, kind=APPLY)
+        assert answer.status in {200, 201}, answer.json
+        [made] = answer.json["spec"]["template"]["spec"]["containers"]
+        return made
+
+    assert container(readinessProbe=PROBE)["readinessProbe"]["periodSeconds"] == 10
+    assert "readinessProbe" not in container()
+    container(readinessProbe=PROBE)
+    container("two", readinessProbe={"periodSeconds": 10})
+    assert server.request("PATCH", f"{path}?fieldManager=one",
+                          json.dumps(deployment("probed")), kind=APPLY).status == 422, (
+        "another manager still wants a period, and a probe needs a handler"
+    )  # fmt: skip
+
+
+def test_the_only_label_goes_and_the_rest_of_the_metadata_stays(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/labelled?fieldManager=one"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "labelled"}}
+    labelled = {**body, "metadata": {"name": "labelled", "labels": {"a": "1"}}}
+    server.request("PATCH", path, json.dumps({**labelled, "data": {"k": "v"}}), kind=APPLY)
+    answer = server.request("PATCH", path, json.dumps(body), kind=APPLY)
+    assert answer.status == 200
+    assert not answer.json["metadata"].get("labels")
+    assert not answer.json.get("data")
+    assert answer.json["metadata"]["uid"]
+
+
 def test_a_manager_is_required(server, namespace):
     path = f"/api/v1/namespaces/{namespace}/configmaps/c"
     body = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}'
