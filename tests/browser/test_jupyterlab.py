@@ -11,7 +11,8 @@ from browser_kit import PATIENCE, ROOT, browsing, needs_chromium, run_all, servi
 
 from k8slab.course import Journal, load, progress, release
 
-pytestmark = needs_chromium
+# Whole labs, which on a busy machine take minutes.
+pytestmark = [needs_chromium, pytest.mark.timeout(900)]
 
 
 WHOLE = {"02-dns": 9, "03-services": 12, "05-network-policies": 15, "07-troubleshooting": 5}
