@@ -14,6 +14,7 @@ from k8slab.embedded import supervisor
 from k8slab.embedded.config import ClusterPaths
 
 COMMAND = [sys.executable, "-c", "from k8slab.cli.main import main; main()"]
+AS_BY_HAND = ["env", "--default-signal=HUP,INT,QUIT"]
 DEADLINE = 120.0
 """Seconds, generous: the machine may be busy."""
 
@@ -29,9 +30,13 @@ def k8slab(*words, **more):
 
 
 def start_k8slab(*words, **more):
-    """Start the command; the caller ends it."""
+    """Start the command; the caller ends it.
+
+    By env(1) as a shell in a terminal does: who runs the tests with nohup or in the background
+    ignores signals, and what they start would too.
+    """
     more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-    return subprocess.Popen([*COMMAND, *words], **more)
+    return subprocess.Popen([*AS_BY_HAND, *COMMAND, *words], **more)
 
 
 class Family:

@@ -17,11 +17,10 @@ DNS = Path(__file__).parents[2] / "solutions" / "02-dns"
 OLD = ".:53 {\n    reload\n    forward . 10.96.0.10\n}\n"
 NEW = OLD.replace("10.96.0.10", "192.168.1.53")
 RUNS = "[INFO] plugin/reload: Running configuration SHA512 = {}"
-NOW = datetime.now(UTC)
 
 
 def stamp(ago):
-    return (NOW - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def configmap(data, ago):

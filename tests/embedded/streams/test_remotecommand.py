@@ -64,19 +64,28 @@ async def test_a_terminal_can_be_resized():
         assert await asyncio.wait_for(process.sizes.get(), 30) == (120, 40)
 
 
-async def test_a_quick_command_with_a_terminal_ends_after_the_size_has_come(monkeypatch):
+async def test_a_terminal_hears_nothing_and_a_command_does_not_end_before_its_size_has_come(
+    monkeypatch,
+):
     monkeypatch.setattr(remotecommand, "FIRST_SIZES", 30.0)
     async with (
         serving() as (port, _),
         websocket(port, query(["echo", "x"], tty=True)) as socket,
     ):
-        output = b""
-        while b"x" not in output:
-            output += await socket.recv()
+        assert await socket.recv() == b"\x01", "that the streams are there"
         collecting = asyncio.ensure_future(collect(socket))
         assert await asyncio.wait({collecting}, timeout=0.1) == (set(), {collecting})
         await socket.send(b"\x04" + orjson.dumps({"Width": 120, "Height": 40}))
-        _, status = await asyncio.wait_for(collecting, 30)
+        channels, status = await asyncio.wait_for(collecting, 30)
+    assert b"x" in channels[1]
+    assert status == SUCCESS
+
+
+async def test_a_client_that_tells_no_size_is_told_all_a_little_later(monkeypatch):
+    monkeypatch.setattr(remotecommand, "FIRST_SIZES", 0.01)
+    async with serving() as (port, _), websocket(port, query(["echo", "x"], tty=True)) as socket:
+        channels, status = await asyncio.wait_for(collect(socket), 30)
+    assert b"x" in channels[1]
     assert status == SUCCESS
 
 

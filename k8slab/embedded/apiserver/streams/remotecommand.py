@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 15
 
 FIRST_SIZES = 0.25
-"""Seconds from its start for which a command with a terminal does not end before the sizes came.
+"""Seconds for which a command with a terminal is not heard, and does not end, before sizes came.
 
-kubectl tells them right after it has connected and complains on its terminal when the
-connection is closed by then. It sends one for exec; for attach two, the first one
-character too large, so that the screen is drawn again (kubectl ``attach.go``)."""
+kubectl tells them when it has opened its streams. What comes before that it throws away ("Unknown
+stream id 1": client-go begins to read first), and it complains on its terminal when the connection
+is closed by then. It sends one for exec; for attach two, the first one character too large, so
+that the screen is drawn again (kubectl ``attach.go``)."""
 
 
 class Channel(enum.IntEnum):
@@ -250,7 +251,7 @@ async def converse(
         await peer.finish(_failure_status(error))
         return
     sizes = asyncio.Semaphore(0)
-    output = asyncio.ensure_future(_output(peer, process, streams))
+    output = asyncio.ensure_future(_output(peer, process, streams, sizes))
     typing = asyncio.ensure_future(_input(peer, process, streams, sizes))
     leaving = [typing, asyncio.ensure_future(gone())]
     limit = asyncio.get_running_loop().time() + FIRST_SIZES
@@ -271,8 +272,16 @@ async def converse(
         await peer.finish(exit_status(output.result()) if report_exit else SUCCESS)
 
 
-async def _output(peer: Peer, process: Process, streams: Streams) -> int:
-    """Pass on all output; return the exit code when both outputs and the command ended."""
+async def _output(peer: Peer, process: Process, streams: Streams, sizes: asyncio.Semaphore) -> int:
+    """Pass on all output; return the exit code when both outputs and the command ended.
+
+    To a terminal nothing is told before its first size came, or `FIRST_SIZES` passed.
+    """
+    if streams.tty:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_SIZES):
+                await sizes.acquire()
+                sizes.release()
     async with asyncio.TaskGroup() as group:
         if process.stdout is not None:
             target = peer if streams.stdout else None
