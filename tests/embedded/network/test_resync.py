@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import resource
 
 import pytest
 
@@ -119,6 +120,8 @@ async def test_the_look_comes_by_itself(fabric, monkeypatch):
 
 @pytest.mark.kernel
 async def test_a_daemon_with_many_open_files_looks_all_the_same(fabric):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a shell often has 1,024
     async with fabric() as f:
         rules = await furnish(f)
         wanted = listed(rules)
