@@ -23,11 +23,10 @@ from k8slab.embedded.network.rules import Rules, Tables
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from k8slab.embedded.network.node import Node
     from k8slab.embedded.network.queue import KernelQueue
-    from k8slab.embedded.network.ruleset import Family
 
 _log = logging.getLogger(__name__)
 
@@ -92,19 +91,24 @@ class Reference(Rules):
         super().close()
         os.close(self._netns)
 
-    def draw(self, originals: Mapping[Family, Tables]) -> str:
-        """Write what these tables should hold, and nothing else; return the kernel's listing."""
-        self.tables = {family: Tables(one.place) for family, one in originals.items()}
-        self.nft.run("flush ruleset\n" + "".join(one.base() for one in self.tables.values()))
-        for family, one in originals.items():
-            for mine, theirs in zip(self.tables[family].all(), one.all(), strict=True):
-                self.change(mine, theirs.fragments)
+    def draw(self, original: Rules) -> str:
+        """Write what a node's tables should hold, and nothing else; return the kernel's listing.
+
+        Tables whose agent is stopped are left out, as in the node's own listing.
+        """
+        self.tables = {family: Tables(one.place) for family, one in original.tables.items()}
+        mine = {(one.family, one.name): one for one in self.kept()}
+        written = {mine.pop((one.family, one.name)): one for one in original.kept()}
+        bases = (tables.base(without=mine.values()) for tables in self.tables.values())
+        self.nft.run("flush ruleset\n" + "".join(bases))
+        for table, theirs in written.items():
+            self.change(table, theirs.fragments)
         return self.listing()
 
 
 def heal(rules: Rules, reference: Reference) -> bool:
     """Write the rules anew if the kernel has others than those known; tell whether it had."""
-    if found := difference(reference.draw(rules.tables), rules.listing()):
+    if found := difference(reference.draw(rules), rules.listing()):
         rules.restore(f"somebody changed them: {found}")
     return bool(found)
 

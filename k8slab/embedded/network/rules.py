@@ -99,7 +99,7 @@ class Rules:
         the next change heals anyway.
         """
         known, self._generation = self._generation, self._transactions.generation()
-        return self._generation != known and not self._shut and not self._resting
+        return self._generation != known and not self._shut
 
     def rest(self, names: Collection[str]) -> None:
         """Write nothing to these tables any more, nor heal them, until `wake` (see `agents`)."""
@@ -134,13 +134,17 @@ class Rules:
         for table in wanted:
             table.lose()
 
-    def listing(self) -> str:
-        """Return what nft(8) lists of the tables."""
+    def kept(self) -> list[Table]:
+        """Return the tables whose agent runs: these are written and healed."""
         every = (table for tables in self.tables.values() for table in tables.all())
-        return "".join(self.nft.show(f"{table.family} {table.name}") for table in every)
+        return [table for table in every if table not in self._resting]
+
+    def listing(self) -> str:
+        """Return what nft(8) lists of the tables whose agent runs."""
+        return "".join(self.nft.show(f"{table.family} {table.name}") for table in self.kept())
 
     def restore(self, why: object) -> None:
-        """Write all tables anew, for the reason `why`."""
+        """Write all tables whose agent runs anew, for the reason `why`."""
         self._rewrite(why)
         self._reopen()
 
@@ -195,10 +199,8 @@ class Rules:
     def _rewrite(self, why: object) -> None:
         """Write all tables anew. Until the policies are there no new connection passes."""
         _log.warning("node %s: its rules are written anew, since %s", self._node, why)
-        every = [table for tables in self.tables.values() for table in tables.all()]
-        every = [table for table in every if table not in self._resting]
-        self._begin_anew(every)
-        _all_of(lambda table: self._by_halves(table, list(table.missing.items())), every)
+        self._begin_anew(kept := self.kept())
+        _all_of(lambda table: self._by_halves(table, list(table.missing.items())), kept)
 
     def _run_base(self, text: str) -> None:
         self.nft.run(text)

@@ -73,6 +73,26 @@ async def test_whatever_somebody_did_to_the_rules_the_next_look_heals_it(fabric,
 
 
 @pytest.mark.kernel
+async def test_while_one_agent_is_stopped_the_other_tables_heal_all_the_same(fabric):
+    async with fabric() as f:
+        rules = await furnish(f)
+        wanted = listed(rules)
+        rules.rest(["network-policy"])
+        of_others = listed(rules)
+        assert of_others == {name: wanted[name] for name in wanted if "network-policy" not in name}
+        rules.nft.run("flush ruleset")
+        await f.network._resync.look()
+        assert listed(rules) == of_others
+        assert "network-policy" not in rules.nft.run("list ruleset")
+        rules.rest(["kube-proxy", "calico"])
+        rules.nft.run("flush ruleset")
+        await f.network._resync.look()
+        assert rules.nft.run("list ruleset") == ""
+        rules.wake(["network-policy", "kube-proxy", "calico"])
+        assert listed(rules) == wanted
+
+
+@pytest.mark.kernel
 async def test_changes_of_ours_and_tables_of_others_are_no_reason_to_write_anything(
     fabric, caplog, monkeypatch
 ):
