@@ -117,15 +117,20 @@ def release(*, check: bool, solutions: Path, labs: Path, as_json: bool) -> int:
     """Build the labs that learners open from their sources (also: make labs)."""
     from k8slab.course.release import build, stale  # noqa: PLC0415
 
-    lines = stale(solutions, labs) if check else [str(path) for path in build(solutions, labs)]
+    changed = [] if check else build(solutions, labs)
+    lines = stale(solutions, labs) if check else [str(path) for path in changed]
     if as_json:
         show_json(lines)
-    else:
-        for line in lines:
-            show(line if check else f"wrote {line}")
-        if not lines:
-            tell("everything is current")
+        return 1 if check and lines else 0
+    for line in lines if check else [_told(path) for path in changed]:
+        show(line)
+    if not lines:
+        tell("everything is current")
     return 1 if check and lines else 0
+
+
+def _told(path: Path) -> str:
+    return f"{'wrote' if path.exists() else 'removed'} {path}"
 
 
 @click.command()
@@ -144,7 +149,7 @@ def preview(*, lab: str, solved: bool, no_browser: bool, solutions: Path, name: 
 
     from k8slab.cli.labs import open_labs  # noqa: PLC0415
     from k8slab.course.journal import VARIABLE as JOURNAL  # noqa: PLC0415
-    from k8slab.course.release import build_lab, build_solution  # noqa: PLC0415
+    from k8slab.course.release import build_lab, build_solution, notebook_file  # noqa: PLC0415
 
     source = _source(solutions, lab)
     with tempfile.TemporaryDirectory(prefix="k8slab-preview-") as scratch:
@@ -157,7 +162,7 @@ def preview(*, lab: str, solved: bool, no_browser: bool, solutions: Path, name: 
                 build_lab(source, root / source.name)
         open_labs(
             root,
-            notebook=f"{source.name}/lab.ipynb",
+            notebook=f"{source.name}/{notebook_file(source.name)}",
             name=name,
             no_browser=no_browser,
             environment={JOURNAL: str(Path(scratch, "progress.sqlite")), "K8SLAB_LABS": str(root)},

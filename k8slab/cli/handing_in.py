@@ -132,7 +132,7 @@ def grade(  # noqa: PLR0913  one parameter for each option
     \b
     k8slab grade anna.zip
     k8slab grade handed-in/ --csv grades.csv --junit grades.xml
-    k8slab grade --run-notebook lab.ipynb --lab 01
+    k8slab grade --run-notebook 01-networking-model.ipynb --lab 01
     """  # noqa: D301
     report = _graded(what, notebook, lab, seed, workers or 0)
     _write(report, junit, table, gradescope)

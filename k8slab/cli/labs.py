@@ -42,7 +42,7 @@ def lab(
 
     if lab.startswith("-"):  # `k8slab lab -- --option`: click takes it for the lab
         lab, jupyter_arguments = "", (lab, *jupyter_arguments)
-    notebook = f"{library.find(lab).name}/lab.ipynb" if lab else ""
+    notebook = _core(library.find(lab).name) if lab else ""
     open_labs(
         library.labs_directory(),
         notebook=(_where_one_was(lab) if resume else "") or notebook,
@@ -51,6 +51,13 @@ def lab(
         port=port,
         arguments=jupyter_arguments,
     )
+
+
+def _core(lab: str) -> str:
+    """Return the path of a lab's core notebook in the directory of labs."""
+    from k8slab.course.release import notebook_file  # noqa: PLC0415
+
+    return f"{lab}/{notebook_file(lab)}"
 
 
 def _where_one_was(name: str) -> str:

@@ -22,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
             lines = stale(options.solutions, options.labs)
             code = 1 if lines else 0
         else:
-            lines = [f"wrote {path}" for path in build(options.solutions, options.labs)]
+            changed = build(options.solutions, options.labs)
+            lines = [f"{'wrote' if path.exists() else 'removed'} {path}" for path in changed]
             code = 0
     except K8slabError as error:
         lines, code = [f"error: {error}"], error.exit_code

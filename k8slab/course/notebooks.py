@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from k8slab import clusters
 from k8slab.clusters import kubeconfig
 from k8slab.course import bundle
+from k8slab.course.release import notebook_file
 from k8slab.course.replay import fresh_home, grade_bundle
 from k8slab.embedded.config import INSIDE
 from k8slab.embedded.supervisor import confined, spawning
@@ -97,7 +98,7 @@ def _furnish(inside: Path, notebook: Path, lab: Lab, credentials: Path) -> int:
     """
     directory = inside / "labs" / lab.name
     shutil.copytree(lab.directory, directory, ignore=shutil.ignore_patterns(".*", "*.ipynb"))
-    shutil.copyfile(notebook, directory / "lab.ipynb")
+    shutil.copyfile(notebook, directory / notebook_file(lab.name))
     shutil.copyfile(credentials, inside / "kubeconfig")
     record = inside / "state" / "clusters" / NAME
     record.mkdir(parents=True)
@@ -125,7 +126,7 @@ def main(text: str) -> int:
     journal.add("", "seed", "", value=order["seed"])
     directory = INSIDE / "labs" / order["lab"]
     notebook = nbformat.read(  # type: ignore[no-untyped-call]
-        directory / "lab.ipynb", as_version=4
+        directory / notebook_file(order["lab"]), as_version=4
     )
     client = NotebookClient(
         notebook,

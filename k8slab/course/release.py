@@ -8,6 +8,9 @@ A release is a short list of passes over the notebook: solution regions go, outp
 and metadata become fixed. Cell ids are hashes of place and source, because jupytext draws
 random ones and a build must give the same bytes twice. Of ``exercises.yaml`` the keys,
 hints and solutions are sealed (`sealing`).
+
+A built notebook is called after its lab, since the tab of an editor shows no more than the file's
+name; sources have the same names in each lab, as their rules are the same.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ from k8slab.course.sealing import seal
 from k8slab.errors import EnvironmentLacksError, ExerciseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-NOTEBOOKS = ("lab", "stretch")
+CORE = "lab"
+NOTEBOOKS = (CORE, "stretch")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 PLACE = "# your answer"
 NEVER_COPIED = frozenset({FILE, "answers"})
@@ -38,6 +42,16 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+
+
+def notebook_name(lab: str, notebook: str = CORE) -> str:
+    """Return what a built notebook and its page in the book are called, without an ending."""
+    return lab if notebook == CORE else f"{lab}-{notebook}"
+
+
+def notebook_file(lab: str, notebook: str = CORE) -> str:
+    """Return the name of a built notebook's file, which lies in the lab's directory."""
+    return f"{notebook_name(lab, notebook)}.ipynb"
 
 
 def build(solutions: Path, labs: Path) -> list[Path]:
@@ -54,10 +68,13 @@ def build(solutions: Path, labs: Path) -> list[Path]:
 
 
 def build_lab(source: Path, target: Path) -> list[Path]:
-    """Build one lab directory; return the files that changed."""
+    """Build one lab directory; return the files that changed.
+
+    A notebook without a source goes, as one that is called otherwise now, unless somebody wrote
+    in it.
+    """
     wanted = lab_files(source)
-    found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
-    changed = sorted(found - {target / name for name in wanted})
+    changed = [path for path in _orphans(target, wanted) if not _written_in(path)]
     for path in changed:
         path.unlink()
     for name, content in wanted.items():
@@ -81,10 +98,29 @@ def stale(solutions: Path, labs: Path) -> list[str]:
                 messages.append(f"{path} is missing: run make labs")
             elif path.read_bytes() != content:
                 messages.append(f"{path} is not current: run make labs")
-        found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
-        orphans = sorted(found - {target / name for name in wanted})
-        messages += [f"{path} has no source: run make labs" for path in orphans]
+        for path in _orphans(target, wanted):
+            todo = "somebody wrote in it: move it away" if _written_in(path) else "run make labs"
+            messages.append(f"{path} has no source: {todo}")
     return messages
+
+
+def _orphans(target: Path, wanted: Iterable[str]) -> list[Path]:
+    """Return the files of a built lab that no source has any more."""
+    found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
+    return sorted(found - {target / name for name in wanted})
+
+
+def _written_in(path: Path) -> bool:
+    """Say whether a notebook is not as a release writes it: its ids tell its content."""
+    if path.suffix != ".ipynb":
+        return False
+    content = path.read_bytes()
+    try:
+        notebook = json.loads(content)
+        _fix(notebook)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True
+    return notebook_bytes(notebook) != content
 
 
 def _ours(path: Path, target: Path) -> bool:
@@ -100,7 +136,8 @@ def lab_files(source: Path) -> dict[str, bytes]:
     files = {FILE: _sealed_exercises(source / FILE)}
     for name in NOTEBOOKS:
         if (source / f"{name}.md").exists():
-            files[f"{name}.ipynb"] = notebook_bytes(released(read_source(source / f"{name}.md")))
+            page = notebook_bytes(released(read_source(source / f"{name}.md")))
+            files[notebook_file(source.name, name)] = page
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         inside = path.relative_to(source)
         top = inside.parts[0]
@@ -130,7 +167,7 @@ def build_solution(source: Path, target: Path) -> list[Path]:
     shutil.copytree(source, target, dirs_exist_ok=True)
     for name in NOTEBOOKS:
         if (source / f"{name}.md").exists():
-            path = target / f"{name}.ipynb"
+            path = target / notebook_file(source.name, name)
             path.write_bytes(notebook_bytes(_pass(read_source(source / f"{name}.md"), _fix)))
             notebooks.append(path)
     return notebooks

@@ -12,11 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k8slab.course.release import NOTEBOOKS
+from k8slab.course.release import NOTEBOOKS, notebook_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from k8slab.course.journal import Event, Journal
     from k8slab.course.lab import Lab
@@ -65,13 +64,13 @@ def _position(lab: Lab, event: Event) -> Position:
         (_CALLS.get(event.kind, "begin"), event.subject),
         ("begin", exercise),
     ]
-    cells = list(_cells(lab.directory))
+    cells = list(_cells(lab))
     for method, subject in wanted:
         call = re.compile(rf'\blab\.{method}\(\s*[\'"]{re.escape(subject)}[\'"]')
         for notebook, cell, source in cells:
             if subject and call.search(source):
                 return Position(lab, exercise, notebook, cell)
-    return Position(lab, exercise, f"{NOTEBOOKS[0]}.ipynb")
+    return Position(lab, exercise, notebook_file(lab.name))
 
 
 def exercise_of(lab: Lab, subject: str) -> str:
@@ -86,10 +85,10 @@ def exercise_of(lab: Lab, subject: str) -> str:
     return next(spaces, "")
 
 
-def _cells(directory: Path) -> Iterator[tuple[str, str, str]]:
+def _cells(lab: Lab) -> Iterator[tuple[str, str, str]]:
     """Yield notebook, id and source of each code cell; what cannot be read is passed over."""
     for name in NOTEBOOKS:
-        file = directory / f"{name}.ipynb"
+        file = lab.directory / notebook_file(lab.name, name)
         try:
             cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
             found = [(one.get("id", ""), "".join(one["source"])) for one in cells]

@@ -34,9 +34,11 @@ def printed(value):
     return {"output_type": "stream", "name": "stdout", "text": value}
 
 
-def page(*cells, transfer=False, ran=True, terms=None):
+def page(*cells, transfer=False, ran=True, terms=None, pages=()):
     heading = text("# Lab 90: Example\n\nWelcome.")
-    return Chapter(lab(transfer=transfer), [heading, *cells], ran, "About.", terms or {}).page()
+    all_cells = [heading, *cells]
+    made = Chapter(lab(transfer=transfer), all_cells, ran, "About.", terms or {}, frozenset(pages))
+    return made.page()
 
 
 SOLVED = """\
@@ -52,6 +54,13 @@ def test_the_page_begins_with_the_labs_heading_and_says_that_it_ran():
     assert made.startswith("# Lab 90: Example\n\n:::{note}\nThis is the lab as it ran")
     assert "`k8slab lab 90`" in made
     assert made.index("About.") < made.index("Welcome.")
+
+
+def test_a_link_to_a_notebook_leads_to_its_chapter_where_the_book_has_it():
+    told = text("The [second](90-example-stretch.ipynb), then [lab 91](../91-more/91-more.ipynb).")
+    assert "The [second](90-example-stretch.md), then lab 91." in page(
+        told, pages=["90-example-stretch"]
+    )
 
 
 def test_a_page_without_outputs_says_why():
@@ -128,7 +137,7 @@ def test_the_first_mention_of_a_term_leads_to_the_glossary():
 def test_no_chapter_has_an_answer_outside_of_its_folds(source):
     book = stage.read(source, {})
     for name in book.notebooks:
-        page = stage.chapter(book, name, {}).page()
+        page = stage.chapter(book, name, terms={}).page()
         text = re.sub(r"(`{3,})\{output\}\n.*?\n\1", "", page, flags=re.DOTALL)
         for exercise in book.lab.exercises.values():
             if not exercise.title.startswith("Worked"):  # it shows how it is done

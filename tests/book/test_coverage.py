@@ -7,7 +7,7 @@ from bookmaking import coverage, stage
 
 from k8slab.course import load
 
-LABS = [load(path.parent) for path in sorted(stage.LABS.glob("*/lab.ipynb"))]
+LABS = [load(stage.LABS / source.name) for source in stage.sources()]
 PROMISED = coverage.promises(stage.COURSE)
 KEPT = coverage.kept(LABS, stage.faults())
 TITLES = stage.lab_titles(LABS)

@@ -5,9 +5,10 @@ from bookmaking.estimate import CHALLENGE, EXERCISE, WORDS_PER_MINUTE, estimate
 
 from k8slab.course import load
 from k8slab.course.lab import Exercise, Lab, Prediction
+from k8slab.course.release import notebook_file
 from k8slab.grading import Wishes
 
-CORES = sorted(stage.LABS.glob("*/lab.ipynb"))
+CORES = [stage.LABS / one.name / notebook_file(one.name) for one in stage.sources()]
 
 
 def cells(*sources, kind="code"):

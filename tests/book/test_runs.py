@@ -51,8 +51,8 @@ def test_a_lab_runs_with_its_answers_and_tells_nothing_of_this_machine(place, ne
     told = []
     found = runs.run_labs([source], labs, told=told.append)
     assert told == ["ran 90-example"]
-    assert set(found) == {"90-example/lab"}
-    text = str(outputs(found["90-example/lab"]))
+    assert set(found) == {"90-example"}
+    text = str(outputs(found["90-example"]))
     assert "solved, " in text
     assert "cluster k8slab (embedded)" in text
     assert str(source.parent.parent) not in text

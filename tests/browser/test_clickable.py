@@ -64,7 +64,7 @@ def test_an_edge_tells_its_reasons_by_click_key_and_choice(cluster, labs, tmp_pa
         serving(labs, cluster, "00") as url,
         browsing(url, tmp_path / "profile") as (page, wrong),
     ):
-        run_all(page, url.replace("lab.ipynb", "why.ipynb"))
+        run_all(page, url.replace("00-orientation.ipynb", "why.ipynb"))
         picture = page.locator("[data-k8slab]")
         said = picture.get_by_role("status")
         edge = picture.get_by_role("button", name="shop: web to shop: db: TCP 5432 is allowed")

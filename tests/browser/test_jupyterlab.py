@@ -69,19 +69,24 @@ def shows_a_journey(page):
     assert shown.locator("th", has_text="where").is_visible()
 
 
+def name_of_tab(page):
+    """Return what the tab of the open notebook shows."""
+    return page.locator("#jp-main-dock-panel .lm-mod-current .lm-TabBar-tabLabel").inner_text()
+
+
 def test_both_labs_reach_full_marks_in_a_browser(cluster, journal, tmp_path):
     clear_of(cluster)
     labs = tmp_path / "labs"
     built = release.build_solutions(ROOT / "solutions", labs)
-    notebooks = [path for path in built if path.stem == "lab" and path.parent.name not in WHOLE]
+    notebooks = [path for path in built if path.stem == path.parent.name not in WHOLE]
     with (
         serving(labs, cluster, "00") as url,
         browsing(url, tmp_path / "profile") as (page, wrong),
     ):
         for notebook in reversed(notebooks):
-            work_through(
-                page, url.replace("00-orientation/lab.ipynb", str(notebook.relative_to(labs)))
-            )
+            first = f"00-orientation/{release.notebook_file('00-orientation')}"
+            work_through(page, url.replace(first, str(notebook.relative_to(labs))))
+            assert name_of_tab(page) == notebook.name
         said = predict_by_clicking(page, "in another namespace. What happens?", "Both run")
         assert said == "Noted: Both run, side by side. (confidence 4 of 5)"
         assert wrong == []
@@ -116,8 +121,8 @@ def test_core_and_stretch_reach_full_marks_in_a_browser(name, cluster, journal, 
     ):
         page.set_default_timeout(4 * PATIENCE)  # its stretch has nine parts
         for notebook in [path.name for path in built if path.parent.name == name]:
-            work_through(page, url.replace("lab.ipynb", notebook))
-            if (name, notebook) == ("07-troubleshooting", "lab.ipynb"):
+            work_through(page, url.replace(release.notebook_file(name), notebook))
+            if notebook == "07-troubleshooting.ipynb":
                 shows_a_journey(page)
         assert wrong == []
     clear_of(cluster)

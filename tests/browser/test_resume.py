@@ -28,15 +28,15 @@ def test_a_learner_goes_on_where_they_were(cluster, tmp_path, monkeypatch):
         serving(labs, cluster, "--resume") as url,
         browsing(url, tmp_path / "profile") as (page, wrong),
     ):
-        assert "/lab/tree/02-dns/stretch.ipynb?token=" in url
+        assert "/lab/tree/02-dns/02-dns-stretch.ipynb?token=" in url
         page.goto(url)
         page.wait_for_function(READY)
         page.wait_for_function(f"() => ({ACTIVE})().source.includes('lab.observe')")
         page.wait_for_function(f"() => ({ACTIVE})().visible")
         found = page.evaluate(ACTIVE)
-        assert found["path"] == "02-dns/stretch.ipynb"
+        assert found["path"] == "02-dns/02-dns-stretch.ipynb"
         assert 'lab.observe("one-of-two")' in found["source"]
         assert wrong == []
-    cells = json.loads((labs / "02-dns" / "stretch.ipynb").read_text())["cells"]
+    cells = json.loads((labs / "02-dns" / "02-dns-stretch.ipynb").read_text())["cells"]
     (wanted,) = [one["id"] for one in cells if found["source"] == "".join(one["source"])]
     assert url.endswith(f"#cell-id={wanted}")

@@ -30,7 +30,7 @@ def test_a_lab_is_begun_judged_and_released(place, capsys):
     assert "is missing: run make labs" in capsys.readouterr().out
     assert run(["author", "release"]) == 0
     assert run(["author", "release", "--check"]) == 0
-    assert (place / "labs" / "91-sample" / "lab.ipynb").is_file()
+    assert (place / "labs" / "91-sample" / "91-sample.ipynb").is_file()
 
 
 def test_a_lab_that_is_not_there_is_said_with_those_that_are(place, capsys):

@@ -29,7 +29,7 @@ from pathlib import Path
 from k8slab.cli import jupyterlab
 try:
     jupyterlab.serve(
-        Path(sys.argv[1]), notebook="01-a/lab.ipynb",
+        Path(sys.argv[1]), notebook="01-a/01-a.ipynb",
         port=int(sys.argv[3]) or jupyterlab.choose_port(None),
         log=Path(sys.argv[2]), environment={"KUBECONFIG": "/somewhere"}, arguments=sys.argv[4:],
         ready=lambda url: print(url, flush=True),
@@ -78,7 +78,7 @@ def test_it_serves_the_labs_with_a_token_and_ends_with_ctrl_c(serving):
     process = serving()
     url = process.stdout.readline()
     assert url.startswith("http://127.0.0.1:")
-    assert "/lab/tree/01-a/lab.ipynb?token=" in url
+    assert "/lab/tree/01-a/01-a.ipynb?token=" in url
     assert ask(url, "/api/status")["kernels"] == 0
     with pytest.raises(urllib.error.HTTPError, match="403"):
         ask(url.partition("?")[0], "/api/status")
@@ -161,9 +161,9 @@ def served(monkeypatch, *argv):
 def test_resuming_opens_what_the_journal_tells_last(monkeypatch, capsys):
     assert served(monkeypatch, "--resume")["notebook"] == ""
     assert "nothing has been begun yet" in capsys.readouterr().err
-    assert served(monkeypatch, "90", "--resume")["notebook"] == "90-example/lab.ipynb"
+    assert served(monkeypatch, "90", "--resume")["notebook"] == "90-example/90-example.ipynb"
     Journal().add("90-example", "check", "protect")
-    assert served(monkeypatch, "--resume")["notebook"] == "90-example/lab.ipynb"
+    assert served(monkeypatch, "--resume")["notebook"] == "90-example/90-example.ipynb"
     assert "going on at An example: Protect the database" in capsys.readouterr().err
 
 
@@ -171,4 +171,4 @@ def test_options_of_jupyterlab_need_no_lab_before_them(monkeypatch):
     found = served(monkeypatch, "--", "--debug", "--no-mathjax")
     assert (found["notebook"], found["arguments"]) == ("", ("--debug", "--no-mathjax"))
     found = served(monkeypatch, "90", "--", "--debug")
-    assert (found["notebook"], found["arguments"]) == ("90-example/lab.ipynb", ("--debug",))
+    assert (found["notebook"], found["arguments"]) == ("90-example/90-example.ipynb", ("--debug",))

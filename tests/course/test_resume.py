@@ -49,7 +49,11 @@ def test_the_cell_is_that_of_the_last_event(lab, journal, kind, subject, exercis
     journal.add(lab.name, "check", "look")
     journal.add(lab.name, kind, subject)
     found = last_position([lab], journal)
-    assert (found.lab.name, found.notebook, found.exercise) == (lab.name, "lab.ipynb", exercise)
+    assert (found.lab.name, found.notebook, found.exercise) == (
+        lab.name,
+        "90-example.ipynb",
+        exercise,
+    )
     assert call in source_of(found)
     assert found.title == f"An example: {lab.exercise(exercise).title}"
 
@@ -61,7 +65,7 @@ def test_an_answer_belongs_to_the_exercise_that_asks(lab, journal):
 
 
 def test_a_cell_that_was_edited_away_leads_to_where_the_exercise_begins(lab, journal):
-    file = lab.directory / "lab.ipynb"
+    file = lab.directory / "90-example.ipynb"
     file.write_text(file.read_text().replace("lab.check(", "mine("))
     journal.add(lab.name, "check", "protect")
     assert 'lab.begin("protect")' in source_of(last_position([lab], journal))
@@ -69,10 +73,10 @@ def test_a_cell_that_was_edited_away_leads_to_where_the_exercise_begins(lab, jou
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"cells": [1]}', '{"cells": [{"id": "a"}]}'])
 def test_a_damaged_notebook_is_opened_as_it_is(lab, journal, content):
-    (lab.directory / "lab.ipynb").write_text(content)
+    (lab.directory / "90-example.ipynb").write_text(content)
     journal.add(lab.name, "check", "protect")
     found = last_position([lab], journal)
-    assert (found.notebook, found.cell, found.exercise) == ("lab.ipynb", "", "protect")
+    assert (found.notebook, found.cell, found.exercise) == ("90-example.ipynb", "", "protect")
 
 
 def test_what_belongs_to_no_exercise_opens_the_lab(lab, journal):

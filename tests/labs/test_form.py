@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from k8slab.course import load
-from k8slab.course.release import stale
+from k8slab.course.release import NOTEBOOKS as NOTEBOOK_SOURCES
+from k8slab.course.release import notebook_file, stale
 from k8slab.course.review import review, solution_regions
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,18 @@ def test_a_released_lab_gives_no_answer_away(name):
     assert not list((LABS / name).rglob("answers"))
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_called_after_its_lab_and_its_links_lead_somewhere(notebook):
+    name = notebook.parent.name
+    assert notebook.name in {notebook_file(name, one) for one in NOTEBOOK_SOURCES}
+    text = "\n".join(
+        "".join(one["source"]) for one in cells(notebook) if one["cell_type"] == "markdown"
+    )
+    links = re.findall(r"\]\(([^)#]+)", text)
+    assert [one for one in links if not (notebook.parent / one).is_file()] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_released_notebook_has_no_outputs(notebook):
     for cell in cells(notebook):
         assert not cell.get("outputs")

@@ -58,7 +58,7 @@ def variables(code):
     return read, assigned
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_part_uses_nothing_of_those_before_it(notebook):
     lab = load(notebook.parent)
     for title, code in parts(notebook):

@@ -16,7 +16,7 @@ def test_the_notebook_runs_through(kind, cluster, tmp_path):
         (notebook,) = release.build_solutions(DATA, tmp_path)
     else:
         release.build(DATA, tmp_path)
-        notebook = tmp_path / "90-example" / "lab.ipynb"
+        notebook = tmp_path / "90-example" / "90-example.ipynb"
     done = run_notebook(notebook, cluster=cluster.name)
     cluster.delete("namespaces", "lab90-protect")
     cluster.wait("namespaces", "lab90-protect", until="delete")

@@ -30,6 +30,8 @@ _ANCHORS = {"begin": "exercise", "check": "exercise", "predict": "prediction", "
 FOLDED = {"observe": "What was observed", "quiz_result": "The answers"}
 """Calls whose outputs a reader should not see before thinking, and what stands there instead."""
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_NOTEBOOK = re.compile(r"\[([^\]]+)\]\((?:[^()\s]*/)?([^()/\s]+)\.ipynb\)")
+"""A link to a notebook, in Markdown."""
 
 NOTE = """\
 :::{note}
@@ -55,6 +57,8 @@ class Chapter:
     """Lines for the head of the page: time, where its topics are listed."""
     terms: Mapping[str, str] = field(default_factory=dict)
     """Terms of the glossary, by the lower-case word in which a text may have them."""
+    pages: frozenset[str] = frozenset()
+    """The chapters of this book, by the names of their notebooks."""
 
     def page(self) -> str:
         """Return the page."""
@@ -98,7 +102,10 @@ class _Parts:
         return f"{note.replace('NUMBER', number)}\n\n{self.chapter.about}"
 
     def text(self, source: str) -> str:
-        """Return a text, the first bold mention of a term being a link to the glossary."""
+        """Return a text with links to chapters for those to notebooks.
+
+        The first bold mention of a term becomes a link to the glossary.
+        """
 
         def link(found: re.Match[str]) -> str:
             term = self.chapter.terms.get(found[1].lower())
@@ -107,7 +114,10 @@ class _Parts:
             self.linked.add(term)
             return f"**{{term}}`{found[1]} <{term}>`**"
 
-        return _BOLD.sub(link, source.strip())
+        def chapter(found: re.Match[str]) -> str:
+            return f"[{found[1]}]({found[2]}.md)" if found[2] in self.chapter.pages else found[1]
+
+        return _BOLD.sub(link, _NOTEBOOK.sub(chapter, source.strip()))
 
     def code(self, cell: Any) -> Iterator[str]:
         source = cell["source"]

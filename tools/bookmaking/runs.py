@@ -33,7 +33,7 @@ WORKERS = 4
 holds a kernel and a cluster."""
 
 Executed = dict[str, Any]
-"""Notebooks that ran, by ``LAB/lab`` and ``LAB/stretch``."""
+"""Notebooks that ran, by their names (`release.notebook_name`)."""
 
 
 class RunError(K8slabError):
@@ -75,7 +75,7 @@ def _run(source: Path, lab: Path, scratch: Path) -> Executed:
             raise RunError(f"the lab {source.name} did not run through:\n{done.stderr[-4000:]}")
         named = {home: "~/.local/state/k8slab", str(scratch): source.name, sys.prefix: ".venv"}
         return {
-            f"{source.name}/{path.stem}": _without_paths(nbformat.read(path, as_version=4), named)
+            path.stem: _without_paths(nbformat.read(path, as_version=4), named)
             for path in notebooks
         }
 
@@ -89,7 +89,7 @@ def furnish(source: Path, lab: Path, target: Path) -> list[Path]:
         if page.exists():
             book = release.read_source(page)
             book["metadata"] = release.METADATA
-            path = target / f"{name}.ipynb"
+            path = target / release.notebook_file(source.name, name)
             nbformat.write(book, path)
             found.append(path)
     return found

@@ -18,8 +18,8 @@ from bookmaking.chapters import Chapter
 from bookmaking.estimate import Estimate, estimate
 from k8slab.challenges import catalogue
 from k8slab.course import load
-from k8slab.course.lab import read_yaml
-from k8slab.course.release import NOTEBOOKS, read_source
+from k8slab.course.lab import FILE, read_yaml
+from k8slab.course.release import NOTEBOOKS, notebook_file, notebook_name, read_source
 from k8slab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def sources(names: Sequence[str] = ()) -> list[Path]:
 
     Raises `UsageError` for a name that no lab has.
     """
-    found = sorted(SOLUTIONS / path.parent.name for path in LABS.glob("*/lab.ipynb"))
+    found = sorted(SOLUTIONS / path.parent.name for path in LABS.glob(f"*/{FILE}"))
     known = {word: path for path in found for word in (path.name, path.name.partition("-")[0])}
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(path.name for path in found)
@@ -69,11 +69,14 @@ def stage(target: Path, executed: Mapping[str, Any], names: Sequence[str] = ()) 
     books = [read(source, executed) for source in sources(names)]
     terms = glossary(place / "glossary.md")
     (place / "labs").mkdir()
-    for book in books:
-        for name in book.notebooks:
-            (place / "labs" / f"{page_name(book.lab, name)}.md").write_text(
-                chapter(book, name, terms).page(), encoding="utf-8"
-            )
+    pages = {
+        notebook_name(book.lab.name, name): (book, name)
+        for book in books
+        for name in book.notebooks
+    }
+    for page, (book, name) in pages.items():
+        made = chapter(book, name, terms=terms, pages=frozenset(pages))
+        (place / "labs" / f"{page}.md").write_text(made.page(), encoding="utf-8")
     (place / "python.md").write_text(reference.page(), encoding="utf-8")
     titles = lab_titles([book.lab for book in books])
     (place / "labs" / "index.md").write_text(lab_list(books, titles), encoding="utf-8")
@@ -95,10 +98,11 @@ def read(source: Path, executed: Mapping[str, Any]) -> Book:
     notebooks, estimates, ran = {}, {}, False
     for name in NOTEBOOKS:
         if (source / f"{name}.md").exists():
-            done = executed.get(f"{source.name}/{name}")
+            done = executed.get(notebook_name(source.name, name))
             ran = ran or done is not None
             notebooks[name] = (done or read_source(source / f"{name}.md"))["cells"]
-            estimates[name] = estimate(_released(LABS / source.name / f"{name}.ipynb"), lab)
+            built = LABS / source.name / notebook_file(source.name, name)
+            estimates[name] = estimate(_released(built), lab)
     return Book(lab, notebooks, estimates, ran)
 
 
@@ -107,13 +111,10 @@ def _released(path: Path) -> list[Any]:
     return [{**cell, "source": "".join(cell["source"])} for cell in cells]
 
 
-def page_name(lab: Lab, notebook: str) -> str:
-    """Return the name of a notebook's page."""
-    return lab.name if notebook == "lab" else f"{lab.name}-{notebook}"
-
-
-def chapter(book: Book, name: str, terms: Mapping[str, str]) -> Chapter:
-    """Return the chapter of one notebook."""
+def chapter(
+    book: Book, name: str, *, terms: Mapping[str, str], pages: frozenset[str] = frozenset()
+) -> Chapter:
+    """Return the chapter of one notebook; it leads to those of the names `pages`."""
     found = book.estimates[name]
     number = book.lab.name.partition("-")[0]
     covered = f"[what this lab covers](#{coverage.anchor(number)})"
@@ -121,7 +122,7 @@ def chapter(book: Book, name: str, terms: Mapping[str, str]) -> Chapter:
         f"*Computed estimate: about {found.minutes} minutes ({found.told()}). What learners really"
         f" took is in their journals.* See also {covered}."
     )
-    return Chapter(book.lab, book.notebooks[name], book.ran, about, terms)
+    return Chapter(book.lab, book.notebooks[name], book.ran, about, terms, pages)
 
 
 def lab_titles(labs: Sequence[Lab]) -> dict[str, str]:
@@ -150,7 +151,7 @@ def lab_list(books: Sequence[Book], titles: Mapping[str, str]) -> str:
         ]
         link = f"[{title}]({book.lab.name}.md)"
         rows.append(f"| {link} | {len(book.lab.exercises)} | {points:g} | {' | '.join(times)} |")
-    pages = [page_name(book.lab, name) for book in books for name in book.notebooks]
+    pages = [notebook_name(book.lab.name, name) for book in books for name in book.notebooks]
     tree = "\n".join(pages)
     return f"{_LIST_HEAD}\n{chr(10).join(rows)}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
 

@@ -47,7 +47,7 @@ def clone(tmp_path_factory):
     shutil.copytree(ROOT / "k8slab", place / "k8slab")
     shutil.copytree(ROOT / LAB, place / "solutions" / "90-example")
     (place / "labs" / "90-example").mkdir(parents=True)
-    (place / "labs" / "90-example" / "lab.ipynb").write_text("my own answers")
+    (place / "labs" / "90-example" / "90-example.ipynb").write_text("my own answers")
     return place
 
 
@@ -82,7 +82,7 @@ def test_a_bundle_has_wheels_and_labs_built_from_their_sources(bundle, clone, tm
     (tmp_path / "a.tar").write_bytes(archive_of(bundle))
     with tarfile.open(tmp_path / "a.tar") as archive:
         names = archive.getnames()
-        notebook = archive.extractfile("labs/90-example/lab.ipynb").read()
+        notebook = archive.extractfile("labs/90-example/90-example.ipynb").read()
     assert names[-1].startswith("wheels/k8slab-") or "wheels/" in names[0]
     assert {"labs/90-example/exercises.yaml", "README.md", "LICENSE"} <= set(names)
     assert b"lab.start()" in notebook
@@ -135,7 +135,7 @@ def test_it_installs_itself_without_a_network(bundle, tmp_path):
     again = install(bundle, str(target))
     assert again.returncode == 3
     assert "is there and not empty" in again.stderr
-    assert (target / "labs" / "90-example" / "lab.ipynb").is_file()
+    assert (target / "labs" / "90-example" / "90-example.ipynb").is_file()
 
 
 @pytest.mark.parametrize("damage", ["a changed byte", "an end that is missing"])
