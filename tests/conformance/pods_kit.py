@@ -4,6 +4,9 @@ import threading
 
 from kubernetes import client
 
+WEB = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+READY = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+
 
 def container(image, script, *, name="main", **more):
     """Return a container that runs a shell script."""
@@ -22,6 +25,32 @@ def pod(name, *containers, grace=0, labels=None, **spec):
         "kind": "Pod",
         "metadata": {"name": name, "labels": labels or {"app": name}},
         "spec": {"terminationGracePeriodSeconds": grace, "containers": [*containers], **spec},
+    }
+
+
+def service(name, **spec):
+    """Return a Service."""
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def workload(kind, name, replicas=None, **spec):
+    """Return a Deployment, StatefulSet or DaemonSet of the web app, one second from the end."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {
+            **({} if replicas is None else {"replicas": replicas}),
+            **spec,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [app(readinessProbe=READY)],
+                },
+            },
+        },
     }
 
 

@@ -5,8 +5,7 @@ import threading
 
 import pytest
 from kubernetes import client, watch
-from pods_kit import app, container, pod, said
-from test_services import WEB, service, workload
+from pods_kit import WEB, app, container, pod, said, service, workload
 
 DEPLOYMENTS = "deployments.apps"
 

@@ -3,36 +3,9 @@
 import re
 
 import pytest
-from pods_kit import app, container, pod, sh
+from pods_kit import READY, WEB, app, container, pod, service, sh, workload
 
 LAB = "/apis/lab.k8slab.dev/v1"
-WEB = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
-READY = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
-
-
-def service(name, **spec):
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
-
-
-def workload(kind, name, replicas=None, **spec):
-    """Return a Deployment, StatefulSet or DaemonSet of the web app, one second from the end."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": {
-            **({} if replicas is None else {"replicas": replicas}),
-            **spec,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [app(readinessProbe=READY)],
-                },
-            },
-        },
-    }
 
 
 @pytest.fixture

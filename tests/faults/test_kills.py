@@ -14,6 +14,8 @@ from k8slab.embedded.runtime.images import WORLD
 from k8slab.errors import K8slabError
 
 SPACE = "busy"
+ANSWERS = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
+"""Ready when it answers: a container that runs may not listen yet."""
 
 
 def policy(name, app, source):
@@ -34,6 +36,7 @@ def deployment(version):
         "name": "main",
         "image": "k8slab/app",
         "env": [{"name": "VERSION", "value": str(version)}],
+        "readinessProbe": ANSWERS,
     }
     return {
         "apiVersion": "apps/v1",
@@ -64,6 +67,7 @@ def busy(lab):
     lab.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}])
     pods = [pod("friend", "sleep", "9999"), pod("stranger", "sleep", "9999")]
     shut = pod("shut", image="k8slab/app")
+    shut["spec"]["containers"][0]["readinessProbe"] = ANSWERS
     lab.apply(
         [*pods, shut, SERVICE, deployment(0), policy("guard", "shut", "friend")], namespace=SPACE
     )

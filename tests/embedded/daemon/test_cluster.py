@@ -39,9 +39,15 @@ def pod(name, *args, image="k8slab/app", command=None):
     }
 
 
+# The official client leaves its sockets to the garbage collector: within a test or after it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
 @pytest.fixture(autouse=True)
 def _collect():
-    """Collect the sockets that the official client leaves to the garbage collector."""
+    """Collect what the official client left, so that no other test is blamed for it."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
