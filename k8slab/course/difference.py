@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters.media import MERGE
 from k8slab.course.authored import authored
 from k8slab.course.setup import LABELS, MARK
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
@@ -37,7 +38,6 @@ PASSED_OVER = frozenset({"events", "leases", "controllerrevisions"})
 FIRST = ("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Role", "RoleBinding")
 """What pods need before they start; the rest is made in the order in which it stands."""
 
-MERGE = "application/merge-patch+json"
 _FORBIDDEN = 403
 SETTLED_SECONDS = 20.0
 GONE_SECONDS = 60.0

@@ -22,6 +22,7 @@ from k8slab.grading.canaries import Canaries
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame
 from k8slab.probes import Flow, Outcome, Party, observe
+from k8slab.probes.services import slices_of
 from k8slab.probes.targets import Snapshot, named_port
 
 if TYPE_CHECKING:
@@ -148,9 +149,7 @@ def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow] | None:
         for port in (service.get("spec") or {}).get("ports") or ()
         if flow.port in (port.get("port"), port.get("name"))
     }
-    slices = snapshot.cluster.list(
-        "endpointslices.discovery.k8s.io", space, selector=f"kubernetes.io/service-name={name}"
-    )
+    slices = slices_of(snapshot.cluster, name, space)
     found, others = [], False
     for part in slices:
         numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") in names]

@@ -25,6 +25,7 @@ from k8slab.embedded.dns.checksum import checksum
 from k8slab.errors import ApiStatusError, K8slabError, UsageError
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame, Counterexample, Finding, Status
+from k8slab.grading.starting import runs_since
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
@@ -148,12 +149,9 @@ def _of_pod(pod: Object, configmaps: Mapping[str, Object]) -> Iterator[Reader]:
 
 
 def _started(pod: Object, container: str) -> datetime | None:
-    """Return when a container that runs was started."""
-    for one in (pod.get("status") or {}).get("containerStatuses") or ():
-        running = (one.get("state") or {}).get("running") or {}
-        if one["name"] == container and running.get("startedAt"):
-            return datetime.fromisoformat(running["startedAt"])
-    return None
+    """Return since when a container runs; ``None`` while it does not."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((runs_since(one) for one in statuses if one["name"] == container), None)
 
 
 def _sources(volume: Object) -> list[Object]:

@@ -39,13 +39,16 @@ def may_listen_soon(context: Context) -> bool:
     )
 
 
+def runs_since(status: Object) -> datetime | None:
+    """Return since when a container runs, from its status; ``None`` while it does not."""
+    running = (status.get("state") or {}).get("running") or {}
+    return datetime.fromisoformat(running["startedAt"]) if running.get("startedAt") else None
+
+
 def _just_started(pod: Object) -> bool:
     containers = (pod.get("status") or {}).get("containerStatuses") or ()
-    started = [
-        ((one.get("state") or {}).get("running") or {}).get("startedAt") for one in containers
-    ]
     now = datetime.now(UTC)
-    return any(now - datetime.fromisoformat(time) < STARTING for time in started if time)
+    return any(now - since < STARTING for one in containers if (since := runs_since(one)))
 
 
 def _says_ready(pod: Object) -> bool:

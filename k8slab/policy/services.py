@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import UsageError
-from k8slab.objects import meta
+from k8slab.objects import meta, slices
 from k8slab.policy import addresses, fields
 from k8slab.policy.inventory import space_and_name
 from k8slab.policy.ports import WITH_PORTS
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from k8slab.policy.inventory import Kinds
     from k8slab.policy.model import Pod
 
-SERVICE_NAME = "kubernetes.io/service-name"
 """The label by which an EndpointSlice belongs to a Service."""
 
 
@@ -171,7 +170,7 @@ def _numbers(ports: Any, path: str) -> dict[str, int]:
 
 
 def _slice(obj: Object) -> Found:
-    service = meta.labels_of(obj).get(SERVICE_NAME, "")
+    service = slices.service_of(obj)
     ports = _numbers(obj.get("ports"), "ports")
     found: list[tuple[int, Mapping[str, int]]] = [
         (addresses.point(address), ports)

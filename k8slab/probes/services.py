@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import K8slabError, ProbeError
 from k8slab.objects import meta
+from k8slab.objects.slices import SERVICE_NAME, SLICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
     from k8slab.policy import Party
 
-SLICES = "endpointslices.discovery.k8s.io"
-SERVICE_NAME = "kubernetes.io/service-name"
 READY, NOT_READY, TERMINATING = "ready", "not ready", "terminating, still serving"
 
 _BLOCK = re.compile(r"^\s*(map|chain) (\S+) \{$")
@@ -79,11 +78,17 @@ def look(cluster: Any, party: Party, node: str = "") -> Front:
         raise ProbeError(
             f"there is no Service {key}", hint=f"kubectl -n {party.namespace} get services"
         )
-    slices = cluster.list(SLICES, party.namespace, selector=f"{SERVICE_NAME}={party.name}")
+    slices = slices_of(cluster, party.name, party.namespace)
     rules, note = _rules(cluster, service, node)
     kind = service["spec"].get("type") or "ClusterIP"
     where = tuple(dict.fromkeys(_addresses(service)))
     return Front(key, kind, where, tuple(_endpoints(slices)), node, rules, note)
+
+
+def slices_of(cluster: Any, name: str, namespace: str) -> list[Object]:
+    """Return the EndpointSlices of a Service."""
+    found: list[Object] = cluster.list(SLICES, namespace, selector=f"{SERVICE_NAME}={name}")
+    return found
 
 
 def _addresses(service: Object) -> Iterator[str]:

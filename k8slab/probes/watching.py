@@ -19,9 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters.media import STRATEGIC
 from k8slab.errors import K8slabError, ProbeError
 from k8slab.objects import meta
 from k8slab.policy import Party
+from k8slab.probes.services import slices_of
 from k8slab.probes.targets import run_in_pod
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ LONGEST = 300
 _CAN_WATCH = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)"
 _NO_PYTHON = "its image has no python3"
 _NO_IMAGE = "that takes an image for a pod of our own there"
-_MERGE = "application/strategic-merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Post:
         container = {"name": name, "image": self.image, "command": ["sleep", str(LONGEST)]}
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/ephemeralcontainers"
         body = {"spec": {"ephemeralContainers": [container]}}
-        self.cluster.request("PATCH", path, body, content_type=_MERGE)
+        self.cluster.request("PATCH", path, body, content_type=STRATEGIC)
 
         def runs(found: Mapping[str, Any]) -> bool:
             states = found.get("status", {}).get("ephemeralContainerStatuses") or ()
@@ -165,7 +166,9 @@ class Post:
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LONGEST,
             "tolerations": [{"operator": "Exists"}],
-            "containers": [{"name": "watch", "image": self.image, "command": ["sleep", "300"]}],
+            "containers": [
+                {"name": "watch", "image": self.image, "command": ["sleep", str(LONGEST)]}
+            ],
         }
         metadata = {"name": name, "labels": {"app.kubernetes.io/managed-by": "k8slab"}}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -217,9 +220,7 @@ def behind(cluster: Any, address: str) -> Behind:
 
 
 def _behind_service(cluster: Any, name: str, space: str) -> Behind:
-    slices = cluster.list(
-        "endpointslices.discovery.k8s.io", space, selector=f"kubernetes.io/service-name={name}"
-    )
+    slices = slices_of(cluster, name, space)
     references = [
         endpoint["targetRef"]
         for one in slices

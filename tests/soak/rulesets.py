@@ -18,13 +18,14 @@ from k8slab.embedded.controllers.policy_values import (
     pod_facts,
     read_policy,
 )
-from k8slab.embedded.controllers.slice_values import SERVICE_NAME, ZONE
+from k8slab.embedded.controllers.slice_values import ZONE
 from k8slab.embedded.network import ruleset_nat
 from k8slab.embedded.network.node import Pod, Tables, families
 from k8slab.embedded.network.policies import Policies
 from k8slab.embedded.network.ruleset import of_family
 from k8slab.embedded.network.ruleset_proxy import Place
 from k8slab.embedded.network.services import Services
+from k8slab.objects.slices import SERVICE_NAME
 
 
 class PaperNode:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import default_roles, rbac
 from k8slab.embedded.apiserver.admission import SYSTEM_PRIORITIES
-from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoints_values import SKIP_MIRROR
-from k8slab.embedded.controllers.slice_values import SERVICE_NAME
 from k8slab.embedded.dns import corefile
+from k8slab.objects.slices import SERVICE_NAME, SLICES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index
 from k8slab.embedded.controllers.zones import Zones
 from k8slab.objects.meta import Object, key_of, labels_of, name_of, namespace_of
+from k8slab.objects.slices import SLICES, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.store import Event
     from k8slab.embedded.controllers.context import Context
 
-RESOURCE = "endpointslices.discovery.k8s.io"
 PLACEHOLDER_PORTS: slice_values.Ports = ()
 
 
 def of_service(slice_object: Object) -> list[str]:
     """Return the Service of a slice as ``namespace/name``: an index key."""
-    service = labels_of(slice_object).get(slice_values.SERVICE_NAME)
+    service = service_of(slice_object)
     return [f"{namespace_of(slice_object)}/{service}"] if service else []
 
 
@@ -36,11 +36,11 @@ class EndpointSlices(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, "endpointslices")
-        self._slices = self._own(Index(self._api, RESOURCE, of_service))
+        self._slices = self._own(Index(self._api, SLICES, of_service))
         self._zones = self._own(Zones(self._api, self._all_again))
         self._look_at("services")
         self._follow("pods", self._pod_event)
-        self._follow(RESOURCE, self._slice_event)
+        self._follow(SLICES, self._slice_event)
 
     def _all_again(self) -> None:
         for service in self._api.list("services"):
@@ -118,11 +118,11 @@ def reconcile_slices(api: Api, wanted: Sequence[Object], present: Sequence[Objec
         fields = {"ports": made["ports"], "endpoints": made["endpoints"]}
         changed = {**reused, "metadata": metadata, **fields}
         if changed != reused:
-            api.update(RESOURCE, changed)
+            api.update(SLICES, changed)
     for made in missing:
-        api.create(RESOURCE, made)
+        api.create(SLICES, made)
     for spare in rest:
-        api.delete(RESOURCE, name_of(spare), namespace_of(spare))
+        api.delete(SLICES, name_of(spare), namespace_of(spare))
 
 
 def _slice(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import endpoints_values, slice_values
 from k8slab.embedded.controllers.controller import Controller
-from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoint_slices import (
     of_service,
     reconcile_slices,
@@ -18,6 +17,7 @@ from k8slab.embedded.controllers.endpoint_slices import (
 )
 from k8slab.embedded.controllers.index import Index
 from k8slab.objects.meta import Object, key_of, labels_of
+from k8slab.objects.slices import SLICES
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.store import Event

@@ -18,6 +18,7 @@ from k8slab.objects.meta import (
     name_of,
     namespace_of,
 )
+from k8slab.objects.slices import SERVICE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,7 +162,7 @@ def _mirror_slice(
     labels = {
         **labels_of(endpoints),
         slice_values.MANAGED_BY: MIRROR,
-        slice_values.SERVICE_NAME: name,
+        SERVICE_NAME: name,
     }
     annotations = {k: v for k, v in annotations_of(endpoints).items() if k not in NOT_COPIED}
     return {

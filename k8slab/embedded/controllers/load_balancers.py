@@ -15,10 +15,10 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers.controller import Controller
-from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
 from k8slab.objects.meta import Object, is_deleting, key_of
+from k8slab.objects.slices import SLICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers.endpoint_slices import RESOURCE as SLICES
 from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
 from k8slab.embedded.controllers.loop import Loop, take_turns
 from k8slab.embedded.controllers.service_values import service_ports
 from k8slab.embedded.controllers.zones import Zones
 from k8slab.objects.meta import Object, key_of
+from k8slab.objects.slices import SLICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

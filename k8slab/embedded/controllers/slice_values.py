@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import pods
 from k8slab.objects.meta import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
+from k8slab.objects.slices import SERVICE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-SERVICE_NAME = "kubernetes.io/service-name"
 HEADLESS = "service.kubernetes.io/headless"
 ZONE = "topology.kubernetes.io/zone"
 """The label of a node that names its zone."""

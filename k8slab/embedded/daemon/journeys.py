@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.network.following import Place, Question
-from k8slab.objects.meta import key_of, labels_of, name_of, namespace_of
+from k8slab.objects.meta import key_of, name_of, namespace_of
+from k8slab.objects.slices import SLICES, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from k8slab.embedded.network.journey import Journey, Step
     from k8slab.embedded.network.network import Network
     from k8slab.objects.meta import Object
-
-SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
 def origin(api: Api, flow: Object, netns: int) -> Place:
@@ -81,8 +80,8 @@ def _receivers(api: Api, address: str, port: int) -> set[str]:
         for service in api.list("services")
         if address in _addresses(service) or port in _node_ports(service)
     }
-    for one in api.list("endpointslices.discovery.k8s.io") if chosen else ():
-        if (namespace_of(one), labels_of(one).get(SERVICE_OF_SLICE)) in chosen:
+    for one in api.list(SLICES) if chosen else ():
+        if (namespace_of(one), service_of(one)) in chosen:
             for endpoint in one.get("endpoints") or ():
                 found.update(endpoint.get("addresses") or ())
     return found

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from k8slab.objects.slices import service_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -123,7 +125,7 @@ class Catalogue:
         return index
 
     def _put_slice(self, key: tuple[str, str], obj: Object) -> None:
-        service = obj["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
+        service = service_of(obj)
         owner = (key[0], service)
         previous = self.slice_owner.get(key)
         if previous is not None and previous != owner:

@@ -24,6 +24,7 @@ import httptools
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.http import Response
 from k8slab.errors import ApiStatusError
+from k8slab.objects.slices import SLICES, service_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -138,11 +139,7 @@ def _of_service(api: Api, target: Target) -> Location:
 
 
 def _endpoints(api: Api, name: str, namespace: str, port: str) -> list[tuple[str, int]]:
-    slices = [
-        one
-        for one in api.list("endpointslices.discovery.k8s.io", namespace)
-        if (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name
-    ]
+    slices = [one for one in api.list(SLICES, namespace) if service_of(one) == name]
     return [
         (endpoint["addresses"][0], served["port"])
         for one in slices
