@@ -66,7 +66,7 @@ class Network:
         self._pods: dict[str, Pod] = {}
         self._owners: dict[str, Pod] = {}
         self._sandboxes = self._ports = 0
-        self._services = Services()
+        self._services = Services(self._queue.each)
         self._policies = Policies()
         self._announced: dict[str, str] = {}
 

@@ -15,12 +15,17 @@ import ctypes
 import errno
 import os
 import re
+import threading
 from functools import cache
 
 from k8slab.embedded.linux import in_netns
 from k8slab.errors import EnvironmentLacksError, KernelError
 
 _FD_SETSIZE = 1024
+
+_ONE_AT_A_TIME = threading.Lock()
+"""The library promises nothing to threads, not even with a context each; nodes that heal while
+several are told (`queue.KernelQueue.each`) take turns."""
 
 _STATELESS = 1 << 2
 """NFT_CTX_OUTPUT_STATELESS of libnftables.h: a listing names a counter without its count."""
@@ -79,7 +84,7 @@ class Nft:
 
     def run(self, text: str) -> str:
         """Apply `text` as one transaction and return what it printed; `KernelError` if refused."""
-        with in_netns(self._netns):
+        with _ONE_AT_A_TIME, in_netns(self._netns):
             failed = self._library.nft_run_cmd_from_buffer(self._context, text.encode())
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         errors = self._library.nft_ctx_get_error_buffer(self._context) or b""

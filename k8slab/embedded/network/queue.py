@@ -2,22 +2,25 @@
 
 The event loop hands over a function and awaits its result, which is the acknowledgement.
 Since everything that knows or changes the kernel's state runs here, it needs no lock.
-Slow deletions have a second thread, on which nobody waits.
+Slow deletions have a second thread, on which nobody waits. What several nodes are told may be
+written by helpers, side by side, while the one thread waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 _SWITCH_SECONDS = 0.0002
@@ -34,6 +37,9 @@ class KernelQueue:
         # some 40 calls took 170 ms under load, with this 20 ms.
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kernel")
+        self._helpers = ThreadPoolExecutor(
+            max(2, os.cpu_count() or 1), thread_name_prefix="kernel-helper"
+        )
         self._reaper = ThreadPoolExecutor(1, thread_name_prefix="kernel-reaper")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,6 +50,15 @@ class KernelQueue:
         return await asyncio.shield(
             asyncio.wrap_future(self._writer.submit(function, *args, **kwargs))
         )
+
+    def each(self, function: Callable[[S], T], items: Sequence[S]) -> Iterable[T]:
+        """Call `function` for all items, as `map`, at the same time where there are processors.
+
+        For what runs on the kernel thread, which waits meanwhile: so nothing else is written to.
+        The items must have nothing in common. Threads that are in the kernel do not wait for
+        each other.
+        """
+        return self._helpers.map(function, items) if len(items) > 1 else map(function, items)
 
     def later(self, function: Callable[[], object], finish: Callable[[], object]) -> None:
         """Run something slow that nobody waits for, then `finish`.
@@ -60,7 +75,8 @@ class KernelQueue:
         self._reaper.submit(function).add_done_callback(done)
 
     async def close(self) -> None:
-        """Let what was asked for finish, and end both threads."""
+        """Let what was asked for finish, and end the threads."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.shutdown)
+        await loop.run_in_executor(None, self._helpers.shutdown)
         await loop.run_in_executor(None, partial(self._reaper.shutdown, cancel_futures=True))

@@ -90,3 +90,20 @@ def test_a_deletion_that_fails_is_logged(caplog):
     with caplog.at_level(logging.ERROR):
         run(scenario)
     assert "a deletion in the background failed: busy" in caplog.text
+
+
+def test_what_has_nothing_in_common_may_be_done_side_by_side_and_comes_back_in_order():
+    async def scenario(queue):
+        both = threading.Barrier(2, timeout=30)
+
+        def meet(number):
+            both.wait()  # passes only when the other one is under way too
+            return number
+
+        assert await queue.run(lambda: list(queue.each(meet, [1, 2]))) == [1, 2]
+        here = await queue.run(threading.get_ident)
+        assert await queue.run(lambda: [*queue.each(lambda _: threading.get_ident(), [1])]) == [
+            here
+        ]
+
+    run(scenario)
