@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from k8slab.errors import ApiStatusError
 from k8slab.grading.starting import may_listen_soon
 from k8slab.objects import meta
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from k8slab.objects.meta import Object
 
@@ -55,24 +56,24 @@ class Context:
             return False
         return listening or not may_listen_soon(self)
 
-    def settled(self) -> bool:
-        """Say whether, as the API tells, no pod of the exercise's namespaces comes or goes."""
-        return (
-            all(
-                _settled(pod)
-                for space in self.namespaces
-                for pod in self.cluster.list("pods", space)
-            )
-            and self.rolled_out()
-        )
+    def looks(self, first: Snapshot | None = None) -> Callable[[], Snapshot]:
+        """Return what gives a snapshot for each look: `first`, read just now, then new ones."""
+        given = [first] if first else []
+        return lambda: given.pop() if given else Snapshot(self.cluster)
 
-    def rolled_out(self) -> bool:
+    def settled(self, there: Snapshot | None = None) -> bool:
+        """Say whether, as the API tells, no pod of the exercise's namespaces comes or goes."""
+        there = there or Snapshot(self.cluster)
+        pods = self.listed(there, "pods")
+        return all(_settled(pod) for pod in pods) and self.rolled_out(there)
+
+    def rolled_out(self, there: Snapshot) -> bool:
         """Say whether every Deployment of the exercise's namespaces has the pods it wants."""
-        return all(
-            _rolled_out(obj)
-            for space in self.namespaces
-            for obj in self.cluster.list("deployments.apps", space)
-        )
+        return all(_rolled_out(obj) for obj in self.listed(there, "deployments.apps"))
+
+    def listed(self, there: Snapshot, resource: str) -> list[Object]:
+        """Return the objects of the exercise's namespaces in a snapshot."""
+        return [obj for space in self.namespaces for obj in there.objects(resource, space).values()]
 
     @property
     def namespaces(self) -> list[str]:

@@ -56,8 +56,9 @@ def failing_control(
     alive = [Flow(s, s, 1) for s in sorted({f.source for f in flows}) if s.kind == "pod"]
     asked = list(dict.fromkeys([*(f for found in inside.values() for f in found or ()), *alive]))
     servers = {flow for found in inside.values() for flow in found or ()}
+    now = context.looks(snapshot)
     answers = Polling(
-        look=lambda: dict(zip(asked, observe(context.cluster, asked), strict=True)),
+        look=lambda: _ask(asked, now()),
         good=lambda seen: all(seen[flow].outcome is Outcome.OPEN for flow in servers),
         quiet=lambda _: context.quiet(listening=False),
         deadline=context.deadline,
@@ -68,6 +69,11 @@ def failing_control(
         return Failing(Blame.NOT_READY, lines)
     lines = _enforcement(context, snapshot, blocked)
     return Failing(Blame.NOT_ENFORCED, lines) if lines else None
+
+
+def _ask(flows: Sequence[Flow], snapshot: Snapshot) -> dict[Flow, Observation]:
+    seen = observe(snapshot.cluster, flows, snapshot=snapshot)
+    return dict(zip(flows, seen, strict=True))
 
 
 def _destination(

@@ -53,9 +53,14 @@ def check_flows(context: Context, wants: Sequence[Want]) -> Finding:
     return _finding(context, "flows", rows, [row.seen for row in rows])
 
 
-def findings(context: Context, wants: Sequence[Want]) -> list[Finding]:
-    """Observe wanted flows together, and return a finding for each group of them."""
-    every = judge(context, wants)
+def findings(
+    context: Context, wants: Sequence[Want], there: Snapshot | None = None
+) -> list[Finding]:
+    """Observe wanted flows together, and return a finding for each group of them.
+
+    The first look is at `there`, which was read just now, if it is given.
+    """
+    every = judge(context, wants, there)
     parts: dict[tuple[str, str], list[Judged]] = {}
     for row in every:
         parts.setdefault((_title(row.want), row.want.group), []).append(row)
@@ -75,10 +80,11 @@ def _title(want: Want) -> str:
     return f"flows: {want.group}" if want.group else "flows"
 
 
-def judge(context: Context, wants: Sequence[Want]) -> list[Judged]:
+def judge(context: Context, wants: Sequence[Want], there: Snapshot | None = None) -> list[Judged]:
     """Observe flows until they are stable, and set the policies' prediction beside each."""
+    now = context.looks(there)
     pairs = Polling(
-        look=lambda: look(context.cluster, wants),
+        look=lambda: look(context.cluster, wants, now()),
         good=lambda pairs: not _unfulfilled(pairs),
         quiet=lambda pairs: context.quiet(listening=not _refused(pairs)),
         deadline=context.deadline,

@@ -32,31 +32,40 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 @contextmanager
 def new_pods(
     context: Context, may_change: Sequence[str], made: Made, *, replace: bool
-) -> Iterator[None]:
+) -> Iterator[Snapshot]:
     """Replace the set-up's pods (or leave them) and add lookalikes, for the length of a block.
 
-    Lookalikes come when the others have their nodes: a pod that must stand beside `web` finds
-    the one it means. Raises `ClusterNotReadyError` when not all are ready after a minute.
+    What the cluster then has is given to the block. Lookalikes come when the others have their
+    nodes: a pod that must stand beside `web` finds the one it means. Raises
+    `ClusterNotReadyError` when not all are ready after a minute.
     """
-    number = sum(is_ready(pod) for pod in _pods(context))
-    gone = _replace(context, may_change) if replace else frozenset()
+    before = Snapshot(context.cluster)
+    number = sum(map(is_ready, _pods(context, before)))
+    gone = _replace(context, may_change, before) if replace else frozenset()
 
-    def there() -> list[Object]:
-        return [pod for pod in _pods(context) if meta.uid_of(pod) not in gone]
+    def new(there: Snapshot) -> list[Object]:
+        return [pod for pod in _pods(context, there) if meta.uid_of(pod) not in gone]
 
-    _until(lambda: sum(_has_node(pod) for pod in there()) >= number, "on a node")
+    _until(context, lambda there: sum(map(_has_node, new(there))) >= number, "on a node")
     with added(context, made):
-        _until(lambda: _ready(context, there(), number) and _running(context, made), "ready")
-        yield
+        yield _until(
+            context,
+            lambda there: (
+                sum(map(is_ready, new(there))) >= number
+                and context.rolled_out(there)
+                and _running(made, there)
+            ),
+            "ready",
+        )
 
 
-def _replace(context: Context, may_change: Sequence[str]) -> frozenset[str]:
+def _replace(context: Context, may_change: Sequence[str], before: Snapshot) -> frozenset[str]:
     """Delete pods, wait until they are gone, make the bare ones anew; return the UIDs."""
-    old = _replaceable(context, may_change)
+    old = _replaceable(context, may_change, before)
     for pod in old:
         context.cluster.delete("pods", meta.name_of(pod), meta.namespace_of(pod), grace=0)
     gone = frozenset(meta.uid_of(pod) for pod in old)
-    _until(lambda: not gone & {meta.uid_of(pod) for pod in _pods(context)}, "gone")
+    _until(context, lambda there: not gone & set(map(meta.uid_of, _pods(context, there))), "gone")
     names = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in old}
     bare = [
         obj
@@ -67,42 +76,35 @@ def _replace(context: Context, may_change: Sequence[str]) -> frozenset[str]:
     return gone
 
 
-def _replaceable(context: Context, may_change: Sequence[str]) -> list[Object]:
+def _replaceable(context: Context, may_change: Sequence[str], there: Snapshot) -> list[Object]:
     kept = {
         (meta.namespace_of(obj), obj["kind"].lower(), meta.name_of(obj))
         for obj in context.setup
         if not released(pattern_of(obj), may_change)
     }
-    snapshot = Snapshot(context.cluster)
     found = []
-    for pod in _pods(context):
-        owner = owner_of(snapshot, pod)
+    for pod in _pods(context, there):
+        owner = owner_of(there, pod)
         free = released(f"pods/{meta.name_of(pod)}", may_change)
         if (owner.namespace, owner.kind, owner.name) in kept and is_ready(pod) and not free:
             found.append(pod)
     return found
 
 
-def _pods(context: Context) -> list[Object]:
+def _pods(context: Context, there: Snapshot) -> list[Object]:
     """Return the exercise's pods, without the grader's own."""
-    return [
-        pod
-        for space in context.namespaces
-        for pod in context.cluster.list("pods", space)
-        if MARK not in meta.annotations_of(pod)
-    ]
+    pods = context.listed(there, "pods")
+    return [pod for pod in pods if MARK not in meta.annotations_of(pod)]
 
 
-def _ready(context: Context, pods: Sequence[Object], number: int) -> bool:
-    return sum(map(is_ready, pods)) >= number and context.rolled_out()
-
-
-def _running(context: Context, made: Made) -> bool:
+def _running(made: Made, there: Snapshot) -> bool:
     """Say whether all lookalikes are ready."""
-    wanted = {(meta.namespace_of(p), meta.name_of(p)) for p in made.objects if p["kind"] == "Pod"}
-    found = [pod for space in {s for s, _ in wanted} for pod in context.cluster.list("pods", space)]
-    ready = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in found if is_ready(pod)}
-    return wanted <= ready
+    found = (
+        there.objects("pods", meta.namespace_of(obj)).get(meta.name_of(obj))
+        for obj in made.objects
+        if obj["kind"] == "Pod"
+    )
+    return all(pod is not None and is_ready(pod) for pod in found)
 
 
 def _has_node(pod: Object) -> bool:
@@ -117,9 +119,12 @@ def is_ready(pod: Object) -> bool:
     )
 
 
-def _until(holds: Callable[[], bool], what: str, deadline: float = 60.0) -> None:
+def _until(
+    context: Context, holds: Callable[[Snapshot], bool], what: str, deadline: float = 60.0
+) -> Snapshot:
+    """Wait until something holds, and return the snapshot of which it does."""
     ends, pause = time.monotonic() + deadline, FIRST_PAUSE
-    while not holds():
+    while not holds(there := Snapshot(context.cluster)):
         if time.monotonic() >= ends:
             raise ClusterNotReadyError(
                 f"the pods that the grader replaces are not {what} after {deadline:g} s",
@@ -127,3 +132,4 @@ def _until(holds: Callable[[], bool], what: str, deadline: float = 60.0) -> None
             )
         threading.Event().wait(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+    return there

@@ -17,6 +17,7 @@ from k8slab.grading.prerequisites import ground
 from k8slab.grading.result import Finding, Result, Status
 from k8slab.grading.unchanged import check_unchanged
 from k8slab.probes import Outcome
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,39 +104,52 @@ def _findings(context: Context, wishes: Wishes) -> list[Finding]:
         line = f"the namespace {context.namespace} is not there: begin the exercise first"
         return [Finding("begun", Status.NOT_STARTED, (line,))]
     findings = []
+    # One moment, for all that is read before the first packet: each kind is listed once.
+    there = Snapshot(context.cluster)
     if wishes.may_change is not None:
-        lookalikes.remove(context.cluster, lookalikes.leftovers(context))
-        found = check_unchanged(context, wishes.may_change)
+        if left := lookalikes.leftovers(context, there):
+            lookalikes.remove(context.cluster, left)
+            there = Snapshot(context.cluster)
+        found = check_unchanged(context, wishes.may_change, there)
         if found.status is not Status.PASSED:
             return [found]
         findings.append(found)
-    return [*findings, *_wished(context, wishes)]
+    return [*findings, *_wished(context, wishes, there)]
 
 
-def _wished(context: Context, wishes: Wishes) -> list[Finding]:
+def _wished(context: Context, wishes: Wishes, there: Snapshot) -> list[Finding]:
     try:
-        found = ground(context, wishes.wants, wishes.checks)
+        found = ground(context, wishes.wants, wishes.checks, there)
     except K8slabError as error:
         return [Finding("what the rest needs", Status.ERROR, (str(error),))]
     if any(not finding.group for finding in found.findings):
         return list(found.findings)
-    if (unread := _in_force(context)) is not None:
+    there = _settled(context, found.there)
+    if (unread := _unread(context, there)) is not None:
         return [*found.findings, unread]
     wants = [*found.wants, *_collateral(context, wishes)]
     checked = [run_check(context, spec) for spec in found.checks]
-    return [*found.findings, *_flows(context, wants), *checked]
+    return [*found.findings, *_flows(context, wants, there), *checked]
 
 
-def _in_force(context: Context) -> Finding | None:
-    """Wait until what was changed is in force; return a finding where it never will be.
+def _settled(context: Context, there: Snapshot) -> Snapshot:
+    """Wait until no pod comes or goes; return what there is then.
 
     Until a roll-out ends, pods of the answer before this one still serve.
     """
-    Polling(
-        look=context.settled, good=bool, quiet=lambda _: False, deadline=context.deadline, settled=1
+    return Polling(
+        look=context.looks(there),
+        good=context.settled,
+        quiet=lambda _: False,
+        deadline=context.deadline,
+        settled=1,
     ).run()
+
+
+def _unread(context: Context, there: Snapshot) -> Finding | None:
+    """Wait until what was changed is in force; return a finding where it never will be."""
     try:
-        return readers.check(context)
+        return readers.check(context, there)
     except K8slabError as error:
         return Finding(readers.TITLE, Status.ERROR, (str(error),))
 
@@ -144,11 +158,11 @@ def _collateral(context: Context, wishes: Wishes) -> list[Want]:
     return collateral.wants_of(context.measured) if wishes.no_collateral else []
 
 
-def _flows(context: Context, wants: Sequence[Want]) -> list[Finding]:
+def _flows(context: Context, wants: Sequence[Want], there: Snapshot) -> list[Finding]:
     if not wants:
         return []
     try:
-        return flows.findings(context, wants)
+        return flows.findings(context, wants, there)
     except K8slabError as error:
         return [Finding("flows", Status.ERROR, (str(error),))]
 
@@ -174,7 +188,8 @@ def _second_look(context: Context, wishes: Wishes, first: Result) -> list[Findin
 def _with_new_pods(context: Context, wishes: Wishes, wants: Sequence[Want]) -> list[Finding]:
     own = lookalikes.automatic(context, wants) if wishes.fresh_pods else []
     made = lookalikes.make(context, wants, [*own, *wishes.canaries])
-    with fresh.new_pods(context, wishes.may_change or (), made, replace=wishes.fresh_pods):
+    new_pods = fresh.new_pods(context, wishes.may_change or (), made, replace=wishes.fresh_pods)
+    with new_pods as there:
         every = [*wants, *_collateral(context, wishes), *made.wants]
         again = [spec for spec in wishes.checks if CHECKS[spec["check"]].depends_on_pods]
-        return [*_flows(context, every), *(run_check(context, spec) for spec in again)]
+        return [*_flows(context, every, there), *(run_check(context, spec) for spec in again)]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from k8slab.grading.context import Context
     from k8slab.grading.wants import Want
     from k8slab.objects.meta import Object
+    from k8slab.probes.targets import Snapshot
 
 MARK = "k8slab.dev/grader"
 """The annotation of what the grader adds for one check; its value is the exercise's namespace."""
@@ -187,16 +188,12 @@ def added(context: Context, made: Made) -> Iterator[None]:
         remove(context.cluster, made.objects)
 
 
-def leftovers(context: Context) -> list[Object]:
+def leftovers(context: Context, there: Snapshot) -> list[Object]:
     """Return what an earlier check of this exercise added and did not take away."""
-    spaces = context.cluster.list("namespaces", selector="app.kubernetes.io/managed-by=k8slab")
-    pods = [pod for space in context.namespaces for pod in context.cluster.list("pods", space)]
     return [
         obj
-        for obj, kind in [*((s, "Namespace") for s in spaces), *((p, "Pod") for p in pods)]
-        if meta.annotations_of(obj).get(MARK) == context.namespace
-        and not meta.is_deleting(obj)
-        and obj.get("kind", kind) == kind
+        for obj in [*there.objects("namespaces", "").values(), *context.listed(there, "pods")]
+        if meta.annotations_of(obj).get(MARK) == context.namespace and not meta.is_deleting(obj)
     ]
 
 

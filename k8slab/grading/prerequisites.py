@@ -16,13 +16,13 @@ from k8slab.grading.result import Blame, Counterexample, Finding, Status
 from k8slab.objects import meta
 from k8slab.policy import Party
 from k8slab.policy.flow import WORKLOADS
-from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from k8slab.grading.context import Context
     from k8slab.grading.wants import Want
+    from k8slab.probes.targets import Snapshot
 
 TITLE = "what the rest needs"
 
@@ -34,10 +34,20 @@ class Ground:
     findings: tuple[Finding, ...]
     wants: tuple[Want, ...]
     checks: tuple[dict[str, Any], ...]
+    there: Snapshot
+    """What the cluster had when this was seen."""
 
 
-def ground(context: Context, wants: Sequence[Want], checks: Sequence[dict[str, Any]]) -> Ground:
-    """Look for every pod, workload and Service that wishes name, until nothing is under way."""
+def ground(
+    context: Context,
+    wants: Sequence[Want],
+    checks: Sequence[dict[str, Any]],
+    there: Snapshot | None = None,
+) -> Ground:
+    """Look for every pod, workload and Service that wishes name, until nothing is under way.
+
+    The first look is at `there`, which was read just now, if it is given.
+    """
     needs: dict[Party, list[str]] = defaultdict(list)
     for want in wants:
         for party in _parties(want):
@@ -46,17 +56,20 @@ def ground(context: Context, wants: Sequence[Want], checks: Sequence[dict[str, A
         asker = _asker(context, spec)
         if asker is not None:
             needs[asker].append(spec.get("group", ""))
-    missing = Polling(
-        look=lambda: _missing(context, needs),
-        good=lambda found: not found,
+    there = Polling(
+        look=context.looks(there),
+        good=lambda found: not _missing(found, needs),
         quiet=lambda _: context.quiet(),
         deadline=context.deadline,
+        same=lambda one, other: _missing(one, needs) == _missing(other, needs),
         settled=1,  # what is there now may be used now
     ).run()
+    missing = _missing(there, needs)
     return Ground(
         tuple(_findings(missing, needs)),
         tuple(want for want in wants if not missing.keys() & set(_parties(want))),
         tuple(spec for spec in checks if _asker(context, spec) not in missing),
+        there,
     )
 
 
@@ -69,9 +82,8 @@ def _asker(context: Context, spec: Mapping[str, Any]) -> Party | None:
     return Party.parse(spec["from"], context.namespace) if "from" in spec else None
 
 
-def _missing(context: Context, needs: Mapping[Party, Any]) -> dict[Party, str]:
+def _missing(snapshot: Snapshot, needs: Mapping[Party, Any]) -> dict[Party, str]:
     """Return what is missing and why; empty when everything is there."""
-    snapshot = Snapshot(context.cluster)
     found = {party: _fault(snapshot, party) for party in needs}
     return {party: fault for party, fault in found.items() if fault}
 

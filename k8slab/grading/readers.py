@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
+    from k8slab.probes.targets import Snapshot
 
 TITLE = "programs run with what is written"
 
@@ -86,10 +87,14 @@ class Reading:
     why: str = ""
 
 
-def check(context: Context) -> Finding | None:
-    """Wait until all programs have read their files; return what is wrong, if anything is."""
+def check(context: Context, there: Snapshot | None = None) -> Finding | None:
+    """Wait until all programs have read their files; return what is wrong, if anything is.
+
+    The first look is at `there`, which was read just now, if it is given.
+    """
+    now = context.looks(there)
     seen = Polling(
-        look=lambda: [_reading(context, reader) for reader in _readers(context)],
+        look=lambda: [_reading(context, reader) for reader in _readers(context, now())],
         good=lambda found: not _of(found, State.UNDER_WAY),
         quiet=lambda _: False,
         deadline=PATIENCE if context.prompt else context.deadline,
@@ -122,15 +127,14 @@ def _finding(one: Reading, status: Status, blame: Blame) -> Finding:
 # Who reads what.
 
 
-def _readers(context: Context) -> Iterator[Reader]:
+def _readers(context: Context, there: Snapshot) -> Iterator[Reader]:
     for space in context.namespaces:
         pods = [
             pod
-            for pod in context.cluster.list("pods", space)
+            for pod in there.objects("pods", space).values()
             if not meta.is_deleting(pod) and any(map(_sources, pod["spec"].get("volumes") or ()))
         ]
-        listed = context.cluster.list("configmaps", space) if pods else []
-        configmaps = {meta.name_of(obj): obj for obj in listed}
+        configmaps = there.objects("configmaps", space) if pods else {}
         for pod in pods:
             yield from _of_pod(pod, configmaps)
 

@@ -37,10 +37,12 @@ CLUSTERS_OWN = frozenset({"kube-root-ca.crt"})
 """What a cluster puts into every namespace by itself."""
 
 
-def check_unchanged(context: Context, may_change: Sequence[str]) -> Finding:
+def check_unchanged(
+    context: Context, may_change: Sequence[str], there: Snapshot | None = None
+) -> Finding:
     """Compare everything that `may_change` does not release with the set-up."""
     kept = [obj for obj in _planned(context) if not released(pattern_of(obj), may_change)]
-    there = Snapshot(context.cluster)
+    there = there or Snapshot(context.cluster)
     for wanted in kept:
         resource = WATCHED.get(wanted["kind"])
         if resource is None:
@@ -137,12 +139,9 @@ def _defaulted(spec: Object) -> Object:
 
 
 def _find(there: Snapshot, resource: str, wanted: Object) -> Object | None:
-    """Look an object up: those of namespaces in a list of all, which is asked for anyway."""
-    name = meta.name_of(wanted)
-    if wanted["kind"] in CLUSTER_SCOPED:
-        found: Object | None = there.cluster.get(resource, name)
-        return found
-    return there.objects(resource, meta.namespace_of(wanted)).get(name)
+    """Look an object up in a list of all, which is asked for anyway."""
+    space = "" if wanted["kind"] in CLUSTER_SCOPED else meta.namespace_of(wanted)
+    return there.objects(resource, space).get(meta.name_of(wanted))
 
 
 def _added(context: Context, there: Snapshot, may_change: Sequence[str]) -> Object | None:

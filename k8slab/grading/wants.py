@@ -72,10 +72,12 @@ def expand(cluster: Any, wants: Sequence[Want], snapshot: Snapshot | None = None
     ]
 
 
-def look(cluster: Any, wants: Sequence[Want]) -> Pairs:
+def look(cluster: Any, wants: Sequence[Want], snapshot: Snapshot | None = None) -> Pairs:
     """Observe all flows of the wants now, with all pods of their workloads."""
-    each = expand(cluster, wants)
-    return list(zip(each, observe(cluster, [w.flow for w in each]), strict=True))
+    snapshot = snapshot or Snapshot(cluster)
+    each = expand(cluster, wants, snapshot)
+    seen = observe(cluster, [want.flow for want in each], snapshot=snapshot)
+    return list(zip(each, seen, strict=True))
 
 
 def baseline(context: Context, wants: Sequence[Want]) -> frozenset[str]:

@@ -33,13 +33,20 @@ CHUNK = 2000
 """Flows in one request: each holds a descriptor in the cluster for its whole life."""
 
 
-def observe(cluster: Any, flows: Sequence[Flow], deadline: float = DEADLINE) -> list[Observation]:
+def observe(
+    cluster: Any,
+    flows: Sequence[Flow],
+    deadline: float = DEADLINE,
+    *,
+    snapshot: Snapshot | None = None,
+) -> list[Observation]:
     """Try every flow and return what was seen, in the same order.
 
     `deadline` is in seconds for each flow. Workloads must be expanded before
-    (`targets.expand`); one that has no pod gives `FAILED`.
+    (`targets.expand`); one that has no pod gives `FAILED`. Whoever has read pods and Services
+    just now gives the `snapshot`, so that they are not read again.
     """
-    snapshot = Snapshot(cluster)
+    snapshot = snapshot or Snapshot(cluster)
     jobs: list[Job] = []
     seen: dict[int, Observation] = {}
     # A matrix asks the same few questions thousands of times.
