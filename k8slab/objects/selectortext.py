@@ -1,4 +1,4 @@
-"""Read a label selector as it stands in a query or after ``kubectl -l``.
+"""Read and write a label selector as it stands in a query or after ``kubectl -l``.
 
 The text is cut into tokens once and read once, so that the longest takes no longer than its
 length. Grammar and messages are those of apimachinery's ``labels.Parse``.
@@ -14,6 +14,8 @@ from k8slab.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from k8slab.objects.meta import Object
+
 _TOKEN = re.compile(r"[ \t\r\n]*(?:(?P<word>[^=!(),<> \t\r\n]+)|(?P<sign>==|!=|[=!(),<>]))")
 _OPERATORS = {"=": "In", "==": "In", "!=": "NotIn", "in": "In", "notin": "NotIn"}
 END = ""
@@ -25,6 +27,26 @@ Term = tuple[str, str, tuple[str, ...]]
 def parse(text: str) -> list[Term]:
     """Return the requirements of a selector; `UsageError` says what was found and expected."""
     return list(_Parser(text).terms())
+
+
+def written(selector: Object) -> str:
+    """Return the text of a LabelSelector object; empty for one that selects everything.
+
+    Source: ``metav1.FormatLabelSelector``; labels are sorted, expressions keep their order.
+    """
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for expression in selector.get("matchExpressions") or ():
+        key, values = expression.get("key", ""), ",".join(sorted(expression.get("values") or ()))
+        match expression.get("operator"):
+            case "In":
+                parts.append(f"{key} in ({values})")
+            case "NotIn":
+                parts.append(f"{key} notin ({values})")
+            case "Exists":
+                parts.append(key)
+            case _:
+                parts.append(f"!{key}")
+    return ",".join(parts)
 
 
 class _Parser:

@@ -8,7 +8,7 @@ import pytest
 
 from k8slab.errors import UsageError
 from k8slab.objects import selectors
-from k8slab.objects.selectortext import parse
+from k8slab.objects.selectortext import parse, written
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,26 @@ def test_the_longest_selector_takes_no_longer_than_its_length(text):
     with pytest.raises(UsageError):
         selectors.from_text(text)
     assert time.process_time() - before < 1
+
+
+def test_a_selector_object_is_written_so_that_it_reads_the_same():
+    selector = {
+        "matchLabels": {"tier": "web", "app": "shop"},
+        "matchExpressions": [
+            {"key": "zone", "operator": "NotIn", "values": ["b", "a"]},
+            {"key": "env", "operator": "In", "values": ["test"]},
+            {"key": "canary", "operator": "DoesNotExist"},
+            {"key": "team", "operator": "Exists"},
+        ],
+    }
+    text = written(selector)
+    assert text == "app=shop,tier=web,zone notin (a,b),env in (test),!canary,team"
+    assert parse(text) == [
+        ("app", "In", ("shop",)),
+        ("tier", "In", ("web",)),
+        ("zone", "NotIn", ("a", "b")),
+        ("env", "In", ("test",)),
+        ("canary", "DoesNotExist", ()),
+        ("team", "Exists", ()),
+    ]
+    assert written({}) == ""

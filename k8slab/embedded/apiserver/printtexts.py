@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import clock
+from k8slab.objects import selectortext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,19 +82,4 @@ def map_text(pairs: Mapping[str, str] | None) -> str:
 
 def selector_text(selector: Object | None) -> str:
     """Return a label selector in the form that ``kubectl -l`` takes."""
-    if selector is None:
-        return NONE
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or ():
-        key = expression.get("key", "")
-        values = ",".join(sorted(expression.get("values") or ()))
-        match expression.get("operator"):
-            case "In":
-                parts.append(f"{key} in ({values})")
-            case "NotIn":
-                parts.append(f"{key} notin ({values})")
-            case "Exists":
-                parts.append(key)
-            case _:
-                parts.append(f"!{key}")
-    return ",".join(parts) or NONE
+    return selectortext.written(selector or {}) or NONE

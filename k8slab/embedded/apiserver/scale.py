@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.objects import selectortext
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.kinds import Kind
@@ -18,7 +19,7 @@ def scale_of(kind: Kind, obj: Object) -> Object:
     if kind.custom:
         return {**_head(obj), **kind.custom.scale_of(obj)}
     status: dict = {"replicas": obj.get("status", {}).get("replicas", 0)}
-    if selector := _selector_text(obj["spec"].get("selector") or {}):
+    if selector := selectortext.written(obj["spec"].get("selector") or {}):
         status["selector"] = selector
     return {**_head(obj), "spec": {"replicas": obj["spec"].get("replicas", 0)}, "status": status}
 
@@ -44,19 +45,3 @@ def with_replicas(kind: Kind, obj: Object, wanted: Object) -> Object:
     if kind.custom:
         return {**kind.custom.with_replicas(obj, replicas), "metadata": metadata}
     return {**obj, "metadata": metadata, "spec": {**obj["spec"], "replicas": replicas}}
-
-
-def _selector_text(selector: Object) -> str:
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or ():
-        key, values = expression["key"], ",".join(sorted(expression.get("values") or ()))
-        match expression["operator"]:
-            case "In":
-                parts.append(f"{key} in ({values})")
-            case "NotIn":
-                parts.append(f"{key} notin ({values})")
-            case "Exists":
-                parts.append(key)
-            case _:
-                parts.append(f"!{key}")
-    return ",".join(parts)
