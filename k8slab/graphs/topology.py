@@ -143,6 +143,7 @@ class Topology:
             name = f"Service {key}" if "/" in key else key
             label = quote(f"{name}\n{address}")
             lines.append(f"  {quote('svc:' + key)} [shape=ellipse, label={label}];")
+        firsts: list[str] = []
         for number, node in enumerate(self.nodes):
             lines.append(f"  subgraph cluster_{number} {{ label={quote(_title(node))};")
             here = [box for box in self.pods if box.node == node]
@@ -150,6 +151,8 @@ class Topology:
             if not here:  # an empty cluster would vanish
                 lines.append(f'    {quote("empty:" + node)} [shape=plaintext, label="no pods"];')
             lines.append("  }")
+            firsts.append(here[0].key if here else f"empty:{node}")
+        lines += _in_order(firsts)
         lines += [f"  {quote('svc:' + key)} -> {quote(pod)};" for key, pod in self._edges()]
         return "\n".join([*lines, "}"])
 
@@ -219,6 +222,24 @@ class Topology:
 def node_order(node: Object) -> tuple[bool, str]:
     """Sort the control plane first, then by name."""
     return (CONTROL_PLANE not in meta.labels_of(node), meta.name_of(node))
+
+
+def _in_order(firsts: Sequence[str]) -> list[str]:
+    """Return lines that keep the boxes of nodes in their order, of which `firsts` are one each.
+
+    dot puts boxes where arrows cross least. So each is held by an arrow that is not drawn, from
+    a point whose order dot keeps (edges within a rank). Both ends have one `group`: dot avoids to
+    cross the edges within a group (graphviz.org/docs/attrs/group).
+    """
+    points = [quote(f"order:{number}") for number in range(len(firsts))]
+    lines = [f"  {{ rank=same; {' -> '.join(points)} [style=invis]; }}"] if points else []
+    for number, (point, first) in enumerate(zip(points, firsts, strict=True)):
+        lines += [
+            f"  {point} [style=invis, shape=point, width=0, group={number}];",
+            f"  {quote(first)} [group={number}];",
+            f"  {point} -> {quote(first)} [style=invis];",
+        ]
+    return lines
 
 
 def _pod_line(box: Box) -> str:
