@@ -8,8 +8,10 @@ transaction: when it returns, the change is committed and every subscriber has b
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from k8slab.embedded.apiserver import (
     admission,
@@ -26,6 +28,7 @@ from k8slab.embedded.apiserver.custom.registry import Registry
 from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
 from k8slab.embedded.apiserver.roles import Roles
+from k8slab.embedded.apiserver.webhooks.ledger import Webhooks
 from k8slab.objects.meta import labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.auth import User
     from k8slab.embedded.apiserver.store import Event, Store
+    from k8slab.embedded.apiserver.webhooks.ledger import Ledger
     from k8slab.embedded.config import ClusterConfig
     from k8slab.objects.meta import Object
     from k8slab.objects.selectors import Selector
@@ -55,6 +59,8 @@ WITH_GENERATION = frozenset(
         "ingressclasses.networking.k8s.io",
         "endpointslices.discovery.k8s.io",
         "customresourcedefinitions.apiextensions.k8s.io",
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
     }
 )
 """Kinds whose ``metadata.generation`` counts the changes of what is wanted."""
@@ -72,6 +78,10 @@ class Writer:
     """On whose behalf; ``None`` for this process, which may grant what it likes."""
     managed: tuple[Object, ...] | None = None
     """The managed fields after a server-side apply, which computes them itself."""
+    ledger: Ledger | None = None
+    """What admission webhooks have answered so far (`webhooks`)."""
+    reviewed: bool = False
+    """Webhooks were asked already, about the subresource through which this is written."""
 
 
 INTERNAL = Writer()
@@ -85,6 +95,7 @@ class Api:
         self.config = config
         self.kinds = kinds or KindTable.built_in()
         self.roles = Roles(store)
+        self.webhooks = Webhooks(store, self.kinds)
         self._allocator = Allocator(store, config)
         self._hooks: defaultdict[str, list[Hook]] = defaultdict(list)
         Registry(self)
@@ -149,6 +160,10 @@ class Api:
         """
         kind = self._kind_of(resource, obj)
         new = obj if owned else objectmeta.copy(obj)
+        review = self.webhooks.about("CREATE", kind, new, writer)
+        if review:
+            sent = orjson.dumps(new)
+            new = review.mutated(self._draft(kind, new), None, sent)
         metadata = new.get("metadata") or {}
         namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
         new["metadata"] = objectmeta.new_metadata(
@@ -168,7 +183,28 @@ class Api:
             self.roles.check_grant(writer.user, kind, new, None)
         self._allocator.assign(kind, new, None)
         ownership.record(kind, new, None, writer)
+        if review:
+            new = review.validated(new)
+            if self.store.entry(kind.storage, namespace, name_of(new)):
+                raise statuses.already_exists(resource, name_of(new))
+            self._allocator.assign(kind, new, None)  # another one may have its address by now
         return new if writer.dry_run else self.store.put(kind.storage, new)
+
+    def _draft(self, kind: Kind, obj: Object) -> Object:
+        """Return a new object as mutating webhooks see it: complete but for its metadata."""
+        metadata = {
+            key: value
+            for key, value in (obj.get("metadata") or {}).items()
+            if key not in objectmeta.SERVER_OWNED
+        }
+        namespace = metadata.get("namespace") or ""
+        admission.check_namespace(self, kind, namespace, metadata.get("name") or "")
+        new = _headed(kind, {**obj, "metadata": metadata})
+        if kind.has_status:
+            new.pop("status", None)
+        defaults.apply(kind, new)
+        admission.admit(self, kind, new)
+        return new
 
     def update(
         self,
@@ -219,7 +255,7 @@ class Api:
         uid: str = "",
         propagation: str = "Background",
         version: str = "",
-        dry_run: bool = False,
+        writer: Writer = INTERNAL,
     ) -> Object:
         """Delete an object, or mark it for deletion; returns its last form.
 
@@ -229,8 +265,10 @@ class Api:
         kind = self.kinds.of(resource)
         old = self.require(resource, name, namespace)
         objectmeta.check_owner(resource, name, old, uid=uid, version=version)
+        if review := self.webhooks.about("DELETE", kind, old, writer):
+            review.check_deletion(old)
         marked = deletion.mark(kind, old, grace=grace, propagation=propagation)
-        if dry_run or marked is old:
+        if writer.dry_run or marked is old:
             return marked
         if deletion.is_finished(kind, marked):
             return self.store.remove(kind.storage, namespace, name) or old
@@ -269,6 +307,12 @@ class Api:
         """Set ``spec.replicas`` from a Scale and return the new Scale."""
         old = self.require(resource, name, namespace)
         kind = self.kinds.of(resource)
+        if review := self.webhooks.about(
+            "UPDATE", kind, old, writer, subresource="scale", body=("autoscaling", "v1", "Scale")
+        ):
+            wanted = review.mutated(wanted, scale.scale_of(kind, old))
+            review.validated(wanted)
+            writer = replace(writer, reviewed=True)
         made = self.update(resource, scale.with_replicas(kind, old, wanted), writer=writer)
         return scale.scale_of(kind, made)
 
@@ -284,12 +328,10 @@ class Api:
     def _replace(
         self, kind: Kind, new: Object, old: Object, subresource: str, writer: Writer
     ) -> Object:
-        new["metadata"] = objectmeta.kept_metadata(new.get("metadata") or {}, old["metadata"])
-        new = _headed(kind, new)
-        new = _separated(kind, new, old, subresource)
-        defaults.apply(kind, new)
-        if not subresource:
-            admission.admit_update(self, kind, new, old)
+        new = self._completed(kind, new, old, subresource)
+        review = self.webhooks.about("UPDATE", kind, old, writer, subresource=subresource)
+        if review:
+            new = self._completed(kind, review.mutated(new, old), old, subresource)
         internal = not writer.manager
         validation.check(kind, new, old, subresource=subresource, internal=internal)
         if writer.user:
@@ -299,6 +341,8 @@ class Api:
         if _has_generation(kind) and _wanted(new) != _wanted(old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         ownership.record(kind, new, old, writer, subresource)
+        if review:
+            new = review.validated(new)
         if new == old:
             return old
         if writer.dry_run:
@@ -307,6 +351,16 @@ class Api:
             self.store.remove(kind.storage, namespace_of(old), name_of(old))
             return new
         return self.store.put(kind.storage, new)
+
+    def _completed(self, kind: Kind, new: Object, old: Object, subresource: str) -> Object:
+        """Return a changed object with what the server owns and what it may leave out."""
+        new["metadata"] = objectmeta.kept_metadata(new.get("metadata") or {}, old["metadata"])
+        new = _headed(kind, new)
+        new = _separated(kind, new, old, subresource)
+        defaults.apply(kind, new)
+        if not subresource:
+            admission.admit_update(self, kind, new, old)
+        return new
 
 
 async def _in_turn(first: Awaitable[None], hooks: list[Hook], obj: Object) -> None:

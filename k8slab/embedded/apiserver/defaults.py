@@ -247,7 +247,7 @@ def _job(obj: dict) -> None:
         manualSelector=False,
         podReplacementPolicy="TerminatingOrFailed",
     )
-    if not spec["manualSelector"]:
+    if not spec["manualSelector"] and "uid" in obj["metadata"]:
         # The server selects the job's own pods by the job's UID (job strategy, PrepareForCreate).
         own = {
             "batch.kubernetes.io/controller-uid": obj["metadata"]["uid"],
@@ -377,6 +377,25 @@ def _binding(obj: dict) -> None:
     _fill(_section(obj, "roleRef"), apiGroup="rbac.authorization.k8s.io")
 
 
+def _webhooks(obj: dict) -> None:
+    mutating = obj.get("kind") == "MutatingWebhookConfiguration"
+    for webhook in obj.get("webhooks") or ():
+        _fill(
+            webhook,
+            failurePolicy="Fail",
+            matchPolicy="Equivalent",
+            namespaceSelector={},
+            objectSelector={},
+            timeoutSeconds=10,
+        )
+        if mutating:
+            _fill(webhook, reinvocationPolicy="Never")
+        for rule in webhook.get("rules") or ():
+            _fill(rule, scope="*")
+        if (service := (webhook.get("clientConfig") or {}).get("service")) is not None:
+            _fill(service, port=443)
+
+
 _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "pods": _pod,
     "services": _service,
@@ -402,4 +421,6 @@ _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "rolebindings.rbac.authorization.k8s.io": _binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _binding,
     definitions.RESOURCE: definitions.default,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": _webhooks,
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": _webhooks,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import objectmeta, statuses
+from k8slab.embedded.apiserver.api import INTERNAL, Writer
 from k8slab.errors import ApiStatusError
 from k8slab.objects import selectors
 from k8slab.objects.meta import is_deleting, labels_of, name_of, namespace_of
@@ -22,9 +23,9 @@ BUDGETS = "poddisruptionbudgets.policy"
 PROCESSING_SECONDS = 10
 
 
-def evict(api: Api, pod: Object, options: Object) -> Object:
+def evict(api: Api, pod: Object, options: Object, writer: Writer = INTERNAL) -> Object:
     """Delete a pod unless a budget forbids it (429); returns its last form."""
-    dry_run = bool(options.get("dryRun"))
+    dry_run = writer.dry_run
     taken = _ask_budget(api, pod)
     if taken and not dry_run:
         api.update_status(BUDGETS, taken)
@@ -34,7 +35,7 @@ def evict(api: Api, pod: Object, options: Object) -> Object:
         namespace_of(pod),
         grace=options.get("gracePeriodSeconds"),
         uid=(options.get("preconditions") or {}).get("uid") or "",
-        dry_run=dry_run,
+        writer=writer,
     )
 
 

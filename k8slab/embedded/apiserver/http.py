@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from k8slab.embedded.apiserver.auth import User
+    from k8slab.embedded.apiserver.webhooks.ledger import Ledger
 
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes in a request's body: kube-apiserver's MaxRequestBodyBytes."""
@@ -64,6 +65,8 @@ class Request:
     """The body was longer than `BODY_LIMIT` and was not kept."""
     user: User = field(init=False)
     """Who sends it, once that is known; set by the application."""
+    ledger: Ledger | None = None
+    """What admission webhooks have answered about it (`webhooks`)."""
 
     def parameter(self, name: str) -> str:
         """Return a query parameter's first value, or an empty string."""

@@ -221,6 +221,16 @@ _AUTHORIZATION = "authorization.k8s.io"
 _AUTHENTICATION = "authentication.k8s.io"
 
 _OTHERS = (
+    *(
+        _of(
+            "admissionregistration.k8s.io",
+            kind.lower() + "s",
+            kind,
+            categories=("api-extensions",),
+            namespaced=False,
+        )
+        for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    ),
     _of(
         "apiextensions.k8s.io",
         "customresourcedefinitions",

@@ -31,6 +31,7 @@ def _by(key: str, *more: str) -> ListRule:
 _NAME = _by("name")
 _TYPE = _by("type")
 _SET = ListRule(is_set=True, strategy="")
+_WEBHOOK = {"matchConditions": _NAME}
 _CONTAINER = {
     "env": _NAME,
     "ports": _by("containerPort", "protocol"),
@@ -101,6 +102,10 @@ _RULES: dict[str, dict[str, ListRule]] = {
     "PodDisruptionBudgetSpec": {"selector": ListRule(strategy="replace")},
     "PodDisruptionBudgetStatus": _WITH_CONDITIONS,
     "PersistentVolumeClaimStatus": _WITH_CONDITIONS,
+    "MutatingWebhookConfiguration": {"webhooks": _NAME},
+    "ValidatingWebhookConfiguration": {"webhooks": _NAME},
+    "MutatingWebhook": _WEBHOOK,
+    "ValidatingWebhook": _WEBHOOK,
 }
 
 ATOMIC_TYPES = frozenset(

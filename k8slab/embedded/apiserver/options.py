@@ -14,6 +14,7 @@ from k8slab.embedded.apiserver.api import Writer
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.statuses import FieldError
+    from k8slab.objects.meta import Object
 
 MANAGER_LIMIT = 128
 VALIDATIONS = ("", "Ignore", "Strict", "Warn")
@@ -35,7 +36,14 @@ def writer_of(request: Request) -> Writer:
     if not manager:
         agent = request.headers.get("user-agent", "").partition("/")[0][:MANAGER_LIMIT]
         manager = "".join(letter for letter in agent if letter.isprintable())
-    return Writer(manager or "unknown", dry_run=bool(dry_run), user=request.user)
+    return Writer(
+        manager or "unknown", dry_run=bool(dry_run), user=request.user, ledger=request.ledger
+    )
+
+
+def deleter_of(request: Request, options: Object) -> Writer:
+    """Return who deletes; `options` are the request's ``DeleteOptions``."""
+    return Writer(dry_run=bool(options.get("dryRun")), user=request.user, ledger=request.ledger)
 
 
 def validation_of(request: Request) -> str:

@@ -426,6 +426,7 @@ _NUMBERS = frozenset(
         "Secrets",
         "Up-to-date",
         "Value",
+        "Webhooks",
     }
 )
 

@@ -109,6 +109,11 @@ def _volume(obj: Object) -> list[Any]:
 
 _WORKLOAD = ("+Containers", "+Images", "+Selector")
 
+
+def _webhooks(obj: Object) -> list[Any]:
+    return [len(obj.get("webhooks") or ()), age(obj)]
+
+
 ROWS: dict[str, tuple[tuple[str, ...], Callable[[Object], list[Any]]]] = {
     "cronjobs.batch": (
         ("Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", *_WORKLOAD),
@@ -151,5 +156,12 @@ ROWS: dict[str, tuple[tuple[str, ...], Callable[[Object], list[Any]]]] = {
         ),
         _volume,
     ),
+    **{
+        f"{word}webhookconfigurations.admissionregistration.k8s.io": (
+            ("Webhooks", "Age"),
+            _webhooks,
+        )
+        for word in ("mutating", "validating")
+    },
 }
 """By resource: the columns after the name, and what makes their cells."""

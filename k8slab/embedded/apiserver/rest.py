@@ -6,6 +6,7 @@ resource (`Api.before_answer`) before they are answered.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,12 +22,13 @@ from k8slab.embedded.apiserver import (
     warnings,
 )
 from k8slab.embedded.apiserver.http import Response
-from k8slab.embedded.apiserver.options import validation_of, warnings_of, writer_of
+from k8slab.embedded.apiserver.options import deleter_of, validation_of, warnings_of, writer_of
 from k8slab.embedded.apiserver.routes import verb_of
 from k8slab.embedded.apiserver.selection import selection_of
 from k8slab.embedded.apiserver.store import Entry
 from k8slab.embedded.apiserver.views import view_of
 from k8slab.embedded.apiserver.watching import Watching
+from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
 from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import name_of, namespace_of
 
@@ -161,23 +163,23 @@ class Rest:
         view = view_of(request, target.kind)
         options = queries.delete_options(request)
         admission.check_delete(target.kind, target.name)
-        gone = self._delete_one(target.kind.resource, target.name, target.namespace, options)
+        gone = self._delete_one(request, options, target.name, target)
         return self.settled(target, gone, self._shown_deleted(target, view.one), 200, [])
 
-    def _delete_one(self, resource: str, name: str, namespace: str, options: Object) -> Object:
+    def _delete_one(self, request: Request, options: Object, name: str, target: Target) -> Object:
         preconditions = options.get("preconditions") or {}
         propagation = options.get("propagationPolicy") or "Background"
         if options.get("orphanDependents"):
             propagation = "Orphan"
         return self.api.delete(
-            resource,
+            target.kind.resource,
             name,
-            namespace,
+            target.namespace,
             grace=options.get("gracePeriodSeconds"),
             uid=preconditions.get("uid") or "",
             version=preconditions.get("resourceVersion") or "",
             propagation=propagation,
-            dry_run=bool(options.get("dryRun")),
+            writer=deleter_of(request, options),
         )
 
     def _shown_deleted(
@@ -215,10 +217,17 @@ class Rest:
             if selection.matches(entry.object)
         ]
         for entry in chosen:
-            name, namespace = name_of(entry.object), namespace_of(entry.object)
-            if self.api.get(kind.resource, name, namespace):
-                gone = self._delete_one(kind.resource, name, namespace, options)
+            name = name_of(entry.object)
+            place = replace(target, namespace=namespace_of(entry.object))
+            while self.api.get(kind.resource, name, place.namespace):
+                try:
+                    gone = self._delete_one(request, options, name, place)
+                except ReviewPendingError as pending:
+                    request.ledger = pending.ledger
+                    await pending.answered()
+                    continue
                 await self.api.settle(kind.resource, gone)
+                break
         metadata = {"resourceVersion": str(self.api.store.revision)}
         return Response(body=view.many(chosen, metadata))
 

@@ -18,11 +18,14 @@ from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuse
 from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
+from k8slab.embedded.apiserver.options import warnings_of
 from k8slab.embedded.apiserver.pki import Tokens, server_context
 from k8slab.embedded.apiserver.rest import Rest
 from k8slab.embedded.apiserver.routes import Target, action_of, target_of
 from k8slab.embedded.apiserver.streaming import Streaming
 from k8slab.embedded.apiserver.tls import Tls
+from k8slab.embedded.apiserver.webhooks.connecting import check_connection
+from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
@@ -54,6 +57,10 @@ QUIET_SECONDS = 90.0
 """A connection without a request ends after this time (kube-apiserver's IdleTimeout)."""
 
 
+MOST_REVIEWS = 20
+"""How often webhooks are asked about one request: again when others change the object meanwhile."""
+
+
 class Application:
     """Answers requests; holds no connection."""
 
@@ -65,8 +72,11 @@ class Application:
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """Answer one request; every error becomes a Status."""
+        answer: Response | Awaitable[Response]
         try:
             answer = self._answer(request)
+        except ReviewPendingError as pending:
+            answer = self._reviewed(request, pending)
         except ApiStatusError as error:
             return error_response(error)
         except Exception as error:  # noqa: BLE001  the last line of defence: logged, told as 500
@@ -75,11 +85,29 @@ class Application:
 
     async def _guarded(self, request: Request, answer: Awaitable[Response]) -> Response:
         try:
-            return await answer
+            response = await answer
         except ApiStatusError as error:
-            return error_response(error)
+            response = error_response(error)
         except Exception as error:  # noqa: BLE001  the last line of defence: logged, told as 500
-            return failed(request, error)
+            response = failed(request, error)
+        if request.ledger and request.ledger.warnings:
+            response.headers += warnings_of(request.ledger.warnings)
+        return response
+
+    async def _reviewed(self, request: Request, pending: ReviewPendingError) -> Response:
+        """Have webhooks asked and answer the request anew, until nothing is left to ask."""
+        for _ in range(MOST_REVIEWS):
+            request.ledger = pending.ledger
+            await pending.answered()
+            try:
+                answer = self._answer(request)
+            except ReviewPendingError as further:
+                pending = further
+            else:
+                return answer if isinstance(answer, Response) else await answer
+        target = target_of(request.path, self.api.kinds)
+        assert target is not None
+        raise statuses.conflict(target.kind.resource, target.name)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         user = impersonated(request, authenticate(request, self.tokens, self.api), self.api)
@@ -92,12 +120,14 @@ class Application:
         if target is None:
             return self._plain(request)
         if target.subresource == "proxy":
+            check_connection(self.api, request, target)
             return self.streaming.proxy(request, target, self.api)
         if self.streaming.serves(target):
             if target.subresource != "log" and action.verb == "get":
                 # A WebSocket begins with GET; whoever may only read must not run commands
                 # (AuthorizePodWebsocketUpgradeCreatePermission, since 1.35).
                 authorize(self.api.roles, user, replace(action, verb="create"))
+            check_connection(self.api, request, target)
             return self.streaming.answer(request, self._pod(target), target)
         return self.rest.answer(request, target)
 
@@ -236,6 +266,7 @@ async def serve(
     """
     del config
     default_roles.furnish(api)
+    api.webhooks.dial = pods.dial
     application = Application(api, Tokens(pki_directory), Streaming(pods, lab))
     server = Server(application)
     await server.start(sockets, pki_directory)

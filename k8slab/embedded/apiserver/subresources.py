@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,17 @@ from k8slab.embedded.apiserver.routes import Target
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from k8slab.embedded.apiserver.api import Api, Writer
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.rest import Rest
     from k8slab.embedded.apiserver.store import Entry
     from k8slab.objects.meta import Object
 
     Answer = Response | Awaitable[Response]
+
+BINDING = ("", "v1", "Binding")
+EVICTION = ("policy", "v1", "Eviction")
+TOKEN_REQUEST = ("authentication.k8s.io", "v1", "TokenRequest")
 
 LEAST_TOKEN_SECONDS = 600
 MOST_TOKEN_SECONDS = 1 << 32
@@ -42,12 +48,11 @@ def answer(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
         case "scale":
             return _scale(rest, request, target, verb)
         case "binding":
-            return _bind(rest, target, _body(request, ("", "v1", "Binding")))
+            return _bind(rest, request, target, _body(request, BINDING))
         case "eviction":
             return _evict(rest, request, target)
         case "token":
-            gvk = ("authentication.k8s.io", "v1", "TokenRequest")
-            return _token(rest, target, _body(request, gvk))
+            return _token(rest, request, target, _body(request, TOKEN_REQUEST))
     raise statuses.not_found(target.kind.resource, target.name)
 
 
@@ -100,9 +105,10 @@ def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
 # --- pods
 
 
-def _bind(rest: Rest, target: Target, binding: Object) -> Answer:
+def _bind(rest: Rest, request: Request, target: Target, binding: Object) -> Answer:
     api = rest.api
     pod = api.require("pods", target.name, target.namespace)
+    binding = _reviewed(api, pod, target, binding, writer=writer_of(request), kind=BINDING)
     node = (binding.get("target") or {}).get("name") or ""
     if not node:
         raise statuses.invalid_object(
@@ -118,11 +124,31 @@ def _bind(rest: Rest, target: Target, binding: Object) -> Answer:
 def _evict(rest: Rest, request: Request, target: Target) -> Answer:
     eviction = _eviction(request)
     pod = rest.api.require("pods", target.name, target.namespace)
-    options = dict(eviction.get("deleteOptions") or {})
-    if request.query.get("dryRun"):
-        options["dryRun"] = request.query["dryRun"]
-    gone = evictions.evict(rest.api, pod, options)
+    writer = writer_of(request)
+    if (eviction.get("deleteOptions") or {}).get("dryRun"):
+        writer = replace(writer, dry_run=True)
+    eviction = _reviewed(rest.api, pod, target, eviction, writer=writer, kind=EVICTION)
+    # The deletion that follows is no request of its own: webhooks for DELETE do not see it.
+    writer = replace(writer, reviewed=True)
+    gone = evictions.evict(rest.api, pod, eviction.get("deleteOptions") or {}, writer)
     return rest.settled(target, gone, _success, 201, [])
+
+
+def _reviewed(
+    api: Api,
+    owner: Object,
+    target: Target,
+    body: Object,
+    *,
+    writer: Writer,
+    kind: tuple[str, str, str],
+) -> Object:
+    """Return what was sent to a subresource as webhooks changed it, or raise their refusal."""
+    sub = target.subresource
+    review = api.webhooks.about("CREATE", target.kind, owner, writer, subresource=sub, body=kind)
+    if not review:
+        return body
+    return review.validated(review.mutated(body, None))
 
 
 def _eviction(request: Request) -> Object:
@@ -131,7 +157,7 @@ def _eviction(request: Request) -> Object:
     sent = body.value.get("apiVersion") if isinstance(body.value, dict) else ""
     if sent == "policy/v1beta1":
         body.value["apiVersion"] = "policy/v1"
-    return bodies.read_object(body, ("policy", "v1", "Eviction"), validation="Ignore")[0]
+    return bodies.read_object(body, EVICTION, validation="Ignore")[0]
 
 
 def _success(_entry: Entry) -> bytes:
@@ -143,9 +169,11 @@ def _success(_entry: Entry) -> bytes:
 # --- tokens
 
 
-def _token(rest: Rest, target: Target, asked: Object) -> Answer:
-    api, spec = rest.api, asked.get("spec") or {}
+def _token(rest: Rest, request: Request, target: Target, asked: Object) -> Answer:
+    api = rest.api
     account = api.require("serviceaccounts", target.name, target.namespace)
+    asked = _reviewed(api, account, target, asked, writer=writer_of(request), kind=TOKEN_REQUEST)
+    spec = asked.get("spec") or {}
     seconds = spec.get("expirationSeconds") or TOKEN_SECONDS - 7
     if not LEAST_TOKEN_SECONDS <= seconds <= MOST_TOKEN_SECONDS:
         why = (
@@ -195,10 +223,9 @@ def _bound(rest: Rest, namespace: str, reference: Object) -> dict[str, dict[str,
 
 
 def _binding(rest: Rest, request: Request, target: Target, obj: Object) -> Answer:
-    del request
     pods = rest.api.kinds.of("pods")
     name = obj["metadata"].get("name") or ""
-    return _bind(rest, Target(pods, target.namespace, name, "binding"), obj)
+    return _bind(rest, request, Target(pods, target.namespace, name, "binding"), obj)
 
 
 CREATE_ONLY: dict[str, Callable[[Rest, Request, Target, Object], Answer]] = {

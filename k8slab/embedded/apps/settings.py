@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apps import imitations
+from k8slab.embedded.apps.admission import AdmissionWebhook
 from k8slab.embedded.apps.identity import Identity
 from k8slab.embedded.apps.logs import combined_log, log_line
 from k8slab.embedded.apps.options import parse, port_number
@@ -115,9 +116,26 @@ def _agnhost(argv: list[str], environment: Mapping[str, str]) -> Settings | None
         values, _ = parse(rest, known, program="agnhost serve-hostname")
         port = port_number(values.get("port", ["9376"])[-1], program="agnhost", option="--port")
         return Settings(handler=imitations.hostname_only, http_ports=(port,))
+    if command == "webhook":
+        return _webhook(rest)
     raise UsageError(
         f"agnhost: {command} is not part of the imitation",
-        hint="It knows netexec, serve-hostname and pause.",
+        hint="It knows netexec, serve-hostname, webhook and pause.",
+    )
+
+
+def _webhook(argv: list[str]) -> Settings:
+    files = ("tls-cert-file", "tls-private-key-file")
+    known = dict.fromkeys((*files, "port", "sidecar-image"), True)
+    values, _ = parse(argv, known, program="agnhost webhook")
+    certificate, key = (values.get(name, [""])[-1] for name in files)
+    if not (certificate and key):
+        raise UsageError(f"agnhost webhook: needs --{files[0]} and --{files[1]}, PEM files")
+    port = port_number(values.get("port", ["443"])[-1], program="agnhost", option="--port")
+    return Settings(
+        handler=AdmissionWebhook(values.get("sidecar-image", [""])[-1]),
+        tls_ports=(port,),
+        certificate=(certificate, key),
     )
 
 

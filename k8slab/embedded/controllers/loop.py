@@ -22,6 +22,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
 from k8slab.errors import ApiStatusError
 
 if TYPE_CHECKING:
@@ -69,13 +70,15 @@ class Loop:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
+        self._reviews: dict[str, asyncio.Task[None]] = {}
+        """Keys whose work waits for what admission webhooks say."""
         self._closed = False
 
     def add(self, key: str) -> None:
         """Have `key` looked at as soon as possible."""
         if self._closed:
             return
-        if key in self._running or key in self._resting:
+        if key in self._running or key in self._resting or key in self._reviews:
             self._again.add(key)
             return
         self._queue[key] = None
@@ -122,7 +125,7 @@ class Loop:
         self._again.clear()
         for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
-        workers = set(self._workers)
+        workers = {*self._workers, *self._reviews.values()}
         for worker in workers:
             worker.cancel()
         if workers:
@@ -169,7 +172,7 @@ class Loop:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(error) if error else waiter.set_result(None)
-            if key in self._again and key not in self._resting:
+            if key in self._again and key not in self._resting and key not in self._reviews:
                 self._again.discard(key)
                 self._queue[key] = None
             if time.perf_counter() - begun > SLICE:
@@ -183,6 +186,9 @@ class Loop:
             result = self._reconcile(key)
             self._rest(key, time.perf_counter() - begun)
             wait = await result if inspect.isawaitable(result) else result
+        except ReviewPendingError as pending:
+            self._review(key, pending)
+            return None
         except ApiStatusError as error:
             if error.reason != "Conflict":
                 log.exception("%s: %s failed; will be retried", self.name, key)
@@ -196,6 +202,27 @@ class Loop:
         if wait is not None:
             self.add_after(key, wait)
         return None
+
+    def _review(self, key: str, pending: ReviewPendingError) -> None:
+        """Have webhooks asked about what a key's work would create; then do it again.
+
+        The worker goes on with other keys. A real controller's worker waits.
+        """
+        task = asyncio.ensure_future(pending.answered())
+        self._reviews[key] = task
+
+        def answered(done: asyncio.Task[None]) -> None:
+            del self._reviews[key]
+            self._again.discard(key)
+            if done.cancelled():
+                return
+            if error := done.exception():
+                log.error("%s: %s: asking webhooks failed", self.name, key, exc_info=error)
+                self._retry(key)
+                return
+            self.add(key)
+
+        task.add_done_callback(answered)
 
     def _rest(self, key: str, seconds: float) -> None:
         if seconds > LONG and key not in self._waiting and not self._closed:

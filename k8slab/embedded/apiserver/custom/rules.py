@@ -222,6 +222,17 @@ def _broken(path: str, value: Any, old: Any, rule: Object, kind: str) -> FieldEr
     return FieldError(where, str(reason), words.format(type=kind or "object", message=message))
 
 
+def evaluate(expression: str, variables: Object) -> Any:
+    """Return what an expression comes to; `ValueError` says why it comes to nothing."""
+    context = _language().Context(variables=variables)
+    for name, function in _FUNCTIONS.items():
+        context.add_function(name, function)
+    try:
+        return _program(expression).execute(context)
+    except _FAILURES as error:
+        raise ValueError(str(error) or "no such key") from error
+
+
 def _message(rule: Object, context: Any) -> str:
     if expression := rule.get("messageExpression"):
         try:

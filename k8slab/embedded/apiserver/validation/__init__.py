@@ -15,6 +15,7 @@ from k8slab.embedded.apiserver.validation import (
     pods,
     policies,
     services,
+    webhooks,
     workloads,
 )
 from k8slab.embedded.apiserver.validation.metadata import metadata_errors
@@ -60,6 +61,8 @@ _RULES: dict[str, Rule] = {
     "ingresses.networking.k8s.io": policies.ingress_errors,
     "clusternetworkpolicies.policy.networking.k8s.io": cluster_policies.cluster_policy_errors,
     "customresourcedefinitions.apiextensions.k8s.io": _definition_errors,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.configuration_errors,
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.configuration_errors,
 }
 
 
