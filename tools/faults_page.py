@@ -27,7 +27,8 @@ everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the
 in the manifest; of a node it is one of its parts: `routes`, `rules`, `kube-proxy`, `network-agent`,
 `mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods, level 2 about names, policies
 and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` shows and restarts
-what runs on the nodes.
+what runs on the nodes. `small-conntrack` is there where the machine's `nf_conntrack_max` is at most
+262,144.
 
 `k8slab challenge --class NAME --learner NAME` draws the seed from the two: everybody gets another
 challenge, and who knows both gets the same one again. Fault, cause and hop are packed in the
@@ -39,10 +40,15 @@ COLUMNS = ("id", "fault", "what is seen", "what reveals it", "what mends it", "w
 
 def page() -> str:
     """Return the page as Markdown."""
-    parts = [HEAD, _table(INJECTABLE, "## Injected by `k8slab challenge`")]
+    parts = [HEAD, _table(INJECTABLE, "## Injected by `k8slab challenge`"), _notes()]
     parts.append(_table(TOLD, "## Told, not injected"))
     parts.append(_table(FOLLOWS, "## With labs that follow"))
     return "\n".join(parts)
+
+
+def _notes() -> str:
+    noted = [one for one in catalogue.entries().values() if one.note]
+    return "\n".join(["What is imitated in them:", "", *(f"- {e.id}: {e.note}" for e in noted), ""])
 
 
 def _table(state: str, title: str) -> str:

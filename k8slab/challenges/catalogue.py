@@ -38,6 +38,8 @@ class Entry:
     """Why it is told and not injected; empty where it is injected."""
     follows: str = ""
     """The lab with which it comes."""
+    note: str = ""
+    """What is imitated here, or otherwise on a node of one's own; for the page and the answer."""
 
     @property
     def state(self) -> str:

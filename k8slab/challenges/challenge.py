@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "challenge"
 """Under this name, where a lab's stands, the journal has what concerns challenges."""
-SYMPTOM_SECONDS = 40.0
 LONGEST_EVIDENCE = 4000
-CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
 def silent(_line: str) -> None:
@@ -59,12 +57,14 @@ class Answer:
     field: str
     reveals: str
     fix: str
+    note: str = ""
 
     def text(self) -> str:
         """Return the answer for a terminal."""
+        note = f"\n  {self.note}" if self.note else ""
         return (
             f"{self.fault}\n  where: {self.object}, {self.field}\n"
-            f"  what shows it: {self.reveals}\n  how to mend it: {self.fix}"
+            f"  what shows it: {self.reveals}\n  how to mend it: {self.fix}{note}"
         )
 
 
@@ -172,7 +172,7 @@ class Challenge:
         self._require_ready()
         self.journal.add(JOURNAL, "solution", str(self.seed))
         cause, found = self.case.causes[0], self.case.fault
-        return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix)
+        return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix, found.note)
 
     def stop(self) -> None:
         """Bring everything back as it was, let the namespaces go, and end."""

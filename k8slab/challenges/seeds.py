@@ -25,6 +25,12 @@ LEVELS = (1, 2, 3)
 RANGE = 1_000_000
 """Seeds that are drawn have at most six digits: people read them to each other."""
 
+_WHY_NOT = {
+    "small-conntrack": "the limit of this machine, net.netfilter.nf_conntrack_max, is above 262144:"
+    " so many connections would take too much of the kernel's memory",
+}
+"""What an embedded cluster lacks on some machines, and why."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -72,7 +78,7 @@ def pick(choice: Choice, seed: int, capabilities: Iterable[str]) -> Entry:
         if lacks := sorted(level_and_needs(found)[1] - has):
             raise UsageError(
                 f"{found.id} ({found.fault}) needs what this cluster has not: {', '.join(lacks)}",
-                hint="an embedded cluster has it: k8slab up",
+                hint=_WHY_NOT.get(lacks[0], "an embedded cluster has it: k8slab up"),
             )
         return found
     known = [(one, *level_and_needs(one)) for one in catalogue.injectable()]

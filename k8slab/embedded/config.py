@@ -111,6 +111,26 @@ class ClusterConfig:
                 raise TypeError(f"{one.name}: {found!r} is no {wanted.__name__}")
 
 
+CAPABILITIES = ("agents", "denials", "nodes", "probe", "trace", "world")
+"""What the API group lab.k8slab.dev/v1 of this version gives."""
+SMALL_CONNTRACK = 262_144
+"""Connections that a node may have so that a challenge can fill its table: some 100 MB of the
+kernel's memory, and the limit that the kernel chooses where there are more than 4 GB."""
+_CONNTRACK_LIMIT = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+
+
+def capabilities(config: ClusterConfig) -> list[str]:
+    """Return what a cluster of this configuration can do on this machine beyond Kubernetes."""
+    found = [*CAPABILITIES]
+    if config.load_balancer:
+        found.append("load-balancer")
+    if len(config.ip_versions) > 1:
+        found.append("dual-stack")
+    if _CONNTRACK_LIMIT.exists() and 0 < int(_CONNTRACK_LIMIT.read_text()) <= SMALL_CONNTRACK:
+        found.append("small-conntrack")
+    return found
+
+
 def state_home() -> Path:
     """Return the one state directory: ``$K8SLAB_HOME``, else by the XDG rules."""
     if home := os.environ.get("K8SLAB_HOME"):

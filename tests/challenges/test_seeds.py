@@ -8,7 +8,7 @@ from k8slab.challenges.recipe import level_and_needs
 from k8slab.challenges.seeds import Choice, pick, seed_of
 from k8slab.errors import UsageError
 
-EVERYTHING = {"agents", "load-balancer", "nodes", "probe", "world"}
+EVERYTHING = {"agents", "load-balancer", "nodes", "probe", "small-conntrack", "world"}
 
 
 def own():
@@ -43,6 +43,9 @@ def test_a_cluster_gets_no_fault_that_it_cannot_have():
     assert found == {one.id for one in injectable() if not level_and_needs(one)[1]}
     with pytest.raises(UsageError, match="needs what this cluster has not: agents"):
         pick(Choice(fault="F16"), 1, {"probe"})
+    with pytest.raises(UsageError, match="not: small-conntrack") as refused:
+        pick(Choice(fault="F18"), 1, EVERYTHING - {"small-conntrack"})
+    assert "nf_conntrack_max" in refused.value.hint
     with pytest.raises(UsageError, match="no fault of level 3"):
         pick(Choice(level=3), 1, {"probe"})
 

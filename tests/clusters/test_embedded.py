@@ -163,7 +163,7 @@ def test_attaching_gives_the_same_cluster_and_its_capabilities(cluster):
     handle = clusters.attach("lab")
     assert handle.kubeconfig == cluster.kubeconfig
     wanted = {"probe", "nodes", "denials", "trace", "world", "agents", "load-balancer"}
-    assert handle.capabilities == wanted
+    assert handle.capabilities - {"small-conntrack"} == wanted  # that is of the machine
     by_file = clusters.attach(kubeconfig=cluster.kubeconfig)
     assert by_file.capabilities == handle.capabilities
     node_names = [node["metadata"]["name"] for node in by_file.list("nodes")]

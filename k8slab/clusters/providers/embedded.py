@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.clusters import records
 from k8slab.clusters.cluster import Cluster
 from k8slab.clusters.providers.base import BROKEN, RUNNING, STARTING, STOPPED, Status
-from k8slab.embedded.config import RANGES, ClusterConfig, ClusterPaths
+from k8slab.embedded.config import RANGES, ClusterConfig, ClusterPaths, capabilities
 from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, K8slabError, UsageError
 from k8slab.programs import Completed
 from k8slab.version import __version__
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from k8slab.clusters.wanted import Wanted
 
 NAME = "embedded"
-
-CAPABILITIES = frozenset({"agents", "denials", "nodes", "probe", "trace", "world"})
-"""What the API group lab.k8slab.dev/v1 of this version gives."""
-BALANCER = "load-balancer"
-"""The capability of a cluster that gives LoadBalancer Services an address."""
-
-DUAL_STACK = "dual-stack"
-"""The capability of a cluster whose pods have IPv4 and IPv6 addresses."""
 
 ANSWER_DEADLINE = 5.0
 """Seconds in which a running cluster must answer `up`."""
@@ -89,7 +81,7 @@ def status(name: str) -> Status:
         "provider": NAME,
         "kubeconfig": str(paths.kubeconfig),
         "nodes": config.node_names,
-        "capabilities": sorted(_capabilities(config)),
+        "capabilities": sorted(capabilities(config)),
     }
     versions = {"k8slab": __version__}
     if not processes.running:
@@ -122,18 +114,13 @@ def cluster(name: str) -> Cluster:
         name,
         provider=NAME,
         kubeconfig=kubeconfig(name),
-        capabilities=_capabilities(_kept(name)),
+        capabilities=frozenset(capabilities(_kept(name))),
         node_runner=partial(_run_on_node, asked),
     )
 
 
 def _kept(name: str) -> ClusterConfig:
     return ClusterConfig.from_json(ClusterPaths.of(name).config.read_text(encoding="utf-8"))
-
-
-def _capabilities(config: ClusterConfig) -> frozenset[str]:
-    balanced = {BALANCER} if config.load_balancer else set()
-    return CAPABILITIES | balanced | ({DUAL_STACK} if len(config.ip_versions) > 1 else set())
 
 
 def _answers(name: str) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import statuses
-from k8slab.embedded.config import KUBERNETES_MINOR, world_hosts
+from k8slab.embedded.config import KUBERNETES_MINOR, capabilities, world_hosts
 from k8slab.embedded.daemon.exchanges import Exchange, Ports, Result, Run
 from k8slab.embedded.daemon.names import Answer, Lookup, ResolvConf, resolve
 from k8slab.errors import ClusterError, ProbeError
@@ -363,13 +363,6 @@ class Lab:
             return asyncio.run_coroutine_threadsafe(running, loop).result()
 
         return await asyncio.to_thread(resolve, lookups, exchange)
-
-
-def capabilities(config: ClusterConfig) -> list[str]:
-    """Return what a cluster of this configuration can do beyond Kubernetes."""
-    dual = ["dual-stack"] if len(config.ip_versions) > 1 else []
-    balanced = ["load-balancer"] if config.load_balancer else []
-    return ["probe", "nodes", "denials", "trace", "world", "agents", *balanced, *dual]
 
 
 def _shown(denial: Denial, names: Mapping[str, Object]) -> Object:

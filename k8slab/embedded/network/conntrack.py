@@ -1,8 +1,11 @@
-"""The kernel's connection table: find and forget UDP flows that point to the wrong place.
+"""The kernel's connection table: how full it is, and forgetting what leads to the wrong place.
 
 A TCP connection ends; a UDP "connection" lives as long as packets come, so a client that
 keeps its source port would be sent to an endpoint that has gone for ever (kube-proxy's
-conntrack cleanup). Sources: linux/netfilter/nfnetlink_conntrack.h.
+conntrack cleanup). And what a pod never closed stays for days after it has gone, unless
+somebody forgets it (Calico's Felix does). The table is one for all namespaces; each has its own
+count, and none may have more than the machine's limit: then a packet of a new connection is
+dropped. Sources: linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_core.c.
 """
 
 from __future__ import annotations
@@ -11,26 +14,44 @@ import errno
 import os
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8slab.embedded.linux import in_netns
 from k8slab.embedded.network.attributes import MESSAGE, split, split_messages
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _NETFILTER = 12
 _SUBSYSTEM = 1 << 8
 _GET, _DELETE, _STATISTICS = _SUBSYSTEM | 1, _SUBSYSTEM | 2, _SUBSYSTEM | 5
-_ENTRIES = 1
+_ENTRIES, _LIMIT = 1, 2
 _ORIGINAL, _REPLY = 1, 2
 _IP, _PROTO = 1, 2
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 _DONE, _ERROR = 3, 2
 _UDP = 17
+_TUPLES = 4
+"""Where in the body of a listed connection its two tuples are: they come first, addresses first."""
+_SOURCE = 12
+"""Where in a tuple the source is, after the heads of three attributes; then the destination."""
+_ADDRESS_BYTES = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
+
+
+class Usage(NamedTuple):
+    """How many connections a namespace has, and how many it may have."""
+
+    entries: int
+    limit: int
+
+    @property
+    def full(self) -> bool:
+        """Say whether there is no room: above 95 % the kernel begins to look for old ones."""
+        return 0 < self.limit * 95 <= self.entries * 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +73,88 @@ def forget_udp(netns: int, stale: Callable[[UdpFlow], bool]) -> int:
     The table is one for all namespaces, and to list one's own flows means to walk it all: 5 ms
     for 262,144 places. So the kernel is asked first whether there are any.
     """
-    with in_netns(netns):
-        channel = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER
-        )
-    with channel:
-        if not _count(channel):
+    with _channel(netns) as channel:
+        if not _usage(channel).entries:
             return 0
         doomed = [flow for flow in _flows(channel) if stale(flow)]
         return sum(_delete(channel, flow) for flow in doomed)
+
+
+def usage(netns: int) -> Usage:
+    """Return how full a namespace's table is."""
+    with _channel(netns) as channel:
+        return _usage(channel)
+
+
+class Cleaner:
+    """Deletes connections by address, in the namespace in which it was made."""
+
+    def __init__(self, netns: int) -> None:
+        self._listing, self._deleting = _channel(netns), _channel(netns)
+
+    def close(self) -> None:
+        """Let go of the kernel."""
+        self._listing.close()
+        self._deleting.close()
+
+    def forget(self, addresses: Collection[str]) -> int:
+        """Delete every connection from or to these addresses, rewritten or not; return how many.
+
+        There may be as many as the machine's limit: they are deleted while the others are listed,
+        a portion at a time, and nothing is looked at twice.
+        """
+        packed = {ip_address(address).packed for address in addresses}
+        if not _usage(self._listing).entries:
+            return 0
+        self._listing.send(_request(_GET, 0x300, socket.AF_UNSPEC))
+        count, more = 0, True
+        while more:
+            keys, more = _search(self._listing.recv(1 << 17), packed)
+            count += self._delete(keys)
+        return count
+
+    def _delete(self, keys: list[tuple[int, bytes]]) -> int:
+        if not keys:
+            return 0
+        self._deleting.send(b"".join(_request(_DELETE, 0, *key) for key in keys))
+        # Only what has gone by itself meanwhile is answered.
+        with suppress(BlockingIOError):
+            while True:
+                self._deleting.recv(1 << 17, socket.MSG_DONTWAIT)
+        return len(keys)
+
+
+def _search(portion: bytes, addresses: Collection[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
+    """Return family and key of each listed connection with an address, and whether more follow."""
+    # Nearly always there is none in a portion, and to see that is quick.
+    any_here = any(address in portion for address in addresses)
+    found: list[tuple[int, bytes]] = []
+    for _sequence, kind, _flags, body in split_messages(portion):
+        if kind == _DONE:
+            return found, False
+        if kind == _ERROR:
+            raise _refusal("list connections", body)
+        if any_here and (key := _key_of(body, addresses)):
+            found.append((body[0], key))
+    return found, True
+
+
+def _key_of(body: bytes, addresses: Collection[bytes]) -> bytes:
+    """Return the key of a connection that has one of these addresses; of another one nothing."""
+    size = _ADDRESS_BYTES[body[0]]
+    (length,) = struct.unpack_from("=H", body, _TUPLES)
+    for tuple_at in (_TUPLES, _TUPLES + length):  # the length of a tuple is a multiple of four
+        source = tuple_at + _SOURCE
+        destination = source + size + 4
+        ends = (body[source : source + size], body[destination : destination + size])
+        if ends[0] in addresses or ends[1] in addresses:
+            return _key(body[_TUPLES + 4 : _TUPLES + length])
+    return b""
+
+
+def _channel(netns: int) -> socket.socket:
+    with in_netns(netns):
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
 
 
 def _request(kind: int, flags: int, family: int, attributes: bytes = b"") -> bytes:
@@ -68,14 +162,16 @@ def _request(kind: int, flags: int, family: int, attributes: bytes = b"") -> byt
     return MESSAGE.pack(MESSAGE.size + len(body), kind, flags | 1, 1, 0) + body
 
 
-def _count(channel: socket.socket) -> int:
-    """Return how many connections the namespace has, of whatever protocol."""
+def _usage(channel: socket.socket) -> Usage:
+    """Return how many connections the namespace has, of whatever protocol, and may have."""
     channel.send(_request(_STATISTICS, 0, socket.AF_UNSPEC))
     for _sequence, kind, _flags, body in split_messages(channel.recv(4096)):
         if kind == _ERROR:
             raise _refusal("count connections", body)
-        if entries := dict(split(body[4:])).get(_ENTRIES):
-            return int.from_bytes(entries, "big")
+        told = dict(split(body[4:]))
+        if _ENTRIES in told:
+            limit = told.get(_LIMIT, b"")  # not told by Linux below 4.18
+            return Usage(int.from_bytes(told[_ENTRIES], "big"), int.from_bytes(limit, "big"))
     raise KernelError("count connections: the kernel gave no number")
 
 
@@ -98,10 +194,13 @@ def _flow(body: bytes) -> UdpFlow | None:
     original, reply = _tuple(attributes[_ORIGINAL]), _tuple(attributes[_REPLY])
     if original[0] != _UDP:
         return None
-    value = attributes[_ORIGINAL]
-    # 0x8000: NLA_F_NESTED, which the kernel wants to see on the way in.
-    key = struct.pack("=HH", 4 + len(value), _ORIGINAL | 0x8000) + value
+    key = _key(attributes[_ORIGINAL])
     return UdpFlow(original[2], original[4], reply[1], reply[3], key, body[0])
+
+
+def _key(original: bytes) -> bytes:
+    """Return a connection's first tuple as the kernel wants to be told it: marked as nested."""
+    return struct.pack("=HH", 4 + len(original), _ORIGINAL | 0x8000) + original
 
 
 def _tuple(data: bytes) -> tuple[int, str, str, int, int]:

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.network import conntrack
 from k8slab.embedded.network.capture import parse
 from k8slab.embedded.network.meanings import Meaning, meaning
 from k8slab.embedded.network.netlink import Netlink
@@ -421,6 +422,9 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
         text, facts = route_of(visit.place, seen.packet, seen.interface)
         if "why" in facts:
             return f"{facts['why']}", seen.packet, seen.interface
+        if visit.place.kind == "node" and (table := conntrack.usage(visit.place.netns)).full:
+            text = f"conntrack has no room for a new connection: {table.entries} of {table.limit}"
+            return text, seen.packet, seen.interface
         return f"it came in and went no further ({text})", seen.packet, seen.interface
     if seen.packet.source == seen.packet.destination:  # a martian: RFC 1812, 5.3.7
         text = "it came back with its own address as the source: the kernel takes it for forged"

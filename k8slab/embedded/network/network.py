@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network import agents, calico
+from k8slab.embedded.network.forgetting import Forgetting
 from k8slab.embedded.network.ipam import Ipam
 from k8slab.embedded.network.model import Denial
 from k8slab.embedded.network.netlink import Netlink
@@ -59,6 +60,7 @@ class Network:
         """How often the kernel dropped packets faster than it could report them."""
         self._config = config
         self._queue = KernelQueue()
+        self._forgetting = Forgetting(self._queue)
         self._switch = Switch(config.node_cidrs)
         self._ipams = [Ipam(cidr) for cidr in config.pod_cidrs]
         self._nodes: dict[str, Node] = {}
@@ -284,6 +286,7 @@ class Network:
             node = self._nodes[pod.node]
             node.detach(pod)
             self._forget(node, pod)
+            self._forgetting.gone(node, pod)
             here = Netlink(node.netns)
             self._queue.later(partial(reap, here, pod.interface), finish=here.close)
 

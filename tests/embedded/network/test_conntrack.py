@@ -1,0 +1,87 @@
+"""The kernel's table of connections: how full it is, and what is forgotten in it."""
+
+import asyncio
+import socket
+
+import pytest
+
+from k8slab.embedded import linux
+from k8slab.embedded.config import IP_FAMILIES, RANGES
+from k8slab.embedded.network import conntrack
+from k8slab.embedded.network.conntrack import Cleaner, Usage
+from k8slab.embedded.network.netlink import ipv6_exists
+
+_families = [RANGES[version] for version in IP_FAMILIES["dual"]]
+DUAL = {
+    "pod_cidrs": [family.pods for family in _families],
+    "node_cidrs": [family.nodes for family in _families],
+    "service_cidrs": [family.services for family in _families],
+    "load_balancer_cidrs": [family.load_balancers for family in _families],
+}
+
+
+def entries(fabric, node=1):
+    return conntrack.usage(fabric.network.node_netns(fabric.nodes[node])).entries
+
+
+async def in_background_done(fabric):
+    """Return when all that nobody waits for has been done, which is in the order of asking."""
+    await asyncio.wrap_future(fabric.network._queue._reaper.submit(lambda: None))
+
+
+@pytest.mark.parametrize(("entries", "full"), [(0, False), (94, False), (95, True), (100, True)])
+def test_a_table_is_full_when_the_kernel_looks_for_old_connections_to_drop(entries, full):
+    assert Usage(entries, 100).full is full
+
+
+def test_no_table_is_full_whose_limit_is_not_told():
+    assert not Usage(5, 0).full
+
+
+@pytest.mark.kernel
+async def test_connections_are_counted_for_each_node_beside_the_limit_of_the_machine(fabric):
+    async with fabric() as f:
+        for name in ("web", "db"):
+            await f.pod(name)
+        before = entries(f)
+        for _ in range(5):
+            await f.ask("web", "db")
+        assert entries(f) == before + 5
+        assert entries(f, 2) == 0
+        assert conntrack.usage(f.network.node_netns(f.nodes[2])).limit > 1000
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not ipv6_exists(), reason="this kernel has no IPv6")
+async def test_a_pod_that_goes_leaves_none_of_its_connections_behind(fabric):
+    async with fabric(**DUAL) as f:
+        for name in ("web", "db", "old", "older"):
+            await f.pod(name)
+        for source, destination in (("web", "old"), ("old", "db"), ("older", "web"), ("web", "db")):
+            assert await f.ask(source, destination)
+        both = f.network._pods["old"].addresses
+        assert await f.ask("web", next(one for one in both if ":" in one))
+        assert entries(f) == 5
+        await f.network.detach_pod("old")
+        await f.network.detach_pod("older")
+        await in_background_done(f)
+        assert entries(f) == 1
+
+
+@pytest.mark.kernel
+async def test_more_connections_than_the_kernel_lists_at_once_are_forgotten_all(fabric):
+    async with fabric() as f:
+        here, gone = await f.pod("here"), await f.pod("gone")
+        for source in ("here", "gone"):
+            with linux.in_netns(f.netns[source]):
+                asking = socket.socket(type=socket.SOCK_DGRAM)
+            with asking:
+                for port in range(2000, 2700):
+                    asking.sendto(b"?", ("172.18.0.3", port))
+        assert entries(f) == 1400
+        cleaner = Cleaner(f.network.node_netns(f.nodes[1]))
+        assert cleaner.forget([gone]) == 700
+        assert entries(f) == 700
+        assert cleaner.forget([here, gone]) == 700
+        cleaner.close()
+        assert entries(f) == 0
