@@ -1,14 +1,13 @@
 """Speak to an API server: one request, one answer; or a watch, line by line.
 
 The official client's models take half a second to import, so this speaks plain JSON over
-`http.client` with the kubeconfig's credentials. Each thread keeps one connection. A kept
+a `connection` with the kubeconfig's credentials. Each thread keeps one connection. A kept
 connection that the server has closed is noticed before it is used again, so that no request
 is ever sent twice.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import select
 import ssl
@@ -20,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from k8slab.clusters.connection import Connection
 from k8slab.clusters.media import DEADLINE, JSON
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
 from k8slab.version import __version__
@@ -27,6 +27,7 @@ from k8slab.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from k8slab.clusters.connection import Answer
     from k8slab.clusters.kubeconfig import Credentials
 
 
@@ -63,15 +64,14 @@ class Rest:
         """
         connection = self._kept(deadline)
         try:
-            self._send(connection, method, path, query, body, content_type)
-            response = connection.getresponse()
-            data = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            answer = self._ask(connection, method, path, query, body, content_type)
+            data = answer.body()
+        except OSError as error:
             self._drop()
             raise self._no_answer(error) from error
-        if response.will_close:
+        if answer.ends:
             self._drop()
-        return _answer(response, data)
+        return _decoded(answer, data)
 
     def stream(
         self, path: str, *, query: Mapping[str, Any] | None = None, deadline: float = DEADLINE
@@ -82,27 +82,23 @@ class Rest:
         """
         connection = self._connection(deadline)
         try:
-            try:
-                self._send(connection, "GET", path, query, None, JSON)
-                response = connection.getresponse()
-                if response.status >= 400:
-                    _answer(response, response.read())
-            except TimeoutError:
-                raise
-            except (OSError, http.client.HTTPException) as error:
-                raise self._no_answer(error) from error
-            while line := self._line(response):
+            for line in self._lines(connection, path, query):
                 if line.strip():
-                    yield json.loads(line)
+                    yield orjson.loads(line)
         finally:
             connection.close()
 
-    def _line(self, response: http.client.HTTPResponse) -> bytes:
+    def _lines(
+        self, connection: Connection, path: str, query: Mapping[str, Any] | None
+    ) -> Iterator[bytes]:
         try:
-            return response.readline()
+            answer = self._ask(connection, "GET", path, query, None, JSON)
+            if answer.status >= 400:
+                _decoded(answer, answer.body())
+            yield from answer.lines()
         except TimeoutError:
             raise
-        except (OSError, http.client.HTTPException) as error:  # the server was killed
+        except OSError as error:  # nobody is there, or the server was killed
             raise self._no_answer(error) from error
 
     def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
@@ -138,22 +134,17 @@ class Rest:
         """Close the calling thread's connection."""
         self._drop()
 
-    def _connection(self, deadline: float) -> http.client.HTTPConnection:
+    def _connection(self, deadline: float) -> Connection:
         if not self.tls:
-            return http.client.HTTPConnection(self.host, self.port, timeout=deadline)
-        return _TlsConnection(
-            self.host,
-            self.port,
-            timeout=deadline,
-            context=self.ssl_context,
-            name=self.credentials.server_name,
-        )
+            return Connection(self.host, self.port, deadline)
+        name = self.credentials.server_name
+        return Connection(self.host, self.port, deadline, self.ssl_context, name)
 
-    def _kept(self, deadline: float) -> http.client.HTTPConnection:
+    def _kept(self, deadline: float) -> Connection:
         kept: _Kept | None = getattr(self._thread, "kept", None)
         if kept and kept.connection.sock is not None:
             if not _readable(kept.connection.sock):
-                kept.connection.sock.settimeout(deadline)
+                kept.connection.timeout = deadline
                 return kept.connection
             self._drop()
         self._thread.kept = kept = _Kept(self._connection(deadline))
@@ -165,23 +156,23 @@ class Rest:
             kept.connection.close()
             self._thread.kept = None
 
-    def _send(
+    def _ask(
         self,
-        connection: http.client.HTTPConnection,
+        connection: Connection,
         method: str,
         path: str,
         query: Mapping[str, Any] | None,
         body: Any,
         content_type: str,
-    ) -> None:
+    ) -> Answer:
         wanted = {key: value for key, value in (query or {}).items() if value not in ("", None)}
         target = self._base + path + (f"?{urlencode(wanted)}" if wanted else "")
         headers = {**self.headers(), "Accept": JSON}
-        data = None
+        data = b""
         if body is not None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             headers["Content-Type"] = content_type
-        connection.request(method, target, body=data, headers=headers)
+        return connection.ask(method, target, headers, data)
 
     def _no_answer(self, error: Exception) -> ClusterNotReadyError:
         return ClusterNotReadyError(
@@ -193,26 +184,11 @@ class Rest:
 class _Kept:
     """A connection that is closed with the thread or the handle that it belongs to."""
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
     def __del__(self) -> None:
         self.connection.close()
-
-
-class _TlsConnection(http.client.HTTPSConnection):
-    """HTTPS that may check the certificate against another name (``tls-server-name``)."""
-
-    def __init__(
-        self, host: str, port: int, *, timeout: float, context: ssl.SSLContext, name: str
-    ) -> None:
-        super().__init__(host, port, timeout=timeout, context=context)
-        self._tls_context = context
-        self._name = name or host
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def _readable(sock: Any) -> bool:
@@ -236,15 +212,15 @@ def _tls(credentials: Credentials) -> ssl.SSLContext:
     return context
 
 
-def _answer(response: http.client.HTTPResponse, data: bytes) -> Any:
-    is_json = (response.getheader("Content-Type") or "").startswith(JSON)
+def _decoded(head: Answer, data: bytes) -> Any:
+    is_json = head.headers.get("content-type", "").startswith(JSON)
     answer: Any = orjson.loads(data) if is_json and data else data.decode(errors="replace")
-    if response.status < 400:
+    if head.status < 400:
         return answer
     status = answer if isinstance(answer, dict) else {}
     raise ApiStatusError(
-        status.get("message") or str(answer).strip() or response.reason,
-        code=response.status,
-        reason=status.get("reason") or response.reason,
+        status.get("message") or str(answer).strip() or head.reason,
+        code=head.status,
+        reason=status.get("reason") or head.reason,
         details=status.get("details"),
     )
