@@ -20,6 +20,7 @@ from drawings import rooms
 
 from k8slab import programs
 from k8slab.cli.main import k8slab
+from k8slab.cli.progress import schema as progress_schema
 from k8slab.course import bundle
 from k8slab.course.__main__ import main as labs
 from k8slab.embedded.apiserver import schema_build
@@ -70,6 +71,7 @@ def _json(schema: dict) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "book/schemas/answers.schema.json": lambda: _json(bundle.SCHEMA),
     "book/schemas/grades.schema.json": lambda: _json(report.SCHEMA),
+    "book/schemas/progress.schema.json": lambda: _json(progress_schema()),
     "book/command-line.md": command_line,
     "book/drawings/rooms.dot": rooms,
     "book/exercise-format.md": exercise_format.page,

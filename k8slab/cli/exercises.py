@@ -1,8 +1,7 @@
-"""catchup, check, hint, solution, progress, and the reset of an exercise."""
+"""catchup, check, hint, solution, and the reset of an exercise."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +11,6 @@ from k8slab.cli.completion import exercise_names
 from k8slab.cli.console import show, show_json, steps, tell, write_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from k8slab.course import LabProgress
     from k8slab.course.lab import Lab
 
 _one = click.argument("what", metavar="LAB/EXERCISE", shell_complete=exercise_names)
@@ -155,46 +151,6 @@ def solution(*, what: str, name: str, force: bool, as_json: bool) -> None:
         show_json({"exercise": f"{lab.name}/{exercise}", "solution": text})
     else:
         show(text.rstrip("\n"))
-
-
-@click.command()
-@click.argument("lab", required=False, default="", shell_complete=exercise_names)
-@options.name
-@options.as_json
-@click.option("--repair", is_flag=True, help="Save what can be read of a damaged file first.")
-def progress(*, lab: str, name: str, as_json: bool, repair: bool) -> None:
-    """Show how far you are, in one lab or in all.
-
-    \b
-    k8slab progress
-    k8slab progress 01 --json
-    """  # noqa: D301
-    from k8slab.clusters import records  # noqa: PLC0415
-    from k8slab.course import library  # noqa: PLC0415
-    from k8slab.course.journal import Journal  # noqa: PLC0415
-    from k8slab.course.session import Session  # noqa: PLC0415
-
-    records.chosen_name(name)
-    if repair:
-        _tell_repaired(*Journal().repair())
-    names = [lab] if lab else library.lab_names()
-    found = [Session(library.find(each), None).progress() for each in names]
-    if as_json:
-        show_json([_values(each) for each in found])
-    else:
-        for each in found:
-            show(each.text())
-
-
-def _values(found: LabProgress) -> dict[str, Any]:
-    return asdict(found) | {"total": found.total, "max_total": found.max_total}
-
-
-def _tell_repaired(saved: int, aside: Path | None) -> None:
-    if aside is None:
-        tell("your progress can be read: there was nothing to repair")
-    else:
-        tell(f"{saved} entries were saved; the damaged file is kept as {aside}")
 
 
 def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> int:

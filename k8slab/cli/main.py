@@ -27,6 +27,7 @@ from k8slab.cli import (
     labs,
     lifecycle,
     offline,
+    progress,
     report,
     trace,
 )
@@ -65,7 +66,7 @@ for _command in (
     exercises.check,
     exercises.hint,
     exercises.solution,
-    exercises.progress,
+    progress.progress,
     handing_in.submit,
     handing_in.grade,
     offline.bundle,

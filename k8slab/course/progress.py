@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +78,10 @@ class LabProgress:
             lines.append(f"  worked on for {self.minutes:.0f} minutes")
         lines += [f"  surprised by: {found.question}" for found in self.surprises]
         return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, as `SCHEMA` describes them."""
+        return asdict(self) | {"total": self.total, "max_total": self.max_total}
 
 
 def progress(lab: Lab, journal: Journal) -> LabProgress:
@@ -163,3 +167,48 @@ def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | N
         event.data.get("confidence", 0),
         seen.data.get("decided", "") if seen else "",
     )
+
+
+def _required(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+_TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
+_POINTS = {"type": "number", "minimum": 0}
+_BY_EXERCISE = {"type": "object", "additionalProperties": _POINTS}
+_FORETOLD = _required(
+    {
+        "prediction": _TEXT,
+        "question": _TEXT,
+        "chosen": _TEXT,
+        "confidence": {**_COUNT, "description": "1 to 5; 0 where none was said."},
+        "decided": {"type": "string", "description": "What was observed."},
+    }
+)
+SCHEMA: dict[str, Any] = _required(
+    {
+        "lab": _TEXT,
+        "title": _TEXT,
+        "points": _BY_EXERCISE,
+        "max_points": _BY_EXERCISE,
+        "tries": {**_BY_EXERCISE, "description": "Checks."},
+        "hints": {**_BY_EXERCISE, "description": "Steps of help that were shown."},
+        "predicted": _COUNT,
+        "predictions": _COUNT,
+        "surprises": {
+            "type": "array",
+            "items": _FORETOLD,
+            "description": "Predictions that came out otherwise.",
+        },
+        "impossible": {
+            "type": "object",
+            "additionalProperties": _TEXT,
+            "description": "Exercises that do not count, and what the cluster lacked for them.",
+        },
+        "former": {**_BY_EXERCISE, "description": "Points for exercises that are no more."},
+        "passed_over": {"type": "array", "items": _TEXT},
+        "minutes": {"type": "number", "description": "Worked on it, pauses left out."},
+        "total": _POINTS,
+        "max_total": _POINTS,
+    }
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from k8slab import challenges
-from k8slab.notebook.views import View, box, paragraphs, shown, wrapped
+from k8slab.challenges import history
+from k8slab.notebook.views import View, box, listed, paragraphs, shown, wrapped
 
 if TYPE_CHECKING:
     from k8slab.challenges import Challenge, Choice
-    from k8slab.course import Session
+    from k8slab.course import Journal, Session
 
 
 class ChallengeView(View):
@@ -77,6 +78,16 @@ def begin(session: Session, choice: Choice) -> ChallengeView:
     if found is None or not found.ready or not _meant(found, choice):
         found = challenges.start(cluster, choice, journal=journal, told=session.told)
     return shown(ChallengeView(found))
+
+
+def history_view(journal: Journal) -> View:
+    """Show every challenge that was begun, and what came of it."""
+    found = history.attempts(journal)
+    if not found:
+        text = "No challenge has been begun yet: lab.challenge()"
+        return View(text, paragraphs(text))
+    head, lines = history.summary(found), [one.text() for one in found]
+    return View("\n".join([head, *lines]), box(head, [listed(lines)]))
 
 
 def _meant(found: Challenge, choice: Choice) -> bool:

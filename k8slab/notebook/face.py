@@ -224,6 +224,10 @@ class Face:
         self._namespace = view.namespace
         return view
 
+    def challenges(self) -> View:
+        """Show what came of your challenges; the fault of those that you solved or gave up."""
+        return shown(challenging.history_view(self.session.journal))
+
     def progress(self) -> View:
         """Show the points, and what surprised you."""
         return shown(views.progress_view(self.session.progress()))

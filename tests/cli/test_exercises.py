@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import fastjsonschema
 import pytest
 
 from k8slab import clusters
+from k8slab.cli.progress import schema as progress_schema
 from k8slab.course import Journal, load
+from k8slab.course.sealing import seal
 from k8slab.errors import ClusterNotFoundError
 from k8slab.objects import manifests
 from k8slab.testing.fake import FakeCluster
@@ -164,8 +167,27 @@ def test_progress_of_a_damaged_file_is_told_and_repaired(k8slab, labs, state_hom
 
 def test_progress_as_json_has_the_sums(k8slab, labs):
     Journal().add("90-example", "check", "protect", status="passed", points=2, max_points=2)
-    (value,) = json.loads(k8slab("progress", "90", "--json").out)
+    found = json.loads(k8slab("progress", "90", "--json").out)
+    fastjsonschema.validate(progress_schema(), found)
+    assert "challenges" not in found
+    (value,) = found["labs"]
     assert (value["total"], value["max_total"], value["points"]["protect"]) == (2, 3, 2)
+
+
+def test_progress_shows_challenges_beside_all_labs(k8slab, labs):
+    assert "challenge" not in k8slab("progress").out
+    assert json.loads(k8slab("progress", "--json").out)["challenges"] == []
+    sealed = seal({"fault": "F01", "words": {}, "before": []})
+    Journal().add("challenge", "begin", "4711", sealed=sealed, of="", minutes=20)
+    Journal().add("challenge", "setup", "4711", sealed=seal({}), others=[])
+    Journal().add("challenge", "check", "4711", points=4, max_points=10)
+    said = k8slab("progress").out
+    assert "challenges: 0 of 1 solved, 4 of 10 points" in said
+    assert "  - challenge 4711: 4 of 10, under way, 0 of 20 minutes\n" in said
+    assert "challenge" not in k8slab("progress", "90").out
+    found = json.loads(k8slab("progress", "--json").out)
+    fastjsonschema.validate(progress_schema(), found)
+    assert [one["seed"] for one in found["challenges"]] == [4711]
 
 
 @pytest.mark.parametrize("command", ["check", "hint", "reset", "solution", "submit"])

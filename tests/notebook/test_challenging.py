@@ -1,5 +1,6 @@
 """A challenge in a notebook: cells run again, and each shows what came of it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,17 @@ def test_the_same_cell_finds_the_same_challenge_and_another_one_ends_it(face):
         assert first.challenge.event("reset")
         assert other.namespace != first.namespace
         assert "where:" in other.give_up().text
+        head, before, now = face.challenges().text.splitlines()
+        assert head == "challenges: 0 of 2 solved, 5 of 20 points"
+        assert before.startswith("- challenge 8: 5 of 10, stopped")
+        assert "F32" not in before
+        assert re.fullmatch(r"- challenge 9: 0 of 10, given up \(F\d\d: .+\)", now)
     finally:
         face.challenge().stop()
+
+
+def test_without_a_challenge_it_says_how_to_begin_one(face):
+    assert "lab.challenge()" in face.challenges().text
 
 
 def test_a_notebook_restarts_an_agent_of_a_node(face):
