@@ -148,7 +148,7 @@ def make_state_home() -> Path:
     home = state_home()
     try:
         existing = [*os.scandir(home)] if home.exists() else []
-        if all(entry.name.startswith(_OURS) for entry in existing):
+        if all(entry.name.startswith(OURS) for entry in existing):
             make_private(home)
     except OSError as error:
         raise _unusable(home, error) from error
@@ -166,7 +166,8 @@ def make_private(directory: Path) -> Path:
     return directory
 
 
-_OURS = ("clusters", "locks", "kept", "progress.sqlite")
+OURS = ("clusters", "locks", "kept", "reports", "progress.sqlite")
+"""What k8slab itself puts into the state directory."""
 
 
 def _unusable(directory: Path, error: OSError) -> EnvironmentLacksError:
