@@ -18,6 +18,9 @@ them for one seed and gives a `Case`, plain values that the rest of the room wor
     causes: [{object, field}]   accepted diagnoses, the best one first
     evidence: [...]             regular expressions, one of which good evidence matches
     variants: [{...}, {...}]    the seed takes one, its keys come on top
+
+A scene may name ``<<certificate>>``, ``<<key>>`` and ``<<authority>>``: those of a TLS server
+behind the Service ``<<server>>`` (`certificates`).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.challenges.certificates import certificate_words
 from k8slab.challenges.paths import changed
 from k8slab.course.lab import make_flow, placed
 from k8slab.course.names import fill
@@ -195,7 +199,11 @@ def read(
 
 def _scene(name: str, words: Mapping[str, str], namespace: str) -> list[Object]:
     file = SCENES / f"{name}.yaml"
-    filled = fill(file.read_text(encoding="utf-8"), words, file.name)
+    text = file.read_text(encoding="utf-8")
+    if "<<certificate>>" in text:
+        server = f"{words['server']}.{namespace}.svc"
+        words = {**words, **certificate_words(words["seed"], server)}
+    filled = fill(text, words, file.name)
     return [placed(one.object, namespace) for one in manifests.load_text(filled)]
 
 

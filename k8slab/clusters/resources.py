@@ -81,6 +81,10 @@ def _table() -> list[Resource]:
             "ClusterNetworkPolicy",
             "cnp",
         ),
+        *(
+            ("admissionregistration.k8s.io/v1", f"{kind.lower()}s", kind, "")
+            for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+        ),
         ("networking.k8s.io/v1", "ingressclasses", "IngressClass", ""),
         ("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", ""),
         ("rbac.authorization.k8s.io/v1", "clusterrolebindings", "ClusterRoleBinding", ""),

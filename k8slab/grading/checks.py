@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError, K8slabError
-from k8slab.grading import audited, certificates, http, queries, spread, values
+from k8slab.grading import admitted, audited, certificates, http, queries, spread, values
 from k8slab.grading.fields import Field, Fields, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
@@ -298,6 +298,7 @@ def _http_fault(spec: Spec) -> str:
 
 
 CHECKS: dict[str, CheckKind] = {
+    "admitted": CheckKind(admitted.FIELDS, admitted.check),
     "audit": CheckKind(audited.FIELDS, audited.check, audited.fault),
     "field": CheckKind(values.FIELDS | COMPARISONS, _check_field, _comparison_fault),
     "answer": CheckKind(

@@ -30,6 +30,9 @@ WATCHED = {
     "DaemonSet": "daemonsets.apps",
     "NetworkPolicy": "networkpolicies.networking.k8s.io",
     "ClusterNetworkPolicy": "clusternetworkpolicies.policy.networking.k8s.io",
+    "ValidatingWebhookConfiguration": (
+        "validatingwebhookconfigurations.admissionregistration.k8s.io"
+    ),
 }
 """The kinds that a set-up is made of, and under which resource they are found."""
 
@@ -160,7 +163,7 @@ def _added(context: Context, there: Snapshot, may_change: Sequence[str]) -> Obje
     return None
 
 
-CLUSTER_SCOPED = frozenset({"Namespace", "ClusterNetworkPolicy"})
+CLUSTER_SCOPED = frozenset({"Namespace", "ClusterNetworkPolicy", "ValidatingWebhookConfiguration"})
 """Other exercises on the same cluster have theirs: what was added cannot be told."""
 
 

@@ -83,6 +83,7 @@ HOPS = {
     "F33": "node of {client}",  # egress, to an address of that node
     "F34": "node of {server}",  # ingress
     "F35": "node of {server}",  # ingress
+    "F36": "node of {server}",  # ingress, of the webhook that the API server asks
 }
 """Where packets are lost, by what the recipe breaks; what a journey finds must be the same."""
 

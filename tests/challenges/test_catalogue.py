@@ -33,8 +33,8 @@ def test_a_fault_has_a_recipe_if_and_only_if_it_can_be_injected():
 
 
 def test_what_is_told_only_is_refused_with_its_reason():
-    with pytest.raises(UsageError, match=r"F36.*admission webhooks"):
-        catalogue.entry("f36")
+    with pytest.raises(UsageError, match=r"F17.*legacy iptables"):
+        catalogue.entry("f17")
     with pytest.raises(UsageError, match="follows with lab 06"):
         catalogue.entry("F40")
     with pytest.raises(UsageError, match="no fault 'F99'"):

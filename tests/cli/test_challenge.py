@@ -67,8 +67,8 @@ def test_without_a_challenge_the_commands_say_how_to_begin_one(here, k8slab):
 
 
 def test_a_fault_that_cannot_be_is_refused_with_the_reason(here, k8slab):
-    ran = k8slab("challenge", "--fault", "F36")
-    assert (ran.code, "calls no admission webhooks" in ran.err) == (2, True)
+    ran = k8slab("challenge", "--fault", "F17")
+    assert (ran.code, "legacy iptables" in ran.err) == (2, True)
     assert k8slab("challenge", "--level", "4").code == 2
 
 

@@ -1,0 +1,63 @@
+"""The check ``admitted``: what the API server says to an object, which is not kept.
+
+It is a dry run on the server's side, so admission webhooks are asked as by ``kubectl apply``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from k8slab.errors import ApiStatusError
+from k8slab.grading.fields import Field, Fields, text
+from k8slab.grading.polling import Polling
+from k8slab.grading.result import Counterexample, Finding, Status
+from k8slab.objects import meta
+
+if TYPE_CHECKING:
+    from k8slab.grading.context import Context
+    from k8slab.objects.meta import Object
+
+FIELDS: Fields = {
+    "manifest": Field((dict,), "the object to create", required=True),
+    "refused": text("a regular expression: how the refusal must read; else it must be taken"),
+}
+
+
+def check(context: Context, spec: dict[str, Any]) -> Finding:
+    """Try to create the object, until it goes as wanted or the deadline has come."""
+    obj, wish = spec["manifest"], spec.get("refused", "")
+
+    def good(said: str) -> bool:
+        return bool(re.search(wish, said)) if wish else not said
+
+    said = Polling(
+        look=lambda: _refusal(context, obj),
+        good=good,
+        quiet=lambda _: context.quiet(),
+        deadline=context.deadline,
+    ).run()
+    if good(said):
+        return Finding("admitted", Status.PASSED)
+    what = f"{obj['kind']} {meta.name_of(obj)}"
+    wanted = f"to be refused: {wish}" if wish else "to be taken"
+    seen = said or "it is taken"
+    example = Counterexample(
+        what,
+        wanted,
+        seen,
+        replay=f"kubectl -n {context.namespace} create -f FILE --dry-run=server",
+    )
+    return Finding("admitted", Status.FAILED, (f"{what}: {seen}",), example)
+
+
+def _refusal(context: Context, obj: Object) -> str:
+    """Return what the API server says against an object; empty when it takes it."""
+    found = context.cluster.resources.of(obj)
+    space = meta.namespace_of(obj) or context.namespace
+    path = found.path(namespace=space)
+    try:
+        context.cluster.request("POST", f"{path}?dryRun=All", obj)
+    except ApiStatusError as error:
+        return str(error.message)
+    return ""
