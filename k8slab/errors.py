@@ -10,6 +10,7 @@
         ClusterNotFoundError
         ClusterNotReadyError
         ApiStatusError          the API answered with a Status that is an error
+        ReviewPendingError      a write has to wait for what admission webhooks say
       KernelError             the kernel refused something, with the call and errno
       ProbeError              the probe itself did not work (never an outcome)
 
@@ -18,6 +19,11 @@ more often than documentation. The cause stays attached (``raise ... from``).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 class K8slabError(Exception):
@@ -98,6 +104,18 @@ class ApiStatusError(ClusterError):
         self.code = code
         self.reason = reason
         self.details = details or {}
+
+
+class ReviewPendingError(ClusterError):
+    """A write in the embedded API has to wait for admission webhooks, and then be done again.
+
+    Await `answered`; `ledger` has the answer then (``apiserver.webhooks``).
+    """
+
+    def __init__(self, ledger: Any, answered: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("admission webhooks have to be asked first")
+        self.ledger = ledger
+        self.answered = answered
 
 
 class KernelError(K8slabError):

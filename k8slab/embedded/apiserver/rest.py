@@ -28,8 +28,7 @@ from k8slab.embedded.apiserver.selection import selection_of
 from k8slab.embedded.apiserver.store import Entry
 from k8slab.embedded.apiserver.views import view_of
 from k8slab.embedded.apiserver.watching import Watching
-from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
-from k8slab.errors import ApiStatusError
+from k8slab.errors import ApiStatusError, ReviewPendingError
 from k8slab.objects.meta import name_of, namespace_of
 
 if TYPE_CHECKING:

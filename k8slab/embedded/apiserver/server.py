@@ -25,8 +25,7 @@ from k8slab.embedded.apiserver.routes import Target, action_of, target_of
 from k8slab.embedded.apiserver.streaming import Streaming
 from k8slab.embedded.apiserver.tls import Tls
 from k8slab.embedded.apiserver.webhooks.connecting import check_connection
-from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
-from k8slab.errors import ApiStatusError
+from k8slab.errors import ApiStatusError, ReviewPendingError
 
 if TYPE_CHECKING:
     import socket

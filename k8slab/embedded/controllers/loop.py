@@ -22,8 +22,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver.webhooks.ledger import ReviewPendingError
-from k8slab.errors import ApiStatusError
+from k8slab.errors import ApiStatusError, ReviewPendingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

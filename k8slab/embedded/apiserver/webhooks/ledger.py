@@ -12,12 +12,10 @@ from k8slab.embedded.apiserver.roles import account_user
 from k8slab.embedded.apiserver.webhooks.configured import MUTATING, VALIDATING, Configured
 from k8slab.embedded.apiserver.webhooks.matching import wants
 from k8slab.embedded.apiserver.webhooks.reviews import Subject
-from k8slab.errors import ApiStatusError
+from k8slab.errors import ApiStatusError, ReviewPendingError
 from k8slab.objects.meta import controller_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from k8slab.embedded.apiserver.api import Writer
     from k8slab.embedded.apiserver.kinds import Kind, KindTable
     from k8slab.embedded.apiserver.store import Store
@@ -30,15 +28,6 @@ FROM_CONTROLLERS = frozenset({"pods", "replicasets.apps", "jobs.batch"})
 
 MOST_KEPT = 1000
 """Answers that are kept for controllers; of one who has gone nobody fetches them."""
-
-
-class ReviewPendingError(Exception):
-    """A write has to wait for webhooks: await `answered`, then write again with `ledger`."""
-
-    def __init__(self, ledger: Ledger, ask: Callable[[], Awaitable[None]]) -> None:
-        super().__init__("webhooks have to be asked first")
-        self.ledger = ledger
-        self.answered = ask
 
 
 @dataclass(slots=True)
