@@ -21,6 +21,8 @@ IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 """Namespaces that may not be deleted (NamespaceLifecycle)."""
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  - a path
+TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  - how its name begins
+
 TOKEN_SECONDS = 3607
 """The life of a pod's token: an hour, with seven seconds to tell it from other requests."""
 
@@ -145,11 +147,16 @@ def _mount_token(spec: dict) -> None:
     ]
     if not lacking:
         return
-    volume = f"kube-api-access-{random_suffix()}"
+    volumes = spec.get("volumes") or ()
+    own = (v["name"] for v in volumes if v["name"].startswith(TOKEN_VOLUME) and "projected" in v)
+    # It is there already when a webhook has added a container.
+    found = next(own, "")
+    volume = found or f"{TOKEN_VOLUME}{random_suffix()}"
     for container in lacking:
         mount = {"name": volume, "readOnly": True, "mountPath": TOKEN_PATH}
         container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
-    spec["volumes"] = [*(spec.get("volumes") or ()), _token_volume(volume)]
+    if not found:
+        spec["volumes"] = [*volumes, _token_volume(volume)]
 
 
 def _token_volume(name: str) -> dict:

@@ -22,6 +22,7 @@ from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.server import serve
 from k8slab.embedded.apiserver.store import Store
 from k8slab.embedded.config import ClusterConfig
+from tests.embedded.apiserver.webhook_kit import SERVICE, SPACE, configuration, path_of, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,6 +209,41 @@ def token(server, namespace):
         return server.request("POST", path, {"spec": spec})
 
     return token_of
+
+
+@pytest.fixture(scope="module")
+def served_hook(server, tmp_path_factory):
+    with running(tmp_path_factory.mktemp("hook")) as hook:
+        for name in (SPACE, "elsewhere"):
+            server.call(server.api.create, "namespaces", {"metadata": {"name": name}})
+        ports = [{"port": hook.port, "targetPort": hook.port}]
+        service = {"metadata": {"name": SERVICE, "namespace": SPACE}, "spec": {"ports": ports}}
+        server.call(server.api.create, "services", service)
+        yield hook
+
+
+@pytest.fixture
+def hook(server, served_hook):
+    """A webhook that nobody has configured yet; what is configured goes with the test."""
+    served_hook.asked.clear()
+    served_hook.answers.clear()
+    yield served_hook
+    for kind in ("Validating", "Mutating"):
+        server.request("DELETE", path_of(kind))
+
+
+@pytest.fixture
+def configure(server):
+    def configured(name, *webhooks, kind="Validating"):
+        made = server.request("POST", path_of(kind), configuration(name, *webhooks, kind=kind))
+        assert made.status == 201, made.data
+
+    return configured
+
+
+@pytest.fixture
+def at(namespace):
+    return f"/api/v1/namespaces/{namespace}"
 
 
 @pytest.fixture
