@@ -73,9 +73,7 @@ def test_the_service_has_no_address_or_no_such_port(server, hook, say):
     assert say(name="headless") == failed(hook, why, host=f"headless.{SPACE}.svc")
     port = free_port()
     why = f'no service port {port} found for service "{SERVICE}"'
-    server.request(
-        "DELETE", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    )
+    server.request("DELETE", path_of("Validating"))
     assert say(port=port) == failed(hook, why, port=port)
 
 
