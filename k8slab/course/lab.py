@@ -48,6 +48,10 @@ class HintStep:
         return (self.text, self.otherwise) if self.when else (self.text,)
 
 
+STRETCH = "Stretch:"
+"""So begin the titles of exercises beyond the core."""
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: where it lives, how it starts, what it wants."""
@@ -82,12 +86,13 @@ class Exercise:
 
     @property
     def statement(self) -> str:
-        """The task, and how points are given where that is not all or nothing."""
+        """The task, its questions, and how points are given where that is not all or nothing."""
+        asked = [f'`lab.answer("{name}", ...)`: {text}' for name, text in self.questions.items()]
         parts = [f"{name} {points:g}" for name, points in self.wishes.credit.items()]
         lines = [f"Points: {', '.join(parts)}."] if parts else []
         if self.hint_cost:
             lines.append(f"Each hint costs {self.hint_cost:g} points.")
-        return "\n\n".join([self.task.strip(), " ".join(lines)]).strip()
+        return "\n\n".join([self.task.strip(), *asked, " ".join(lines)]).strip()
 
     @property
     def namespaces(self) -> list[str]:
@@ -132,6 +137,11 @@ class Lab:
     minutes: int = 60
     exercises: Mapping[str, Exercise] = field(default_factory=dict)
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
+
+    @property
+    def core(self) -> list[Exercise]:
+        """The exercises that everybody does; the others are in the second notebook."""
+        return [one for one in self.exercises.values() if not one.title.startswith(STRETCH)]
 
     def exercise(self, name: str) -> Exercise:
         """Return an exercise; `UsageError` names those there are."""

@@ -64,8 +64,8 @@ class LabProgress:
         lines = [f"{self.lab}: {self.total:g} of {self.max_total:g} points"]
         for name, most in self.max_points.items():
             sign = "+" if self.points[name] else "-"
-            tries = f", {self.tries[name]} checks" if self.tries[name] else ""
-            hints = f", {self.hints[name]} hints" if self.hints[name] else ""
+            tries = _counted(self.tries[name], "check")
+            hints = _counted(self.hints[name], "hint")
             over = ", passed over" if name in self.passed_over else ""
             lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}{over}")
         lines += [f"  . {name}: not counted ({lack})" for name, lack in self.impossible.items()]
@@ -82,6 +82,10 @@ class LabProgress:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, as `SCHEMA` describes them."""
         return asdict(self) | {"total": self.total, "max_total": self.max_total}
+
+
+def _counted(number: int, what: str) -> str:
+    return f", {number} {what}{'' if number == 1 else 's'}" if number else ""
 
 
 def progress(lab: Lab, journal: Journal) -> LabProgress:

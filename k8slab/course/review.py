@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.answers import ALTERNATIVE, DIRECTORY, REFERENCE, SORTS, WRONG, read_answers
-from k8slab.course.lab import FILE, load, read_yaml
+from k8slab.course.lab import FILE, STRETCH, load, read_yaml
 from k8slab.course.release import BEGIN, END, NOTEBOOKS, read_source, released
 from k8slab.errors import K8slabError
 
@@ -73,6 +73,7 @@ def review(source: Path, course: Path | None = None) -> list[Problem]:
         place = str(source / f"{name}.md")
         found += [*_form(cells, place, core=name == "lab"), *_names(cells, place, lab)]
     found += _core(books["lab"], source, lab)
+    found += _beyond(books["lab"], source, lab)
     found += _met(books.values(), source, lab)
     found += _parts(books.values(), source, lab)
     found += _answers(source, lab)
@@ -152,6 +153,15 @@ def _core(cells: Cells, source: Path, lab: Lab) -> Iterator[Problem]:
         if not exercise.transfer:
             text = "every third exercise of a core is a transfer"
             yield Problem(f"{source / FILE}, exercise {exercise.id}", text)
+
+
+def _beyond(cells: Cells, source: Path, lab: Lab) -> Iterator[Problem]:
+    """Yield exercises of which titles do not say whether they are in the core."""
+    core = _called(cells, "check")
+    for name, exercise in lab.exercises.items():
+        if (name in core) == exercise.title.startswith(STRETCH):
+            text = f"titles begin with {STRETCH!r} beyond the core, and only there"
+            yield Problem(f"{source / FILE}, exercise {name}", text)
 
 
 def _range(bounds: tuple[int, int]) -> str:

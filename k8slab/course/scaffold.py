@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k8slab.course.lab import FILE, load, read_yaml
+from k8slab.course.lab import FILE, STRETCH, load, read_yaml
+from k8slab.course.release import CORE
 from k8slab.errors import UsageError
 from k8slab.objects.lines import line_of
 
@@ -190,7 +191,8 @@ def new_exercise(source: Path, name: str, title: str = "", *, notebook: str = "l
     page = source / f"{notebook}.md"
     if not page.is_file():
         raise UsageError(f"there is no {page}", hint="notebooks are lab and stretch")
-    title = title or f"Independent: {name.replace('-', ' ')}"
+    kind = "Independent:" if notebook == CORE else STRETCH
+    title = title or f"{kind} {name.replace('-', ' ')}"
     made = _write(source, _exercise_files(name))
     exercises = _with_entry(source / FILE, _EXERCISE.format(id=name, title=title))
     text = page.read_text(encoding="utf-8").rstrip("\n") + "\n" + _part(name, title)

@@ -86,7 +86,10 @@ class Face:
 
     def _started(self, lab: course.Lab, cluster: Any) -> View:
         nodes = ", ".join(meta.name_of(node) for node in cluster.list("nodes"))
-        head = f"{lab.title}: {len(lab.exercises)} exercises, about {lab.minutes} minutes"
+        core = len(lab.core)
+        head = f"{lab.title}: {core} exercises, about {lab.minutes} minutes"
+        if more := len(lab.exercises) - core:
+            head += f"; {more} more in the second notebook"
         line = f"cluster {cluster.name} ({cluster.provider}), nodes {nodes}"
         if current := self.session.current():
             line += f"\n\nyou were at: {current.title} (namespace {current.namespace})"

@@ -252,7 +252,7 @@ def quiz_view(answers: Sequence[QuizAnswer]) -> View:
         told = answer.prediction.choices[chosen] if chosen else "(no answer yet)"
         lines.append(f"{sign} {question} {told}")
         notes = [f"the cluster shows: {line}" for line in answer.seen]
-        notes += [] if answer.right else [answer.prediction.explanation]
+        notes += [answer.prediction.explanation] if chosen and not answer.right else []
         lines += [f"    {note}" for note in notes if note]
         under = "".join(paragraphs(note) for note in notes)
         items.append(f"<li>{sign} {escape(question)} <em>{escape(told)}</em>{under}</li>")

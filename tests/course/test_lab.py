@@ -205,6 +205,19 @@ def test_the_task_says_how_points_are_given(tmp_path):
     assert load(write(tmp_path, lambda data: None)).exercise("a").statement == "do"
 
 
+def test_the_task_says_how_its_questions_are_answered(tmp_path):
+    value = {"object": "pods/a", "path": "status.podIP"}
+    asked = {"check": "answer", "id": "address", "question": "Which address?", "value": value}
+    lab = load(write(tmp_path, lambda data: first(data).update(checks=[asked])))
+    assert lab.exercise("a").statement == 'do\n\n`lab.answer("address", ...)`: Which address?'
+
+
+def test_the_core_is_what_no_title_calls_stretch(tmp_path):
+    lab = load(write(tmp_path, lambda data: first(data).update(title="Stretch: more")))
+    assert "a" in lab.exercises
+    assert "a" not in [one.id for one in lab.core]
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(K8slabError, match=r"exercises\.yaml: cannot read it"):
         load(Path(tmp_path))

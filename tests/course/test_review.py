@@ -120,6 +120,11 @@ FAULTS = {
         lambda text: text.replace("    transfer: true\n", ""),
         "exercise third: every third exercise of a core is a transfer",
     ),
+    "a title of the second notebook": (
+        "exercises.yaml",
+        lambda text: text.replace("Independent: the fourth", "Stretch: the fourth"),
+        "exercise fourth: titles begin with 'Stretch:' beyond the core, and only there",
+    ),
     "no topic": (
         "exercises.yaml",
         lambda text: text.replace("[np.default-deny]", "[]", 1),

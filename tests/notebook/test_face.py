@@ -199,6 +199,7 @@ def test_seeded_names_and_quizzes_come_from_the_lab(face, tmp_path):
     before = repr(face.quiz_result("entry"))
     assert "no answer yet" in before
     assert "nodes: 3" not in before  # it would be the answer
+    assert "See." not in before
     assert repr(face.predict("q", "b")) == "Noted: B"
     wrong = repr(face.quiz_result("entry")).splitlines()
     assert wrong[2:] == [
