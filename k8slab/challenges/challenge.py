@@ -132,6 +132,8 @@ class Challenge:
     def check(self) -> Score:
         """Look at the cluster and count the points."""
         self._require_ready()
+        if any(spec["check"] == "rollout" for spec in self.case.wishes.checks):
+            self.told("rolling out under requests, which takes some seconds")
         result = grade(_Wide(**vars(self._context())), replace(self.case.wishes, may_change=None))
         findings = tuple(self._intact()) if result.passed else ()
         earlier = [one.data.get("points", 0) for one in self.events("check")]

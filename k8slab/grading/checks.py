@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError, K8slabError
-from k8slab.grading import admitted, audited, certificates, http, queries, spread, values
+from k8slab.grading import admitted, audited, certificates, http, queries, rollouts, spread, values
 from k8slab.grading.fields import Field, Fields, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
@@ -341,4 +341,5 @@ CHECKS: dict[str, CheckKind] = {
     ),
     "distribution": CheckKind(spread.FIELDS, spread.check, spread.fault),
     "queries": CheckKind(queries.FIELDS, queries.check, queries.fault),
+    "rollout": CheckKind(rollouts.FIELDS, rollouts.check, depends_on_pods=True),
 }

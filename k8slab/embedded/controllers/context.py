@@ -44,6 +44,9 @@ class Network(Protocol):
     async def sync_services(self, ports: Mapping[tuple[str, str, str, str], ServicePort]) -> None:
         """Make the kernel serve exactly these Service ports."""
 
+    async def pace_proxy(self, node: str, seconds: float) -> None:
+        """Have a node's kube-proxy let this time pass between two writes."""
+
     async def sync_policies(self, directions: Iterable[PolicyDirection]) -> None:
         """Make the kernel enforce exactly these policies; return when it does."""
 

@@ -6,13 +6,16 @@ is answered after the kernel has it.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.controllers import proxy_config
 from k8slab.embedded.controllers.endpoint_slices import of_service
 from k8slab.embedded.controllers.index import Index
 from k8slab.embedded.controllers.loop import Loop, take_turns
 from k8slab.embedded.controllers.service_values import service_ports
 from k8slab.embedded.controllers.zones import Zones
+from k8slab.errors import UsageError
 from k8slab.objects.meta import Object, key_of
 from k8slab.objects.slices import SLICES
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from k8slab.embedded.controllers.context import Context
     from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
     from k8slab.embedded.network.model import ServicePort
+
+log = logging.getLogger(__name__)
 
 ALL = "all services"
 
@@ -52,7 +57,16 @@ class Proxy:
 
     async def start(self) -> None:
         """Return when the Services that are there work."""
+        for node in self._context.config.node_names:
+            await self._pace(node)
         await self.loop.settle(ALL)
+
+    async def _pace(self, node: str) -> None:
+        try:
+            if seconds := proxy_config.min_sync_period(self._context.api):
+                await self._context.network.pace_proxy(node, seconds)
+        except UsageError as error:
+            log.warning("the kube-proxy of %s starts with its defaults: %s", node, error.message)
 
     async def settle(self) -> None:
         """Return when every change made before this call is in the kernel."""

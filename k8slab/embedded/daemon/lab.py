@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.config import KUBERNETES_MINOR, capabilities, world_hosts
+from k8slab.embedded.controllers import proxy_config
 from k8slab.embedded.daemon.exchanges import Exchange, Ports, Result, Run
 from k8slab.embedded.daemon.names import Answer, Lookup, ResolvConf, resolve
-from k8slab.errors import ClusterError, ProbeError
+from k8slab.errors import ClusterError, ProbeError, UsageError
 from k8slab.objects.meta import name_of, namespace_of, uid_of
 from k8slab.version import __version__
 
@@ -147,6 +148,11 @@ class Lab:
             (controllers.start_agent if running else controllers.stop_agent)(node)
         if agent == "cni" or (agent == "network-agent" and running):
             controllers.plug(node, there=running)
+        if agent == "kube-proxy" and running:
+            try:
+                await self._network.pace_proxy(node, proxy_config.min_sync_period(self._api))
+            except UsageError as error:
+                raise statuses.bad_request(f"kube-proxy does not start: {error.message}") from error
         if agent in ("kube-proxy", "network-agent"):
             act = self._network.start_agent if running else self._network.stop_agent
             await act(node, agent)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.network import agents, calico
 from k8slab.embedded.network.forgetting import Forgetting
 from k8slab.embedded.network.ipam import Ipam
+from k8slab.embedded.network.lags import Lags
 from k8slab.embedded.network.model import Denial
 from k8slab.embedded.network.netlink import Netlink
 from k8slab.embedded.network.node import Node, Pod, reap
@@ -69,6 +70,7 @@ class Network:
         self._owners: dict[str, Pod] = {}
         self._sandboxes = self._ports = 0
         self._services = Services(self._queue.each)
+        self._lags = Lags(self._catch_up_late)
         self._policies = Policies()
         self._announced: dict[str, str] = {}
 
@@ -88,6 +90,7 @@ class Network:
         for node in self._nodes.values():
             loop.remove_reader(node.log)
         await self._resync.close()
+        await self._lags.close()
         await self._queue.run(self._close)
         await self._queue.close()
 
@@ -101,6 +104,7 @@ class Network:
         """Remove a node, its pods' links and its blocks."""
         node = self._node(name)
         asyncio.get_running_loop().remove_reader(node.log)
+        self._lags.forget(name)
         await self._queue.run(self._remove_node, node)
 
     def node_netns(self, name: str) -> int:
@@ -129,9 +133,26 @@ class Network:
         await self._queue.run(self._detach, uid)
 
     async def sync_services(self, ports: Mapping[ServiceKey, ServicePort]) -> None:
-        """Serve exactly these Service ports on every node; changes the difference."""
-        wanted = dict(ports)  # the caller may go on to change its own
-        await self._queue.run(lambda: self._services.sync(wanted, self._nodes.values()))
+        """Serve exactly these Service ports on every node; changes the difference.
+
+        Nodes whose kube-proxies have to wait (`pace_proxy`) follow later.
+        """
+        wanted, held = dict(ports), self._lags.held()  # the caller may go on to change its own
+        await self._queue.run(lambda: self._services.sync(wanted, self._nodes.values(), held))
+
+    async def pace_proxy(self, node: str, seconds: float) -> None:
+        """Have a node's kube-proxy let this time pass between two writes; see `lags`."""
+        self._lags.pace(node, seconds)
+        await self._catch_up(node)
+
+    async def _catch_up(self, node: str) -> None:
+        await self._queue.run(lambda: self._services.catch_up(self._node(node)))
+
+    async def _catch_up_late(self, node: str) -> None:
+        try:
+            await self._catch_up(node)
+        except KernelError as error:  # the next change of a Service tries again
+            _log.warning("node %s: its Services could not be written: %s", node, error)
 
     async def sync_policies(self, directions: Iterable[PolicyDirection]) -> None:
         """Enforce exactly these policies; on return no packet passes that they deny."""

@@ -14,7 +14,7 @@ from k8slab.embedded.network import conntrack, ruleset_proxy
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from k8slab.embedded.network.model import ServicePort
     from k8slab.embedded.network.node import Node
@@ -43,15 +43,28 @@ class Services:
         self._ports: Mapping[ServiceKey, ServicePort] = {}
         self._doubtful: set[ServiceKey] = set()
         """What the last sync changed, if it failed: some nodes may have it, some not."""
+        self._owed: dict[str, set[ServiceKey]] = {}
+        """What nodes have not been told, whose kube-proxies have to wait (`lags`)."""
 
-    def sync(self, wanted: Mapping[ServiceKey, ServicePort], nodes: Iterable[Node]) -> None:
-        """Make `nodes` serve exactly `wanted`; what the kernel refuses is tried again next time."""
+    def sync(
+        self,
+        wanted: Mapping[ServiceKey, ServicePort],
+        nodes: Iterable[Node],
+        held: Collection[str] = (),
+    ) -> None:
+        """Make `nodes` serve exactly `wanted`; what the kernel refuses is tried again next time.
+
+        The nodes named by `held` are told by `catch_up`.
+        """
         old = self._ports
         touched = {key for key, port in wanted.items() if _differ(old.get(key), port)}
         touched |= old.keys() - wanted.keys()
         doubtful = self._doubtful
         touched |= doubtful
         self._doubtful, self._ports = touched, wanted
+        for name in held:
+            self._owed.setdefault(name, set()).update(touched)
+        nodes = [node for node in nodes if node.name not in held]
         failure = self._write(nodes, touched)
         udp = [
             key
@@ -64,6 +77,15 @@ class Services:
         if failure:
             raise failure
         self._doubtful = set()
+
+    def catch_up(self, node: Node) -> None:
+        """Tell a node what it was not told while its kube-proxy had to wait."""
+        keys = self._owed.pop(node.name, set())
+        if failure := self._write([node], keys):
+            self._doubtful |= keys
+            raise failure
+        if any(key[3] == "UDP" for key in keys):
+            self.forget_stale(node)
 
     def bring_up(self, node: Node) -> None:
         """Write every Service to a new node."""
