@@ -8,7 +8,7 @@ import pytest
 from controller_world import eventually
 
 from k8slab.embedded.controllers.loop import LONG, SLICE, Loop, take_turns
-from k8slab.errors import ApiStatusError
+from k8slab.errors import ApiStatusError, ReviewPendingError
 
 
 def test_a_key_added_many_times_is_worked_on_once():
@@ -300,5 +300,44 @@ def test_a_key_whose_work_fails_stays_and_one_that_comes_meanwhile_is_worked_on(
         await take_turns(pending, work)
         assert pending == set()
         assert done == ["a", "b", "b"]
+
+    asyncio.run(main())
+
+
+def test_work_that_waits_for_webhooks_is_done_again_and_holds_up_nobody():
+    async def main():
+        go_on = asyncio.Event()
+        done = []
+
+        def reconcile(key):
+            if key == "reviewed" and not go_on.is_set():
+                raise ReviewPendingError(None, go_on.wait)
+            done.append(key)
+
+        loop = Loop("test", reconcile)
+        loop.add("reviewed")
+        loop.add("other")
+        await loop.idle()
+        assert done == ["other"]
+        loop.add("reviewed")  # which would only ask the same again
+        await loop.idle()
+        assert done == ["other"]
+        go_on.set()
+        await eventually(lambda: done == ["other", "reviewed"])
+        await loop.close()
+
+    asyncio.run(main())
+
+
+def test_what_waits_for_webhooks_ends_with_the_loop():
+    async def main():
+        def reconcile(_key):
+            raise ReviewPendingError(None, asyncio.Event().wait)
+
+        loop = Loop("test", reconcile)
+        loop.add("a")
+        await loop.idle()
+        await loop.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())

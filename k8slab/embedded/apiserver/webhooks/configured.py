@@ -58,6 +58,8 @@ class Configured:
         self._webhooks: dict[str, tuple[Webhook, ...]] = {}
         self._concerned: dict[tuple, tuple[Concerned, ...]] = {}
         self._version = kinds.changes
+        self.changes = 0
+        """How often there were other webhooks: answers of before may not be theirs."""
         for resource in (MUTATING, VALIDATING):
             self._read(resource)
             store.subscribe(resource, self._listener(resource))
@@ -109,12 +111,15 @@ class Configured:
     def _read(self, resource: str) -> None:
         configurations = sorted(self._store.list(resource), key=name_of)
         webhooks = tuple(
-            _webhook(name_of(one), spec) for one in configurations for spec in one["webhooks"] or ()
+            _webhook(name_of(one), spec)
+            for one in configurations
+            for spec in one.get("webhooks") or ()
         )
         self._webhooks.pop(resource, None)
         if webhooks:
             self._webhooks[resource] = webhooks
         self._concerned.clear()
+        self.changes += 1
 
 
 def _webhook(configuration: str, spec: Object) -> Webhook:

@@ -47,7 +47,7 @@ class Webhooks:
         self.configured = Configured(store, kinds)
         self.dial: Dial | None = None
         """How to reach an address from the control plane's node; set by the server."""
-        self._controllers = Ledger()
+        self._controllers, self._changes = Ledger(), 0
 
     def about(
         self,
@@ -91,8 +91,9 @@ class Webhooks:
     def _ledger_of_controllers(self) -> Ledger:
         kept = self._controllers
         kept.warnings.clear()
-        if len(kept.answers) > MOST_KEPT:
+        if len(kept.answers) > MOST_KEPT or self._changes != self.configured.changes:
             kept.answers.clear()
+            self._changes = self.configured.changes
         return kept
 
 
