@@ -237,7 +237,7 @@ def _of_coredns(context: Context, reader: Reader, wanted: str, heard: Heard) -> 
     name = meta.name_of(reader.pod)
     if heard.refusal and heard.refused_at >= reader.written and _long_ago(context, reader):
         return _refused(reader, heard.refusal)
-    if heard.said and not heard.looks:
+    if heard.done and not heard.looks:
         if reader.written <= reader.started:
             return Reading(reader, State.READ)
         return Reading(
@@ -257,6 +257,8 @@ def _long_ago(context: Context, reader: Reader) -> bool:
 
 
 _RUNS = re.compile(r"plugin/reload: Running configuration (?:SHA512|MD5) = (\w+)")
+_GREETING = ("CoreDNS-", "k8slab-dns-")
+"""How the last words of a start begin (coremain.Run): the checksum comes before them."""
 _REFUSES = re.compile(r"plugin/reload: (?:Corefile changed but reload|Corefile parse) failed: (.*)")
 
 
@@ -271,13 +273,13 @@ class Heard:
     refusal: str = ""
     """Why it refused a later one."""
     refused_at: datetime = NEVER
-    said: bool = False
-    """Whether there is a log at all."""
+    done: bool = False
+    """Whether it has said all that it says when it starts or reloads."""
 
     @classmethod
     def of(cls, log: str) -> Heard:
         """Read a log, each line of which begins with its time."""
-        running, looks, refusal, time = "", False, "", NEVER
+        running, looks, refusal, time, done = "", False, "", NEVER, False
         before: tuple[str, bool] = ("", False)
         for line in log.splitlines():
             stamp, _, text = line.partition(" ")
@@ -285,12 +287,14 @@ class Heard:
                 running, looks, refusal = found[1], True, ""
             elif text.strip() == "[INFO] Reloading":
                 # The checksum follows, if what is read now looks for changes.
-                before, running, looks = (running, looks), "", False
+                before, running, looks, done = (running, looks), "", False, False
             elif found := _REFUSES.search(text):
                 if "reload failed" in text:
-                    running, looks = before
+                    running, looks, done = *before, True
                 refusal, time = found[1], datetime.fromisoformat(_microseconds(stamp))
-        return cls(running, looks, refusal, time, bool(log.strip()))
+            elif text.startswith(_GREETING) or text.strip() == "[INFO] Reloading complete":
+                done = True
+        return cls(running, looks, refusal, time, done)
 
 
 def _microseconds(stamp: str) -> str:

@@ -169,6 +169,13 @@ def test_without_reload_a_change_is_read_by_a_new_start_alone():
     assert readers.check(context({"Corefile": NEW}, log)).status is Status.FAILED
 
 
+@pytest.mark.parametrize(
+    "log", [[(600, ".:53")], [*log_of(OLD), (50, "[INFO] Reloading")]], ids=["start", "reload"]
+)
+def test_a_server_that_has_not_said_all_yet_leaves_everything_open(log):
+    assert readers.check(context({"Corefile": NEW}, log)).status is Status.INCONCLUSIVE
+
+
 def shows(text):
     return lambda _space, _pod, argv: Completed(tuple(argv), 0, text, "")
 
