@@ -50,7 +50,7 @@ class Attempt:
         """Return it as one line."""
         sign = "+" if self.state == SOLVED else "-"
         within = f" of {self.limit:g}" if self.limit else ""
-        took = "" if self.minutes is None else f", {self.minutes:.0f}{within} minutes"
+        took = f", {self.minutes:.0f}{within} min" if self.points and self.minutes else ""
         fault = f" ({self.fault}: {self.told})" if self.fault else ""
         points = f"{self.points} of {self.max_points}"
         return f"{sign} challenge {self.seed}: {points}, {self.state}{took}{fault}"

@@ -51,7 +51,7 @@ def test_a_solved_one_tells_its_fault_and_its_time(told, minutes):
     (found,) = history.attempts(told)
     assert (found.state, found.points, found.checks, found.diagnoses) == ("solved", 10, 3, 1)
     fault = catalogue.entries()["F01"].fault
-    assert found.text() == f"+ challenge 7: 10 of 10, solved, 12 of 30 minutes (F01: {fault})"
+    assert found.text() == f"+ challenge 7: 10 of 10, solved, 12 of 30 min (F01: {fault})"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,15 @@ def test_one_that_is_not_solved_gives_its_fault_not_away(told, ready, events, st
     (found,) = history.attempts(told)
     assert (found.state, found.fault, found.told, found.minutes) == (state, "", "", None)
     assert "F01" not in found.text()
+
+
+def test_no_time_is_told_of_nothing(told, minutes):
+    begin(told, 7)
+    minutes.now = 3
+    check(told, 7, 0)
+    (found,) = history.attempts(told)
+    assert found.minutes == 3
+    assert found.text() == "- challenge 7: 0 of 10, under way"
 
 
 def test_one_that_was_given_up_tells_its_fault_and_keeps_what_was_earned_before(told):

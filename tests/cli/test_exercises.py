@@ -183,7 +183,7 @@ def test_progress_shows_challenges_beside_all_labs(k8slab, labs):
     Journal().add("challenge", "check", "4711", points=4, max_points=10)
     said = k8slab("progress").out
     assert "challenges: 0 of 1 solved, 4 of 10 points" in said
-    assert "  - challenge 4711: 4 of 10, under way, 0 of 20 minutes\n" in said
+    assert "  - challenge 4711: 4 of 10, under way\n" in said
     assert "challenge" not in k8slab("progress", "90").out
     found = json.loads(k8slab("progress", "--json").out)
     fastjsonschema.validate(progress_schema(), found)
