@@ -79,6 +79,15 @@ def test_a_damaged_notebook_is_opened_as_it_is(lab, journal, content):
     assert (found.notebook, found.cell, found.exercise) == ("90-example.ipynb", "", "protect")
 
 
+def test_a_notebook_with_another_name_stays_and_is_not_opened(lab, journal):
+    mine = lab.directory / "lab.ipynb"  # its name in an earlier version of the course
+    mine.write_bytes((lab.directory / "90-example.ipynb").read_bytes())
+    journal.add(lab.name, "check", "protect")
+    found = last_position([lab], journal)
+    assert found.notebook == "90-example.ipynb"
+    assert 'lab.check("protect")' in source_of(found)
+
+
 def test_what_belongs_to_no_exercise_opens_the_lab(lab, journal):
     journal.add(lab.name, "prediction", "a-question-of-long-ago")
     found = last_position([lab], journal)
