@@ -66,6 +66,30 @@ EXAMPLES: dict[str, Object] = {
             "sessionAffinity": "ClientIP",
         }
     },
+    # Nobody is asked: other requests would wait for these.
+    **{
+        f"{word}webhookconfigurations.admissionregistration.k8s.io": {
+            "webhooks": [
+                {
+                    "name": "odd.example.com",
+                    "clientConfig": {"service": {"name": "x", "namespace": "malformed"}},
+                    "rules": [
+                        {
+                            "operations": ["CONNECT"],
+                            "apiGroups": ["none.example.com"],
+                            "apiVersions": ["v1"],
+                            "resources": ["odds"],
+                        }
+                    ],
+                    "failurePolicy": "Ignore",
+                    "objectSelector": {"matchLabels": {"no": "such-label"}},
+                    "admissionReviewVersions": ["v1"],
+                    "sideEffects": "None",
+                }
+            ]
+        }
+        for word in ("mutating", "validating")
+    },
     "controllerrevisions.apps": {"revision": 1, "data": {"a": 1}},
     "daemonsets.apps": {
         "spec": {
