@@ -10,6 +10,7 @@
         ClusterNotFoundError
         ClusterNotReadyError
         ApiStatusError          the API answered with a Status that is an error
+        PodNetworkError         a pod gets no network, in the words of the CNI plugin
         ReviewPendingError      a write has to wait for what admission webhooks say
       KernelError             the kernel refused something, with the call and errno
       ProbeError              the probe itself did not work (never an outcome)
@@ -116,6 +117,10 @@ class ReviewPendingError(ClusterError):
         super().__init__("admission webhooks have to be asked first")
         self.ledger = ledger
         self.answered = answered
+
+
+class PodNetworkError(ClusterError):
+    """A pod cannot be given a network; the message is what the CNI plugin would say."""
 
 
 class KernelError(K8slabError):

@@ -137,7 +137,7 @@ def _check_field(context: Context, spec: Spec) -> Finding:
         return Finding("field", Status.PASSED)
     if "from" in spec:
         return _costly(context, spec, value, missed)
-    what = spec.get("object") or spec.get("count") or spec.get("names")
+    what = spec.get("object") or spec.get("count") or spec.get("names") or "events"
     name = f"{what} {spec.get('path', '')}".strip()
     space = spec.get("namespace", context.namespace)
     seen = values.as_text(value)

@@ -5,6 +5,7 @@ An exercise never stores a right answer; it says where the answer can be read:
     {object: pods/web, path: status.podIP}          a field of an object
     {count: pods, selector: app=web}                how many there are
     {names: pods, selector: app=web}                which there are, comma-separated
+    {events: FailedScheduling}                      how many events have a reason
     {object: pods/web, path: status.podIP, in: 10.244.0.0/26}      yes or no
     {estate: {...}, finding: dns-denied}            what an audit finds (`audited`)
     {queries: example.com, from: web}               how many DNS queries a name costs in a pod
@@ -41,6 +42,7 @@ FIELDS: Fields = {
     "in": text("an address range; the value is then yes or no"),
     "count": text("a resource whose objects are counted, for example pods"),
     "names": text("a resource whose objects are named"),
+    "events": text("a reason; how many events of the namespace have it"),
     "selector": text("a label selector for count, names, or object without a name"),
     "namespace": text("where to look; the exercise's namespace otherwise"),
     "estate": Field((dict,), "a large estate made from a seed: pods, policies, namespaces, seed"),
@@ -53,7 +55,7 @@ FIELDS: Fields = {
 }
 
 
-_SORTS = ("object", "count", "names", "estate", "queries", "seconds", "lost")
+_SORTS = ("object", "count", "names", "events", "estate", "queries", "seconds", "lost")
 _LOOKED_UP = ("queries", "seconds")
 
 
@@ -92,6 +94,9 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
             listed = context.cluster.list(spec[key], namespace, selector=selector)
             names = sorted(meta.name_of(obj) for obj in listed)
             return len(names) if key == "count" else ", ".join(names)
+    if "events" in spec:
+        listed = context.cluster.list("events", namespace)
+        return sum(one.get("reason") == spec["events"] for one in listed)
     value = paths.at(find(context, spec), spec["path"])
     return _contains(spec["in"], value) if "in" in spec and value is not None else value
 

@@ -27,6 +27,7 @@ Objects = list[Object]
 PLURALS = {
     "Namespace": "namespaces",
     "Node": "nodes",
+    "Event": "events",
     "Pod": "pods",
     "Service": "services",
     "ConfigMap": "configmaps",

@@ -143,6 +143,7 @@ def debugger_of_node(cluster, namespace, kubectl, script):
 
 def test_a_debugger_on_a_node_has_its_network_and_sees_every_process(cluster, namespace, kubectl):
     script = "hostname; ip -4 -br addr show eth0; ps ax; chroot /host sh -c 'hostname; ls -d /usr'"
+    script += "; grep nodename /host/etc/cni/net.d/10-calico.conflist"
     name = debugger_of_node(cluster, namespace, kubectl, script)
     text = said(cluster, kubectl, namespace, name, "debugger")
     node = node_of(cluster)
@@ -150,7 +151,8 @@ def test_a_debugger_on_a_node_has_its_network_and_sees_every_process(cluster, na
     assert text.startswith(f"{node}\n")
     assert f" {address}/" in text
     assert "coredns" in text
-    assert text.endswith(f"{node}\n/usr\n")
+    assert f"\n{node}\n/usr\n" in text
+    assert text.endswith(f'"nodename": "{node}",\n')
 
 
 def test_nothing_of_a_debugger_on_a_node_outlives_its_pod(cluster, namespace, kubectl):

@@ -128,6 +128,8 @@ def pod(name, address, **labels):
 def context():
     cluster = FakeCluster()
     cluster.apply([pod("a", "", app="x"), pod("b", "", app="x"), pod("c", "")])
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "shop"}}
+    cluster.apply([event | {"reason": "FailedScheduling"}])
     return Context(cluster, "shop", deadline=0.05)
 
 
@@ -139,6 +141,8 @@ def context():
         ({"count": "pods", "at_least": 3}, "passed"),
         ({"count": "pods", "at_most": 2}, "failed"),
         ({"names": "pods", "selector": "app=x", "equals": "a, b"}, "passed"),
+        ({"events": "FailedScheduling", "equals": 1}, "passed"),
+        ({"events": "Scheduled", "at_least": 1}, "failed"),
         ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "x"}}, "passed"),
         ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "y"}}, "failed"),
         ({"object": "pods/a", "path": "metadata.labels.app", "not_equals": "x"}, "failed"),

@@ -147,6 +147,7 @@ class Lab:
         if agent == "kubelet":
             (controllers.start_agent if running else controllers.stop_agent)(node)
         if agent == "cni" or (agent == "network-agent" and running):
+            await self._network.plug(node, there=running)
             controllers.plug(node, there=running)
         if agent == "kube-proxy" and running:
             try:

@@ -40,6 +40,7 @@ from k8slab.embedded.daemon.names import Lookup, ResolvConf
 from k8slab.embedded.daemon.pods import RuntimePods
 from k8slab.embedded.network.network import Network
 from k8slab.embedded.runtime.images import WORLD
+from k8slab.embedded.runtime.rootfs import NODES
 from k8slab.embedded.runtime.runtime import Runtime
 from k8slab.errors import ClusterError, K8slabError
 
@@ -130,7 +131,7 @@ class Daemon:
         self.progress = progress
         self.inside = inside
         self._keys_maker = keys_maker
-        self.network = Network(config)
+        self.network = Network(config, node_files=NODES)
         self.runtime = Runtime(zygote, inside)
         self.server: Server | None = None
         self.store: Store | None = None

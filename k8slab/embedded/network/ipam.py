@@ -11,8 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
 
-from k8slab.errors import ClusterError
+from k8slab.errors import PodNetworkError
+
+if TYPE_CHECKING:
+    from k8slab.embedded.network.cni import RangeSet
 
 _BLOCK_BITS = 6
 _BLOCKS_PER_HOME = 4
@@ -39,6 +43,7 @@ class Ipam:
         self._count = 1 << (free_bits - self._bits)
         self._owners: dict[int, str] = {}
         self._nodes: dict[str, _Node] = {}
+        self.version = self._network.version
 
     def add_node(self, node: str) -> str:
         """Claim the first block of `node` and return it, for example ``10.244.1.0/26``."""
@@ -56,16 +61,27 @@ class Ipam:
         """Return the blocks of `node` in the order in which it claimed them."""
         return [self._block(number) for number in self._nodes[node].blocks]
 
-    def allocate(self, node: str) -> str:
-        """Return an address of `node` that no pod has; claim a block when all are taken."""
+    def allocate(self, node: str, within: RangeSet | None = None) -> str:
+        """Return an address of `node` that no pod has; claim a block when all are taken.
+
+        Of its blocks only addresses `within` a range set count, if one is given, and then no
+        block is claimed.
+        """
         state = self._nodes[node]
         size = 1 << self._bits
         total = len(state.blocks) * size
         for step in range(1, total + 1):
             position = (state.last + step) % total
-            if position not in state.used and position % size:
+            if position in state.used or not position % size:
+                continue
+            if within is None or self._address(state, position) in within:
                 break
         else:
+            if within is not None:
+                raise PodNetworkError(
+                    f"failed to allocate for range {within.number}:"
+                    f" no IP addresses available in range set: {within}"
+                )
             self._claim(node)
             position = total + 1
         state.used.add(position)
@@ -88,7 +104,7 @@ class Ipam:
                 self._owners[number] = node
                 state.blocks.append(number)
                 return self._block(number)
-        raise ClusterError(
+        raise PodNetworkError(
             f"node {node} needs a block of pod addresses, but all {self._count} blocks"
             f" of {self._network} are taken",
             hint="Start the cluster with a larger --pod-cidr or with fewer nodes.",

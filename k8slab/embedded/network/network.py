@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network import agents, calico
+from k8slab.embedded.network.cni import Configuration
 from k8slab.embedded.network.forgetting import Forgetting
 from k8slab.embedded.network.ipam import Ipam
 from k8slab.embedded.network.lags import Lags
@@ -29,6 +30,7 @@ from k8slab.errors import ClusterError, KernelError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from k8slab.embedded.config import ClusterConfig
     from k8slab.embedded.network.following import Place, Question
@@ -49,7 +51,8 @@ def _ignore(_denial: Denial) -> None:
 class Network:
     """The kernel's network of one cluster. The calling process' namespace is its switch."""
 
-    def __init__(self, config: ClusterConfig) -> None:
+    def __init__(self, config: ClusterConfig, *, node_files: Path | None = None) -> None:
+        """Prepare; `node_files` has a directory for each node, with its own files (`cni`)."""
         if config.cni != calico.NAME:
             raise UsageError(f"CNI {config.cni!r} is not known", hint=f"Known: {calico.NAME}.")
         if config.proxy_mode != "nftables":
@@ -65,6 +68,8 @@ class Network:
         self._switch = Switch(config.node_cidrs)
         self._ipams = [Ipam(cidr) for cidr in config.pod_cidrs]
         self._nodes: dict[str, Node] = {}
+        self._node_files = node_files
+        self._plugins: dict[str, Configuration] = {}
         self._resync = Resync(self._queue, self._nodes.values)
         self._pods: dict[str, Pod] = {}
         self._owners: dict[str, Pod] = {}
@@ -171,6 +176,11 @@ class Network:
         """Stop an agent of a node, ``kube-proxy`` or ``network-agent``; see `agents`."""
         await self._queue.run(agents.stop, self._node(node), agent)
 
+    async def plug(self, node: str, *, there: bool) -> None:
+        """Write a node's configuration of the CNI plugin anew, or remove it."""
+        if plugin := self._plugins.get(node):
+            await self._queue.run(plugin.install if there else plugin.remove)
+
     async def start_agent(self, node: str, agent: str) -> None:
         """Start it again; on return the kernel has what is wanted."""
         await self._queue.run(self._start_agent, self._node(node), agent)
@@ -233,6 +243,9 @@ class Network:
                 node.route_block(cidr, other)
         self._services.bring_up(node)
         self._nodes[name] = node
+        if self._node_files:
+            self._plugins[name] = Configuration(self._node_files / name, name)
+            self._plugins[name].install()
         for cidr in blocks:
             self._spread(node, cidr)
         return node
@@ -266,6 +279,8 @@ class Network:
 
     def _remove_node(self, node: Node) -> None:
         del self._nodes[node.name]
+        if plugin := self._plugins.pop(node.name, None):
+            plugin.remove()
         for cidr in self.pod_cidrs(node.name):
             for other in self._nodes.values():
                 other.forget_block(cidr)
@@ -294,12 +309,19 @@ class Network:
         return pod
 
     def _allocate(self, node: Node) -> list[str]:
-        addresses = []
-        for ipam in self._ipams:
-            before = ipam.blocks(node.name)
-            addresses.append(ipam.allocate(node.name))
-            for cidr in ipam.blocks(node.name)[len(before) :]:
-                self._spread(node, cidr)
+        plugin = self._plugins.get(node.name)
+        within = {one.version: one for one in plugin.range_sets()} if plugin else {}
+        addresses: list[str] = []
+        try:
+            for ipam in self._ipams:
+                before = ipam.blocks(node.name)
+                addresses.append(ipam.allocate(node.name, within.get(ipam.version)))
+                for cidr in ipam.blocks(node.name)[len(before) :]:
+                    self._spread(node, cidr)
+        except BaseException:
+            for ipam, address in zip(self._ipams, addresses, strict=False):
+                ipam.free(node.name, address)
+            raise
         return addresses
 
     def _detach(self, uid: str) -> None:

@@ -29,6 +29,9 @@ CERTIFICATES = RUN / "certificates"
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAM_DIRECTORIES = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+NODES = RUN / "nodes"
+"""A directory for each node, with what it has of its own below it (`NODE_FILES`)."""
+NODE_FILES = "etc/cni/net.d"
 SHIM = RUN / "tcpdump"
 """Stands in for tcpdump where the cluster has a single id; see `capture`."""
 PYTHON = "/opt/k8slab/python"

@@ -33,6 +33,7 @@ from k8slab.embedded.runtime.containers import Attachment, Container, Output
 from k8slab.embedded.runtime.logs import LogFile
 from k8slab.embedded.runtime.messages import (
     SANDBOX_NAMESPACES,
+    Bind,
     JoinContainer,
     MakeSandbox,
     Program,
@@ -251,15 +252,17 @@ class Runtime:
             given["target"] = self.container(spec.share_processes_with).launched.pidfd
         elif sandbox.pause:
             given["target"] = sandbox.pause.pidfd
+        node_roots = tuple(mount.path for mount in spec.mounts if mount.node_root)
         request = StartContainer(
             hostname=sandbox.hostname,
             root=RootPlan(
                 tools=image.tools,
                 files=tuple(spec.files.items()),
-                binds=tuple(
-                    volumes.bind(sandbox_uid, mount) for mount in spec.mounts if not mount.node_root
+                binds=(
+                    *(volumes.bind(sandbox_uid, one) for one in spec.mounts if not one.node_root),
+                    *(_node_files(sandbox.hostname) if node_roots else ()),
                 ),
-                node_roots=tuple(mount.path for mount in spec.mounts if mount.node_root),
+                node_roots=node_roots,
                 cluster_processes=sandbox.cluster_processes,
                 writable_proc_sys=spec.privileged,
             ),
@@ -369,7 +372,10 @@ class Runtime:
         given = {"network": netns}
         ours = _Pipes.make(given, stdin=False)
         request = StartContainer(
-            hostname=hostname, root=RootPlan(writable_proc_sys=True), program=program, processes=0
+            hostname=hostname,
+            root=RootPlan(binds=_node_files(hostname), writable_proc_sys=True),
+            program=program,
+            processes=0,
         )
         launched = await self._launch(request, given, ours, "exec")
         process = await self._child(launched, ours, stdin=False)
@@ -538,3 +544,9 @@ class _Pipes:
         for descriptor in (self.stdin, self.stdout, self.stderr):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _node_files(node: str) -> tuple[Bind, ...]:
+    """Return what a root shows of a node's own files; nothing for what is no node."""
+    source = rootfs.NODES / node / rootfs.NODE_FILES
+    return (Bind(str(source), f"/{rootfs.NODE_FILES}"),) if source.is_dir() else ()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k8slab.embedded.network.cni import RangeSet
 from k8slab.embedded.network.ipam import Ipam
-from k8slab.errors import ClusterError
+from k8slab.errors import ClusterError, PodNetworkError
 
 
 def test_the_first_block_of_each_node_is_a_24_of_its_own():
@@ -33,6 +34,17 @@ def test_a_freed_address_is_the_last_to_be_given_again():
     assert first not in others
     assert ipam.allocate("a") == first
     assert ipam.allocate("a") == "10.244.0.65"
+
+
+def test_within_a_range_no_block_is_claimed():
+    ipam = Ipam("10.244.0.0/16")
+    ipam.add_node("a")
+    few = RangeSet(0, 4, ((0x0AF40003, 0x0AF40004), (0x0AF40040, 0x0AF40050)))
+    assert [ipam.allocate("a", few) for _ in range(2)] == ["10.244.0.3", "10.244.0.4"]
+    with pytest.raises(PodNetworkError, match=r"10\.244\.0\.3-10\.244\.0\.4,10\.244\.0\.64-"):
+        ipam.allocate("a", few)
+    assert ipam.blocks("a") == ["10.244.0.0/26"]
+    assert ipam.allocate("a") == "10.244.0.5"
 
 
 def test_when_the_range_is_full_the_message_says_what_to_do():

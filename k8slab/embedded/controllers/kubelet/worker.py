@@ -26,7 +26,7 @@ from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, Record
 from k8slab.embedded.controllers.kubelet.recovery import recover
 from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, phase_of, pod_status
 from k8slab.embedded.runtime.spec import ContainerExit, SandboxSpec
-from k8slab.errors import ApiStatusError, KernelError
+from k8slab.errors import ApiStatusError, KernelError, PodNetworkError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
@@ -204,13 +204,22 @@ class PodWorker:
             self.addresses = await self._attach(sandbox)
         except Exception as error:
             await self._undo_sandbox()
-            if not isinstance(error, KernelError):
+            if not isinstance(error, KernelError | PodNetworkError):
                 raise
-            message = f"Failed to create pod sandbox: {error}"
-            self.event("FailedCreatePodSandBox", message, warning=True)
+            self.event("FailedCreatePodSandBox", self._no_sandbox(error), warning=True)
             return SANDBOX_RETRY
         self.sandbox = sandbox
         return None
+
+    def _no_sandbox(self, error: KernelError | PodNetworkError) -> str:
+        """Say why there is no sandbox; what the CNI plugin says as containerd passes it on."""
+        if isinstance(error, PodNetworkError):
+            return (
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup"
+                f' network for sandbox "{self.uid.replace("-", "")}": plugin type="calico"'
+                f" failed (add): {error.message}"
+            )
+        return f"Failed to create pod sandbox: {error}"
 
     async def _undo_sandbox(self) -> None:
         """Leave nothing of a sandbox that could not be completed; the next attempt is a new one."""
