@@ -40,9 +40,19 @@ class K8slabError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it again in another process, whatever its constructor wants."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
     def _render_traceback_(self) -> list[str]:
         """Show the message alone in a notebook: IPython asks an exception for its traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def _made_again(kind: type[K8slabError], args: tuple, fields: dict[str, Any]) -> K8slabError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(K8slabError):

@@ -137,19 +137,23 @@ def _do(job: Job) -> Report:
     needs = lab.exercise(job.exercise).wishes.needs
     began = time.monotonic()
     found: list[Trial] = []
-    error = ""
+    error, alike = "", 0
     with tempfile.TemporaryDirectory(dir=os.environ["K8SLAB_HOME"], prefix="scratch-") as scratch:
-        cluster = _cluster("dual" if "dual-stack" in needs else "ipv4")
-        trials = Trials.on(
-            cluster, lab, job.exercise, Path(scratch), part=job.part, every=job.every
-        )
         try:
+            trials = Trials.on(
+                _cluster("dual" if "dual-stack" in needs else "ipv4"),
+                lab,
+                job.exercise,
+                Path(scratch),
+                part=job.part,
+                every=job.every,
+            )
             found += trials.again(job.repeat) if job.repeat else trials.run()
+            alike = trials.alike
+            trials.stage.close()
         except K8slabError as problem:
-            error = f"{problem} ({problem.hint})" if problem.hint else str(problem)
-        trials.stage.close()
-    seconds = time.monotonic() - began
-    return Report(lab.name, job.exercise, found, error, seconds, trials.alike)
+            error = f"{type(problem).__name__}: {problem}"
+    return Report(lab.name, job.exercise, found, error, time.monotonic() - began, alike)
 
 
 @contextmanager
