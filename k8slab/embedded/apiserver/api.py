@@ -28,7 +28,7 @@ from k8slab.embedded.apiserver.custom.registry import Registry
 from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
 from k8slab.embedded.apiserver.roles import Roles
-from k8slab.embedded.apiserver.webhooks.ledger import Webhooks
+from k8slab.embedded.apiserver.webhooks.gate import Webhooks
 from k8slab.objects.meta import labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:

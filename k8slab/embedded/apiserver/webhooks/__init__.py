@@ -14,7 +14,8 @@ Between the last answer and the commit nothing else can happen, and what changed
 seen by the run that commits: if the object is another one by now, so is the question. A write that
 nobody wants to see costs one look into an empty table.
 
-`configured` is who wants to see what, `matching` decides it for one object, `reviews` writes and
-reads AdmissionReviews, `calling` is the HTTPS call, `asking` puts a question to all webhooks that
-it concerns, `ledger` is what the API meets. Source: apiserver ``pkg/admission/plugin/webhook``.
+`gate` is what every write passes, `configured` is who wants to see what, `matching` decides it for
+one object, `reviews` writes and reads AdmissionReviews, `calling` is the HTTPS call, `asking` puts
+a question to all webhooks that it concerns, `ledger` keeps the answers. Source: apiserver
+``pkg/admission/plugin/webhook``.
 """

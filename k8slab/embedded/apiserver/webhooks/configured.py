@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.webhooks.gate import GROUP, MUTATING, VALIDATING
 from k8slab.objects import selectors
 from k8slab.objects.meta import name_of
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.store import Event, Store
     from k8slab.objects.meta import Object
     from k8slab.objects.selectors import Selector
-
-GROUP = "admissionregistration.k8s.io"
-MUTATING = f"mutatingwebhookconfigurations.{GROUP}"
-VALIDATING = f"validatingwebhookconfigurations.{GROUP}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +60,6 @@ class Configured:
         for resource in (MUTATING, VALIDATING):
             self._read(resource)
             store.subscribe(resource, self._listener(resource))
-
-    def __bool__(self) -> bool:
-        """Say whether there is any webhook."""
-        return bool(self._webhooks)
 
     def concerned(
         self, resource: str, operation: str, kind: Kind, subresource: str

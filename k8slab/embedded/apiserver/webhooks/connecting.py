@@ -17,7 +17,7 @@ _FLAGS = ("stdin", "stdout", "stderr", "tty")
 
 def check_connection(api: Api, request: Request, target: Target) -> None:
     """Raise what webhooks say against a connection, or that they have to be asked."""
-    if not api.webhooks.configured or target.subresource == "log":
+    if not api.webhooks.are_there or target.subresource == "log":
         return
     known = target.kind.subresource(target.subresource)
     assert known is not None

@@ -9,7 +9,9 @@ import orjson
 
 from k8slab.embedded.apiserver.auth import ACCOUNTS, AUTHENTICATED, User
 from k8slab.embedded.apiserver.roles import account_user
-from k8slab.embedded.apiserver.webhooks.configured import MUTATING, VALIDATING, Configured
+from k8slab.embedded.apiserver.webhooks.asking import Asking
+from k8slab.embedded.apiserver.webhooks.configured import Configured
+from k8slab.embedded.apiserver.webhooks.gate import MUTATING, VALIDATING
 from k8slab.embedded.apiserver.webhooks.matching import wants
 from k8slab.embedded.apiserver.webhooks.reviews import Subject
 from k8slab.errors import ApiStatusError, ReviewPendingError
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.webhooks.calling import Dial
     from k8slab.embedded.apiserver.webhooks.configured import Concerned
     from k8slab.objects.meta import Object
-
-FROM_CONTROLLERS = frozenset({"pods", "replicasets.apps", "jobs.batch"})
-"""What webhooks see of the writes of this process: what workload controllers create."""
 
 MOST_KEPT = 1000
 """Answers that are kept for controllers; of one who has gone nobody fetches them."""
@@ -39,14 +38,12 @@ class Ledger:
     warnings: list[str] = field(default_factory=list)
 
 
-class Webhooks:
-    """The webhooks of one API."""
+class Reviews:
+    """Makes the review of each write that webhooks may want to see."""
 
-    def __init__(self, store: Store, kinds: KindTable) -> None:
-        self.store = store
+    def __init__(self, store: Store, kinds: KindTable, dial: Dial) -> None:
+        self.store, self.dial = store, dial
         self.configured = Configured(store, kinds)
-        self.dial: Dial | None = None
-        """How to reach an address from the control plane's node; set by the server."""
         self._controllers, self._changes = Ledger(), 0
 
     def about(
@@ -56,37 +53,28 @@ class Webhooks:
         obj: Object,
         writer: Writer,
         *,
-        subresource: str = "",
-        body: tuple[str, str, str] | None = None,
+        subresource: str,
+        body: tuple[str, str, str] | None,
     ) -> Review | None:
-        """Return the review of a write, or ``None`` when no rule of a webhook names such writes.
-
-        `obj` is whom it is about; `body` is the kind of what is sent to a subresource.
-        """
-        if not self.configured or writer.reviewed:
+        """Return the review of a write, or ``None``; see `gate.Webhooks`."""
+        mutating = self.configured.concerned(MUTATING, operation, kind, subresource)
+        validating = self.configured.concerned(VALIDATING, operation, kind, subresource)
+        if not (mutating or validating):
             return None
-        user, ledger = writer.user, writer.ledger
-        if user is None:
-            if operation != "CREATE" or kind.resource not in FROM_CONTROLLERS:
-                return None
-            user, ledger = _controller(obj), self._ledger_of_controllers()
         metadata = obj.get("metadata") or {}
         subject = Subject(
             operation=operation,
             kind=kind,
             namespace=metadata.get("namespace") or "" if kind.namespaced else "",
             name=metadata.get("name") or "",
-            user=user,
+            user=writer.user or _controller(obj),
             subresource=subresource,
             body=body,
             manager=writer.manager,
             dry_run=writer.dry_run,
         )
-        mutating = self.configured.concerned(MUTATING, operation, kind, subresource)
-        validating = self.configured.concerned(VALIDATING, operation, kind, subresource)
-        if not (mutating or validating):
-            return None
-        return Review(self, subject, mutating, validating, Ledger() if ledger is None else ledger)
+        ledger = writer.ledger if writer.user else self._ledger_of_controllers()
+        return Review(self, subject, mutating, validating, ledger or Ledger())
 
     def _ledger_of_controllers(self) -> Ledger:
         kept = self._controllers
@@ -104,7 +92,7 @@ class Review:
     Both raise `ReviewPendingError` while the answer is not there, and the refusal when it is one.
     """
 
-    webhooks: Webhooks
+    reviews: Reviews
     subject: Subject
     mutating: tuple[Concerned, ...]
     validating: tuple[Concerned, ...]
@@ -155,7 +143,7 @@ class Review:
 
         `written` tells the question from others; `shown` is what the webhooks get to see.
         """
-        if not any(wants(self.webhooks.store, one, self.subject, shown) for one in concerned):
+        if not any(wants(self.reviews.store, one, self.subject, shown) for one in concerned):
             return None
         question = self._question(resource, written)
         answer = self.ledger.answers.get(question)
@@ -176,11 +164,7 @@ class Review:
         return orjson.dumps([*done, *place]) + written
 
     async def _ask(self, resource: str, question: bytes, new: Object | None) -> None:
-        # Only who has webhooks pays for what calls them.
-        from k8slab.embedded.apiserver.webhooks.asking import Asking  # noqa: PLC0415
-
-        assert self.webhooks.dial is not None, "the server gives the way to the pods"
-        asking = Asking(self.webhooks.store, self.webhooks.dial, self.subject)
+        asking = Asking(self.reviews.store, self.reviews.dial, self.subject)
         answer: bytes | ApiStatusError
         try:
             if resource == MUTATING:
