@@ -1,5 +1,7 @@
 """Admission webhooks in pods: asked by real packets, for clients and for controllers."""
 
+import socket
+
 import pytest
 
 from k8slab.challenges.certificates import certificate_words
@@ -170,3 +172,21 @@ def test_a_policy_on_its_pods_decides_whether_a_webhook_can_be_asked(cluster, gu
     cluster.apply([policy(f"{address}/32")], namespace=guarded)
     assert until(lambda: not refusal(cluster, "after"))
     cluster.delete("networkpolicies.networking.k8s.io", "entering-hook", guarded)
+
+
+def test_a_url_leads_to_the_nodes_own_loopback_and_not_to_this_machines(cluster, guarded):
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        ours.setblocking(False)
+        port = ours.getsockname()[1]
+        made = configuration("Validating", "/pods", "")
+        made["metadata"]["name"] = f"{guarded}-loopback"
+        (webhook,) = made["webhooks"]
+        webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}/pods"}
+        cluster.apply([made])
+        said = refusal(cluster, "outside")
+        cluster.delete(
+            "validatingwebhookconfigurations.admissionregistration.k8s.io", f"{guarded}-loopback"
+        )
+        assert said.endswith(f"dial tcp 127.0.0.1:{port}: connect: connection refused")
+        with pytest.raises(BlockingIOError):
+            ours.accept()

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_DRY_RUN = frozenset({"None", "NoneOnDryRun"})
-
 
 @dataclass(slots=True)
 class Asking:
@@ -103,10 +101,6 @@ class Asking:
     async def _ask(self, one: Concerned, new: Object | None, *, mutating: bool) -> Verdict | None:
         """Ask one webhook; ``None`` when it cannot be asked and its failures are ignored."""
         webhook = one.webhook
-        if self.subject.dry_run and webhook.spec.get("sideEffects") not in _NO_DRY_RUN:
-            raise statuses.bad_request(
-                f'admission webhook "{webhook.name}" does not support dry run'
-            )
         uid = str(uuid.uuid4())
         body = reviews.request_body(self.subject, one.kind, new, uid)
         try:
