@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.auth import User
     from k8slab.embedded.apiserver.store import Event, Store
-    from k8slab.embedded.apiserver.webhooks.ledger import Ledger
+    from k8slab.embedded.apiserver.webhooks.ledger import Ledger, Review
     from k8slab.embedded.config import ClusterConfig
     from k8slab.objects.meta import Object
     from k8slab.objects.selectors import Selector
@@ -162,8 +162,7 @@ class Api:
         new = obj if owned else objectmeta.copy(obj)
         review = self.webhooks.about("CREATE", kind, new, writer)
         if review:
-            sent = orjson.dumps(new)
-            new = review.mutated(self._draft(kind, new), None, sent)
+            new = self._mutated(review, kind, new)
         metadata = new.get("metadata") or {}
         namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
         new["metadata"] = objectmeta.new_metadata(
@@ -184,14 +183,15 @@ class Api:
         self._allocator.assign(kind, new, None)
         ownership.record(kind, new, None, writer)
         if review:
-            new = review.validated(new)
-            if self.store.entry(kind.storage, namespace, name_of(new)):
-                raise statuses.already_exists(resource, name_of(new))
-            self._allocator.assign(kind, new, None)  # another one may have its address by now
+            new = self._agreed(review, kind, new)
         return new if writer.dry_run else self.store.put(kind.storage, new)
 
-    def _draft(self, kind: Kind, obj: Object) -> Object:
-        """Return a new object as mutating webhooks see it: complete but for its metadata."""
+    def _mutated(self, review: Review, kind: Kind, obj: Object) -> Object:
+        """Return a new object as mutating webhooks changed it.
+
+        They see it complete but for its metadata.
+        """
+        sent = orjson.dumps(obj)
         metadata = {
             key: value
             for key, value in (obj.get("metadata") or {}).items()
@@ -204,6 +204,17 @@ class Api:
             new.pop("status", None)
         defaults.apply(kind, new)
         admission.admit(self, kind, new)
+        return review.mutated(new, None, sent)
+
+    def _agreed(self, review: Review, kind: Kind, obj: Object) -> Object:
+        """Return a new object to which validating webhooks agreed.
+
+        It was made before they were asked: others may have its name or address by now.
+        """
+        new = review.validated(obj)
+        if self.store.entry(kind.storage, namespace_of(new), name_of(new)):
+            raise statuses.already_exists(kind.resource, name_of(new))
+        self._allocator.assign(kind, new, None)
         return new
 
     def update(

@@ -75,6 +75,16 @@ def test_what_is_stored_is_what_the_webhooks_agreed_to(server, hook, configure, 
     assert "name" not in asked  # nobody had given one
 
 
+def test_a_service_keeps_the_address_and_the_port_that_were_shown(server, hook, configure, at):
+    configure("a", hook.spec("services", "/look", resources=["services"]))
+    spec = {"type": "NodePort", "ports": [{"port": 80}], "selector": {"app": "x"}}
+    made = server.request("POST", f"{at}/services", {"metadata": {"name": "x"}, "spec": spec})
+    assert made.status == 201, made.data
+    (asked,) = hook.requests()
+    assert made.json["spec"] == asked["object"]["spec"]
+    assert made.json["spec"]["ports"][0]["nodePort"] >= 30000
+
+
 def test_warnings_of_a_webhook_go_with_the_answer_also_with_a_refusal(server, hook, configure, at):
     configure("a", hook.spec("maps", "/warn"))
     hook.answers["/warn"] = lambda _: allow(warnings=["mind the gap"])
