@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k8slab.embedded.apiserver import bodies
@@ -49,6 +49,7 @@ def repeats(value):
     return isinstance(value, list) and any(repeats(item) for item in value)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(
     st.lists(st.tuples(KEYS, VALUES), max_size=5).map(Pairs),
     st.sampled_from(["", " ", "\n\t"]),
