@@ -37,6 +37,8 @@ _DONE, _ERROR = 3, 2
 _UDP = 17
 _TUPLES = 4
 """Where in the body of a listed connection its two tuples are: they come first, addresses first."""
+_END_BYTES = MESSAGE.size + 4
+"""What ends a listing has an error number, 0 for none."""
 _SOURCE = 12
 """Where in a tuple the source is, after the heads of three attributes; then the destination."""
 _ADDRESS_BYTES = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
@@ -126,17 +128,25 @@ class Cleaner:
 
 def _search(portion: bytes, addresses: Collection[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     """Return family and key of each listed connection with an address, and whether more follow."""
-    # Nearly always there is none in a portion, and to see that is quick.
-    any_here = any(address in portion for address in addresses)
     found: list[tuple[int, bytes]] = []
+    # Nearly always there is none in a portion, and to see that is quick. What ends the listing
+    # comes alone or last (netlink(7)).
+    if not any(address in portion for address in addresses) and _goes_on(portion):
+        return found, True
     for _sequence, kind, _flags, body in split_messages(portion):
         if kind == _DONE:
             return found, False
         if kind == _ERROR:
             raise _refusal("list connections", body)
-        if any_here and (key := _key_of(body, addresses)):
+        if key := _key_of(body, addresses):
             found.append((body[0], key))
     return found, True
+
+
+def _goes_on(portion: bytes) -> bool:
+    """Say whether neither the first nor the last message of a portion ends a listing."""
+    ends = (0, len(portion) - _END_BYTES)
+    return not any(struct.unpack_from("=H", portion, at + 4)[0] in (_DONE, _ERROR) for at in ends)
 
 
 def _key_of(body: bytes, addresses: Collection[bytes]) -> bytes:

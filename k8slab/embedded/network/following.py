@@ -233,7 +233,7 @@ def _watching(question: Question, places: Sequence[Place], port: int) -> Iterato
             watch.captures[place] = Capture(place.netns, mark)
         for node in nodes:
             others = tuple(a for a in everyone if a not in node.addresses)
-            mark = Mark(question.protocol, port, others)
+            mark = Mark(question.protocol, port, others, 6 if ":" in question.address else 4)
             watch.tracers[node] = Tracer(node.netns, mark)
         wait_for_clock()
         watch.listen()

@@ -10,6 +10,10 @@ connection tracking keeps when addresses are rewritten (so the chains come just 
 node that gets the flow from another node, masqueraded, the port is a new one: what comes from
 the other nodes' addresses is marked too, and whoever reads tells by the packet what is his.
 
+The table is one of the flow's own family. With one of both (``inet``) the kernel would track the
+connections of a family that nobody uses here, and for that go through the table of all connections
+(nf_ct_netns_do_get), twice for each journey.
+
 The table has an owner, the socket that made it (NFT_TABLE_F_OWNER, Linux 5.12): the kernel
 removes it when that socket goes, whatever ends this process.
 
@@ -41,7 +45,8 @@ _TRACE_GROUP = 1 << 8  # NFNLGRP_NFTRACE, the ninth
 _TRACE = 10 << 8 | 17
 _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE = (10 << 8 | kind for kind in (0, 2, 3, 6))
 _CREATE, _APPEND = 0x400, 0x800
-_INET = struct.pack(">BBH", 1, 0, 0)
+_HEADS = {4: struct.pack(">BBH", 2, 0, 0), 6: struct.pack(">BBH", 10, 0, 0)}
+"""Heads of messages (nfgenmsg) by the version of IP: NFPROTO_IPV4, NFPROTO_IPV6."""
 _OWNED = 2  # NFT_TABLE_F_OWNER
 _HOOKS = {"prerouting": 0, "output": 3}
 _AFTER_CONNTRACK = -199
@@ -73,6 +78,8 @@ class Mark:
     source_port: int
     masqueraded: tuple[str, ...] = ()
     """Addresses from which the flow may come with another source port: the other nodes'."""
+    version: int = 4
+    """Of IP: what rules are told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ class Tracer:
             )
         # Two at once on one node are two tables; the name only tells them apart.
         self._name = f"{TABLE}-{os.getpid()}-{next(_numbers)}"
+        self._head = _HEADS[mark.version]
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._socket.setblocking(False)
@@ -149,7 +157,7 @@ class Tracer:
         Left to the kernel, which takes it away with its owner, it would be 17 ms for each.
         """
         try:
-            body = _INET + text(1, self._name)
+            body = self._head + text(1, self._name)
             gone = Message(f"delete table {self._name}", _DELETE_TABLE, 0, body, True)
             self._rules.run([gone])
         finally:
@@ -187,16 +195,16 @@ def _name(data: bytes) -> str:
 
 def _table(name: str, mark: Mark) -> list[Message]:
     """Return what makes the table; its words appear where the kernel refuses one."""
-    table = text(1, name)
-    found = [Message(f"add table {name}", _NEW_TABLE, _CREATE, _INET + table + be32(2, _OWNED))]
+    head, table = _HEADS[mark.version], text(1, name)
+    found = [Message(f"add table {name}", _NEW_TABLE, _CREATE, head + table + be32(2, _OWNED))]
     for chain, hook in _HOOKS.items():
         place = nested(4, be32(1, hook), be32(2, _AFTER_CONNTRACK))
         body = table + text(3, chain) + place + be32(5, 1) + text(7, "filter")
-        found.append(Message(f"add chain {name} {chain}", _NEW_CHAIN, _CREATE, _INET + body))
+        found.append(Message(f"add chain {name} {chain}", _NEW_CHAIN, _CREATE, head + body))
         for expressions in _marks(mark, chain):
             body = table + text(2, chain) + nested(4, expressions)
             words = f"add a rule that marks packets to {name} {chain}"
-            found.append(Message(words, _NEW_RULE, _CREATE | _APPEND, _INET + body))
+            found.append(Message(words, _NEW_RULE, _CREATE | _APPEND, head + body))
     return found
 
 
@@ -205,10 +213,10 @@ def _marks(mark: Mark, chain: str) -> Iterable[bytes]:
     port = _original(_CT_SOURCE_PORT) + rules.compare(struct.pack(">H", mark.source_port))
     yield protocol + port + _SET_TRACE
     if chain == "prerouting":
-        for address in mark.masqueraded:
-            version = 6 if ":" in address else 4
-            packed = rules.packed("ip6" if version == 6 else "ip", address)
-            yield protocol + _original(_CT_SOURCE[version]) + rules.compare(packed) + _SET_TRACE
+        for address in (one for one in mark.masqueraded if (":" in one) is (mark.version == 6)):
+            packed = rules.packed("ip6" if mark.version == 6 else "ip", address)
+            source = _original(_CT_SOURCE[mark.version])
+            yield protocol + source + rules.compare(packed) + _SET_TRACE
 
 
 def _original(key: int) -> bytes:
