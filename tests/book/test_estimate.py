@@ -16,7 +16,8 @@ def cells(*sources, kind="code"):
 
 
 def lab():
-    wishes = Wishes("open", "Transfer: again", 1, (), ({"check": "answer"},))
+    asked = {"check": "answer", "id": "a", "question": "what?"}
+    wishes = Wishes("open", "Transfer: again", 1, (), (asked,))
     quiz = [Prediction(f"q{n}", "?", {"a": "A"}, "a", quiz="entry") for n in range(4)]
     return Lab(
         "90-example",
@@ -28,7 +29,8 @@ def lab():
 
 
 def test_it_counts_words_cells_predictions_and_exercises_once():
-    text = cells("word " * (WORDS_PER_MINUTE * 3 - 2), kind="markdown")
+    # The task has two words, its question three with how it is answered.
+    text = cells("word " * (WORDS_PER_MINUTE * 3 - 5), kind="markdown")
     code = cells('lab.predict("p")', 'lab.observe("p")', 'lab.check("open")', 'lab.check("open")')
     found = estimate([*text, *code, *cells('lab.quiz("entry")')], lab())
     assert found.reading == 3.0
