@@ -48,6 +48,7 @@ class Job:
     exercise: str
     part: tuple[int, int] = (0, 1)
     size: int = 0
+    """How much there is to do, roughly: answers, and what is looked at for each."""
     every: bool = False
     """Whether mutants that do the same are all tried."""
     repeat: int = 0
@@ -94,8 +95,10 @@ def _parts(lab: Lab, exercise: str, *, repeat: int, every: bool) -> Iterator[Job
     each = [len(mutants(lab.exercise(exercise), one)) if one.right else 0 for one in answers]
     size = sum(each) + len(each) + 1
     parts = -(-size // PART)
+    # A check runs programs in pods and waits for them; all flows together are one look.
+    looks = 1 + len(lab.exercise(exercise).wishes.checks)
     for number in range(parts):
-        yield Job(lab.directory, exercise, (number, parts), size // parts, every)
+        yield Job(lab.directory, exercise, (number, parts), looks * size // parts, every)
 
 
 def rounds(todo: Sequence[Job]) -> list[list[Job]]:
