@@ -68,7 +68,6 @@ def test_a_body_is_read_to_its_end_and_no_further(data, status, body, ends):
         CHUNKED + b"5\r\nab",
         CHUNKED + b"-5\r\nab\r\n0\r\n\r\n",
         CHUNKED + b"2\r\nab\r\n",
-        OK + b"".join(b"h%d: x\r\n" % n for n in range(101)),
     ],
 )
 def test_an_answer_that_is_none_or_breaks_off_is_an_error_of_the_connection(data):
@@ -79,3 +78,11 @@ def test_an_answer_that_is_none_or_breaks_off_is_an_error_of_the_connection(data
 def test_lines_end_with_a_server_that_goes_between_two_of_them():
     with answering(CHUNKED + b"5\r\na\nb\nc\r\n2\r\nc\n\r\n") as connection:
         assert list(ask(connection).lines()) == [b"a", b"b", b"cc"]
+
+
+def test_lines_of_a_server_that_goes_within_a_chunk_are_an_error_of_the_connection():
+    with answering(CHUNKED + b"5\r\na\nb\nc\r\n9\r\nc") as connection:
+        found = ask(connection).lines()
+        assert [next(found), next(found)] == [b"a", b"b"]
+        with pytest.raises(ConnectionError, match="ended before the answer did"):
+            list(found)
