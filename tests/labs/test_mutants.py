@@ -67,10 +67,10 @@ def test_right_answers_pass_and_wrong_ones_and_mutants_do_not(lab, exercise, tri
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("answer", "points"), [("wrong-old-only", 1), ("wrong-no-end", 1), ("wrong-everybody", 0)]
+    ("answer", "points"), [("wrong-pci-only", 1), ("wrong-no-date", 1), ("wrong-deleted", 0)]
 )
 def test_the_part_of_an_answer_that_is_right_earns_its_points(answer, points, trials):
-    made = trials("05-network-policies", "ports")
+    made = trials("05-network-policies", "compliance")
     answers = {one.name: one for one in read_answers(made.lab.directory, made.exercise)}
     tried = made.try_answer(answers[answer])
     assert tried.verdict == "failed"
