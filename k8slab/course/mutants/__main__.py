@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("exercises", nargs="*", help="LAB or LAB/EXERCISE; all without any")
-    parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1))
+    parser.add_argument("--workers", type=int, default=3 * (os.cpu_count() or 1))
     parser.add_argument("--json", action="store_true", help="every trial as JSON on stdout")
     parser.add_argument("--every", action="store_true", help="those too that do the same")
     parser.add_argument("--list", action="store_true", help="name the mutants, try nothing")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from k8slab.course.lab import Lab
+    from k8slab.grading import Wishes
 
 PART = 30
 """Answers that one job tries at most: a set-up of its own costs as much as a few of them."""
@@ -95,10 +96,19 @@ def _parts(lab: Lab, exercise: str, *, repeat: int, every: bool) -> Iterator[Job
     each = [len(mutants(lab.exercise(exercise), one)) if one.right else 0 for one in answers]
     size = sum(each) + len(each) + 1
     parts = -(-size // PART)
-    # A check runs programs in pods and waits for them; all flows together are one look.
-    looks = 1 + len(lab.exercise(exercise).wishes.checks)
     for number in range(parts):
-        yield Job(lab.directory, exercise, (number, parts), looks * size // parts, every)
+        work = _looks(lab.exercise(exercise).wishes) * size // parts
+        yield Job(lab.directory, exercise, (number, parts), work, every)
+
+
+def _looks(wishes: Wishes) -> int:
+    """Return how often a trial waits, roughly: who waits longest must not begin last.
+
+    All flows together are one look. A check runs programs in pods. And where more than policies
+    may be changed programs begin anew, which are waited for until they listen.
+    """
+    policies_only = all("policies" in pattern for pattern in wishes.may_change or ("anything",))
+    return 1 + len(wishes.checks) + (0 if policies_only else 2)
 
 
 def rounds(todo: Sequence[Job]) -> list[list[Job]]:
