@@ -14,20 +14,30 @@ NAME = "malformed"
 
 
 @pytest.fixture(scope="session")
-def served(k8slab_home):
+def started(k8slab_home):
     """Start the cluster, and end it afterwards."""
     assert k8slab_home.is_dir()
     try:
         handle = clusters.up(NAME, provider="embedded")
     except EnvironmentLacksError as error:
         pytest.skip(f"no embedded cluster here: {error}")
-    found = Served(NAME, supervisor.status(ClusterPaths.of(NAME)).daemon_pid)
-    try:
-        handle.wait("pods", "running", NAMESPACE)
-        yield found
-    finally:
-        found.close()
-        clusters.delete(NAME)
+    yield handle
+    clusters.delete(NAME)
+
+
+@pytest.fixture(scope="session")
+def served(started):
+    """Give the cluster as somebody sees it who speaks to it from outside."""
+    found = Served(NAME, supervisor.status(ClusterPaths.of(started.name)).daemon_pid)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def running(started, served):
+    """Have a pod run, also when random requests of another module have deleted it."""
+    served.prepare()
+    started.wait("pods", "running", NAMESPACE)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import pytest
 from tests.malformed.served import NAMESPACE
 from tests.malformed.wire import Case
 
+pytestmark = pytest.mark.usefixtures("running")
+
 MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 HEAD = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
 BODY = b'{"metadata":{"name":"framed"}}'

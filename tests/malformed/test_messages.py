@@ -17,6 +17,8 @@ from tests.malformed.cases import APPLY, JSON, JSON_PATCH, PROTOBUF, STRATEGIC, 
 from tests.malformed.served import NAMESPACE
 from tests.malformed.wire import Case
 
+pytestmark = pytest.mark.usefixtures("running")
+
 SPACE = f"/api/v1/namespaces/{NAMESPACE}"
 MAPS, PODS, SECRETS = (f"{SPACE}/{plural}" for plural in ("configmaps", "pods", "secrets"))
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
