@@ -14,6 +14,7 @@ from k8slab.challenges import catalogue
 from k8slab.challenges.challenge import JOURNAL
 from k8slab.challenges.score import TOTAL
 from k8slab.course.sealing import unseal
+from k8slab.grading.schemas import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -120,9 +121,8 @@ def _state(kinds: set[str], *, solved: bool) -> str:
 
 
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+SCHEMA: dict[str, Any] = described(
+    {
         "seed": _COUNT,
         "state": {"enum": [*STATES]},
         "points": {**_COUNT, "description": "Of the best check."},
@@ -139,6 +139,5 @@ SCHEMA: dict[str, Any] = {
             "description": "Its id; empty until all points are made or the answer is shown.",
         },
         "told": _TEXT,
-    },
-}
-SCHEMA["required"] = [*SCHEMA["properties"]]
+    }
+)

@@ -115,22 +115,18 @@ def validate(*, labs: tuple[str, ...], solutions: Path, course: Path, as_json: b
 @options.as_json
 def release(*, check: bool, solutions: Path, labs: Path, as_json: bool) -> int:
     """Build the labs that learners open from their sources (also: make labs)."""
-    from k8slab.course.release import build, stale  # noqa: PLC0415
+    from k8slab.course.release import build, stale, told  # noqa: PLC0415
 
     changed = [] if check else build(solutions, labs)
     lines = stale(solutions, labs) if check else [str(path) for path in changed]
     if as_json:
         show_json(lines)
         return 1 if check and lines else 0
-    for line in lines if check else [_told(path) for path in changed]:
+    for line in lines if check else [told(path) for path in changed]:
         show(line)
     if not lines:
         tell("everything is current")
     return 1 if check and lines else 0
-
-
-def _told(path: Path) -> str:
-    return f"{'wrote' if path.exists() else 'removed'} {path}"
 
 
 @click.command()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from k8slab.course.release import build, stale
+from k8slab.course.release import build, stale, told
 from k8slab.errors import K8slabError
 
 
@@ -22,8 +22,7 @@ def main(argv: list[str] | None = None) -> int:
             lines = stale(options.solutions, options.labs)
             code = 1 if lines else 0
         else:
-            changed = build(options.solutions, options.labs)
-            lines = [f"{'wrote' if path.exists() else 'removed'} {path}" for path in changed]
+            lines = [told(path) for path in build(options.solutions, options.labs)]
             code = 0
     except K8slabError as error:
         lines, code = [f"error: {error}"], error.exit_code

@@ -6,6 +6,8 @@ import itertools
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.grading.schemas import described
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -173,14 +175,10 @@ def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | N
     )
 
 
-def _required(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
 _POINTS = {"type": "number", "minimum": 0}
 _BY_EXERCISE = {"type": "object", "additionalProperties": _POINTS}
-_FORETOLD = _required(
+_FORETOLD = described(
     {
         "prediction": _TEXT,
         "question": _TEXT,
@@ -189,7 +187,7 @@ _FORETOLD = _required(
         "decided": {"type": "string", "description": "What was observed."},
     }
 )
-SCHEMA: dict[str, Any] = _required(
+SCHEMA: dict[str, Any] = described(
     {
         "lab": _TEXT,
         "title": _TEXT,

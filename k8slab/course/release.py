@@ -86,6 +86,11 @@ def build_lab(source: Path, target: Path) -> list[Path]:
     return changed
 
 
+def told(path: Path) -> str:
+    """Say what `build` did with a file that it changed."""
+    return f"{'wrote' if path.exists() else 'removed'} {path}"
+
+
 def stale(solutions: Path, labs: Path) -> list[str]:
     """Return what in `labs` is not as `solutions` says; empty when all is current."""
     messages = []

@@ -23,6 +23,9 @@ KUBERNETES_MINOR = 37
 
 CLUSTER_DOMAIN = "cluster.local"
 
+CNI_DIRECTORY = "etc/cni/net.d"
+"""Where on a node the configuration of its CNI plugin is, below the root."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:

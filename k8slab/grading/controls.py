@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from k8slab.grading.canaries import Canaries
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame
+from k8slab.objects.slices import SLICES, service_of
 from k8slab.probes import Flow, Outcome, Party, observe
-from k8slab.probes.services import slices_of
 from k8slab.probes.targets import Snapshot, named_port
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ def _service_backends(snapshot: Snapshot, flow: Flow) -> list[Flow] | None:
         for port in (service.get("spec") or {}).get("ports") or ()
         if flow.port in (port.get("port"), port.get("name"))
     }
-    slices = slices_of(snapshot.cluster, name, space)
+    every = snapshot.objects(SLICES, space).values()
+    slices = [one for one in every if service_of(one) == name]
     found, others = [], False
     for part in slices:
         numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") in names]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k8slab.grading.result import Result, Status
+from k8slab.grading.schemas import described
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
@@ -191,13 +192,8 @@ _POINTS = {"type": "number", "minimum": 0}
 _STATUS = {"enum": [status.value for status in Status]}
 
 
-def _open(properties: dict[str, Any]) -> dict[str, Any]:
-    """Describe an object whose properties are all there; later versions may add some."""
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
-_CHECK = _open({"check": _TEXT, "status": _STATUS, "lines": {"type": "array", "items": _TEXT}})
-_SCORE = _open(
+_CHECK = described({"check": _TEXT, "status": _STATUS, "lines": {"type": "array", "items": _TEXT}})
+_SCORE = described(
     {
         "lab": _TEXT,
         "exercise": _TEXT,
@@ -220,7 +216,7 @@ _SCORE = _open(
         "seconds": _POINTS,
     }
 )
-_LEARNER = _open(
+_LEARNER = described(
     {
         "learner": _TEXT,
         "source": {"type": "string", "description": "The bundle's file name."},
@@ -235,7 +231,7 @@ SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "$id": "urn:k8slab:grades:1",
     "title": "What k8slab grade --json prints, version 1",
-    **_open(
+    **described(
         {
             "version": {"const": 1},
             "made": {"type": "string", "description": "When, RFC 3339 in UTC."},

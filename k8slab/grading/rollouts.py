@@ -20,7 +20,7 @@ from k8slab.errors import K8slabError, ProbeError, UsageError
 from k8slab.grading import values
 from k8slab.grading.fields import Fields, text
 from k8slab.grading.result import Counterexample, Finding, Status
-from k8slab.objects import meta
+from k8slab.objects import meta, selectortext
 from k8slab.policy import Party
 from k8slab.probes import one_pod, run_in_pod
 
@@ -140,8 +140,7 @@ def _pods(context: Context, name: str) -> list[Object]:
     found = context.cluster.get(RESOURCE, name, context.namespace)
     if found is None:
         raise UsageError(f"there is no Deployment {name} in {context.namespace}")
-    labels = found["spec"]["selector"].get("matchLabels") or {}
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    selector = selectortext.written(found["spec"]["selector"])
     return [*context.cluster.list("pods", context.namespace, selector=selector)]
 
 

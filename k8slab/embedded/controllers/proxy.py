@@ -57,16 +57,17 @@ class Proxy:
 
     async def start(self) -> None:
         """Return when the Services that are there work."""
-        for node in self._context.config.node_names:
-            await self._pace(node)
+        if seconds := self._min_sync_period():
+            for node in self._context.config.node_names:
+                await self._context.network.pace_proxy(node, seconds)
         await self.loop.settle(ALL)
 
-    async def _pace(self, node: str) -> None:
+    def _min_sync_period(self) -> float:
         try:
-            if seconds := proxy_config.min_sync_period(self._context.api):
-                await self._context.network.pace_proxy(node, seconds)
+            return proxy_config.min_sync_period(self._context.api)
         except UsageError as error:
-            log.warning("the kube-proxy of %s starts with its defaults: %s", node, error.message)
+            log.warning("kube-proxies start with their defaults: %s", error.message)
+            return 0.0
 
     async def settle(self) -> None:
         """Return when every change made before this call is in the kernel."""

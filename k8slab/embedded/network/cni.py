@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.config import CNI_DIRECTORY
 from k8slab.errors import PodNetworkError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DIRECTORY = "etc/cni/net.d"
 FILE = "10-calico.conflist"
 _ENDINGS = {".conf", ".conflist", ".json"}
 
@@ -49,7 +49,7 @@ class Configuration:
 
     def __init__(self, root: Path, node: str) -> None:
         """Keep the files below `root`, which is the root of the node's own files."""
-        self._directory = root / DIRECTORY
+        self._directory = root / CNI_DIRECTORY
         self._node = node
 
     def install(self) -> None:
@@ -67,12 +67,12 @@ class Configuration:
         """Return what addresses pods may have; nothing for any. Raises `PodNetworkError`."""
         files = self._files()
         if not files:
-            raise PodNetworkError(f"no networks found in /{DIRECTORY}")
+            raise PodNetworkError(f"no networks found in /{CNI_DIRECTORY}")
         try:
             found = json.loads(files[0].read_text(encoding="utf-8"))
             return _range_sets(_ipam(found))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            place = f"/{DIRECTORY}/{files[0].name}"
+            place = f"/{CNI_DIRECTORY}/{files[0].name}"
             raise PodNetworkError(f"error parsing configuration {place}: {error!r}") from error
 
     def _files(self) -> list[Path]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import clock
+from k8slab.embedded.config import CNI_DIRECTORY
 from k8slab.embedded.runtime import (
     capabilities,
     containers,
@@ -548,5 +549,5 @@ class _Pipes:
 
 def _node_files(node: str) -> tuple[Bind, ...]:
     """Return what a root shows of a node's own files; nothing for what is no node."""
-    source = rootfs.NODES / node / rootfs.NODE_FILES
-    return (Bind(str(source), f"/{rootfs.NODE_FILES}"),) if source.is_dir() else ()
+    source = rootfs.NODES / node / CNI_DIRECTORY
+    return (Bind(str(source), f"/{CNI_DIRECTORY}"),) if source.is_dir() else ()

@@ -26,6 +26,8 @@ from k8slab.embedded.network.network import Network
 
 _SECONDS = 120
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `ranges_kit`
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernel: runs in user and network namespaces of its own")

@@ -4,28 +4,21 @@ import asyncio
 import json
 
 import pytest
+from ranges_kit import DUAL
 
 from k8slab.embedded import linux
-from k8slab.embedded.config import IP_FAMILIES, RANGES, ClusterConfig
-from k8slab.embedded.network.cni import DIRECTORY, FILE, Configuration
+from k8slab.embedded.config import CNI_DIRECTORY, ClusterConfig
+from k8slab.embedded.network.cni import FILE, Configuration
 from k8slab.embedded.network.netlink import ipv6_exists
 from k8slab.embedded.network.network import Network
 from k8slab.errors import PodNetworkError
-
-_families = [RANGES[version] for version in IP_FAMILIES["dual"]]
-DUAL = {
-    "pod_cidrs": [family.pods for family in _families],
-    "node_cidrs": [family.nodes for family in _families],
-    "service_cidrs": [family.services for family in _families],
-    "load_balancer_cidrs": [family.load_balancers for family in _families],
-}
 
 
 @pytest.fixture
 def place(tmp_path):
     """Return the directory of a node whose configuration is Calico's own."""
     Configuration(tmp_path, "worker").install()
-    return tmp_path / DIRECTORY
+    return tmp_path / CNI_DIRECTORY
 
 
 def host_local(*subnets, **more):
@@ -79,7 +72,9 @@ def test_the_first_file_by_name_counts_and_other_files_do_not(place):
     "text", ["{", "[]", '{"plugins": []}', json.dumps(host_local("10.0.0.0/99")), '"text"', "\xff"]
 )
 def test_what_cannot_be_understood_is_named_with_its_file(place, text):
-    with pytest.raises(PodNetworkError, match=f"error parsing configuration /{DIRECTORY}/{FILE}"):
+    with pytest.raises(
+        PodNetworkError, match=f"error parsing configuration /{CNI_DIRECTORY}/{FILE}"
+    ):
         told(place, text)
 
 
@@ -107,7 +102,7 @@ async def test_a_node_gives_addresses_of_its_range_until_they_are_taken(tmp_path
     config = ClusterConfig()
     network = await start(config, tmp_path)
     node = config.node_names[1]
-    place = tmp_path / node / DIRECTORY
+    place = tmp_path / node / CNI_DIRECTORY
     (before,) = await attached(network, node, "before")
     assert before == "10.244.1.1"
     (place / FILE).write_text(json.dumps(host_local("10.244.1.0/29")))
@@ -136,7 +131,7 @@ async def test_an_address_of_one_family_comes_back_when_the_other_has_none(tmp_p
     node = config.node_names[1]
     four, six = network.pod_cidrs(node)
     small = [four, str(six).replace("/122", "/127")]
-    (tmp_path / node / DIRECTORY / FILE).write_text(json.dumps(host_local(*small)))
+    (tmp_path / node / CNI_DIRECTORY / FILE).write_text(json.dumps(host_local(*small)))
     assert len(await attached(network, node, "first")) == 2
     for _ in range(100):  # more than the block of the first family has
         with pytest.raises(PodNetworkError, match="failed to allocate for range 1"):

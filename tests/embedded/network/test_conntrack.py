@@ -4,20 +4,12 @@ import asyncio
 import socket
 
 import pytest
+from ranges_kit import DUAL
 
 from k8slab.embedded import linux
-from k8slab.embedded.config import IP_FAMILIES, RANGES
 from k8slab.embedded.network import conntrack
 from k8slab.embedded.network.conntrack import Cleaner, Usage
 from k8slab.embedded.network.netlink import ipv6_exists
-
-_families = [RANGES[version] for version in IP_FAMILIES["dual"]]
-DUAL = {
-    "pod_cidrs": [family.pods for family in _families],
-    "node_cidrs": [family.nodes for family in _families],
-    "service_cidrs": [family.services for family in _families],
-    "load_balancer_cidrs": [family.load_balancers for family in _families],
-}
 
 
 def entries(fabric, node=1):

@@ -4,9 +4,10 @@ import asyncio
 import socket
 
 import pytest
+from ranges_kit import DUAL, ranges
 
 from k8slab.embedded import linux
-from k8slab.embedded.config import IP_FAMILIES, RANGES, world_hosts
+from k8slab.embedded.config import world_hosts
 from k8slab.embedded.network.model import (
     Endpoint,
     PolicyDirection,
@@ -15,18 +16,6 @@ from k8slab.embedded.network.model import (
 )
 from k8slab.embedded.network.netlink import ipv6_exists
 
-
-def ranges(family):
-    chosen = [RANGES[version] for version in IP_FAMILIES[family]]
-    return {
-        "pod_cidrs": [each.pods for each in chosen],
-        "node_cidrs": [each.nodes for each in chosen],
-        "service_cidrs": [each.services for each in chosen],
-        "load_balancer_cidrs": [each.load_balancers for each in chosen],
-    }
-
-
-DUAL = ranges("dual")
 pytestmark = pytest.mark.skipif(not ipv6_exists(), reason="no IPv6 here")
 
 

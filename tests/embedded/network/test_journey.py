@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
+from ranges_kit import DUAL
 
-from k8slab.embedded.config import IP_FAMILIES, RANGES
 from k8slab.embedded.network.following import Place, Question
 from k8slab.embedded.network.model import (
     Endpoint,
@@ -22,13 +22,6 @@ from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 pytestmark = pytest.mark.kernel
 needs_ipv6 = pytest.mark.skipif(not ipv6_exists(), reason="this kernel has no IPv6")
 
-_families = [RANGES[version] for version in IP_FAMILIES["dual"]]
-DUAL = {
-    "pod_cidrs": [family.pods for family in _families],
-    "node_cidrs": [family.nodes for family in _families],
-    "service_cidrs": [family.services for family in _families],
-    "load_balancer_cidrs": [family.load_balancers for family in _families],
-}
 _ports = itertools.count(41_000)
 
 

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 import httptools
 
 from k8slab.embedded.apiserver import statuses
+from k8slab.embedded.apiserver.answers import Answer
 from k8slab.embedded.apiserver.http import Response
 from k8slab.errors import ApiStatusError
 from k8slab.objects.slices import SLICES, service_of
@@ -199,36 +200,11 @@ def _head(request: Request, location: Location, path: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-class _Answer:
-    """What httptools has read so far of an answer."""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[str, str]] = []
-        self.body: list[bytes] = []
-        self.has_head = self.is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect (called by httptools)."""
-        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        """Note it (called by httptools)."""
-        self.has_head = True
-
-    def on_body(self, body: bytes) -> None:
-        """Collect (called by httptools)."""
-        self.body.append(body)
-
-    def on_message_complete(self) -> None:
-        """Note it (called by httptools)."""
-        self.is_complete = True
-
-
 async def _exchange(connection: Connection, message: bytes) -> Response:
     """Send a request, and answer with the head of its answer and the pieces that follow."""
     reader, writer = connection
     writer.write(message)
-    answer = _Answer()
+    answer = Answer()
     parser = httptools.HttpResponseParser(answer)
     try:
         while not answer.has_head:
@@ -257,7 +233,7 @@ def _is_ours(name: str) -> bool:
 
 
 async def _pieces(
-    connection: Connection, parser: httptools.HttpResponseParser, answer: _Answer
+    connection: Connection, parser: httptools.HttpResponseParser, answer: Answer
 ) -> AsyncIterator[bytes]:
     reader, writer = connection
     try:

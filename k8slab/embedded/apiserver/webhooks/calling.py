@@ -26,6 +26,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from k8slab.embedded.apiserver.answers import Answer
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -222,24 +224,8 @@ def _head(goal: Goal, seconds: int, length: int) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-class _Answer:
-    """What httptools has read so far."""
-
-    def __init__(self) -> None:
-        self.body = bytearray()
-        self.is_complete = False
-
-    def on_body(self, body: bytes) -> None:
-        """Collect (called by httptools)."""
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        """Note it (called by httptools)."""
-        self.is_complete = True
-
-
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    answer = _Answer()
+    answer = Answer()
     parser = httptools.HttpResponseParser(answer)
     while not answer.is_complete:
         data = await reader.read(_CHUNK)
@@ -252,9 +238,9 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
                 raise CallError("EOF")
         except httptools.HttpParserError as error:
             raise CallError(f"malformed HTTP response: {error}") from error
-        if len(answer.body) > LONGEST_ANSWER:
+        if sum(map(len, answer.body)) > LONGEST_ANSWER:
             raise CallError(f"the answer has more than {LONGEST_ANSWER} bytes")
-    return parser.get_status_code(), bytes(answer.body)
+    return parser.get_status_code(), b"".join(answer.body)
 
 
 _STATUSES = {
