@@ -98,6 +98,8 @@ def _range_sets(ipam: dict[str, Any]) -> list[RangeSet]:
 
 
 def _range_set(number: int, ranges: list[dict[str, str]]) -> RangeSet:
+    if not ranges:
+        raise ValueError(f"range set {number} is empty")
     parts = []
     for one in ranges:
         subnet = ip_network(one["subnet"], strict=False)

@@ -69,7 +69,11 @@ def test_the_first_file_by_name_counts_and_other_files_do_not(place):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"plugins": []}', json.dumps(host_local("10.0.0.0/99")), '"text"', "\xff"]
+    "text",
+    [
+        *("{", "[]", '{"plugins": []}', json.dumps(host_local("10.0.0.0/99")), '"text"', "\xff"),
+        '{"plugins": [{"ipam": {"type": "host-local", "ranges": [[]]}}]}',
+    ],
 )
 def test_what_cannot_be_understood_is_named_with_its_file(place, text):
     with pytest.raises(
