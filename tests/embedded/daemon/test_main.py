@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from k8slab import clusters
 from k8slab.clusters import kubeconfig as kubeconfigs
 from k8slab.clusters.rest import Rest
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
@@ -40,12 +41,16 @@ def test_each_step_is_told_and_ready_means_that_names_resolve(cluster, paths):
 
 
 def pods(paths):
-    """Return UID and restarts of each system pod."""
-    rest = Rest(kubeconfigs.read(paths.kubeconfig))
+    """Return UID and restarts of each system pod, once all of them are Ready.
+
+    The start ends with the first answer of one of them.
+    """
+    cluster = clusters.attach(kubeconfig=paths.kubeconfig)
     try:
-        found = rest.request("GET", "/api/v1/namespaces/kube-system/pods")["items"]
+        cluster.wait("pods", namespace="kube-system", deadline=30)
+        found = cluster.list("pods", "kube-system")
     finally:
-        rest.close()
+        cluster.rest.close()
     return {
         pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"]
         for pod in found
