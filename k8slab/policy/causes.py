@@ -75,7 +75,7 @@ def causes(ways: tuple[Way, Way], changed: PortSet, differing: frozenset[str]) -
             for way in ways
         ]
         turned = known and _isolated(ways[0], direction) != _isolated(ways[1], direction)
-        for key in {**said[0], **said[1]} | dict.fromkeys(isolating[0] ^ isolating[1]):
+        for key in {**said[0], **said[1]} | dict.fromkeys(sorted(isolating[0] ^ isolating[1])):
             apart = said[0].get(key) != said[1].get(key)
             if apart or (turned and key in isolating[0] ^ isolating[1]):
                 yield key

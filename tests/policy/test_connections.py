@@ -263,6 +263,13 @@ def test_only_policies_that_changed_their_mind_about_a_pair_are_causes(before, a
     assert {cause for change in into for cause in change.causes} == wanted
 
 
+def test_policies_that_isolate_no_more_are_causes_in_the_order_of_their_names():
+    found = policy.diff(compiled(*[DB + "ingress: []"] * 8), compiled())
+    into = [change for change in found if str(change.destination) == "shop/db"]
+    names = tuple(f"NetworkPolicy shop/p{number}" for number in range(8))
+    assert {change.causes for change in into} == {names}
+
+
 def test_a_policy_that_a_server_filled_in_is_the_same():
     old = compiled(DB + "ingress: [{ports: [{port: 80}]}]")
     relabelled = yaml.safe_load(WORLD)

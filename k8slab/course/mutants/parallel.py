@@ -1,7 +1,7 @@
 """Try the answers of many exercises at once, each worker on a cluster of its own.
 
 Most of the time of a trial is waiting (for pods, for what a learner's check waits for), so there
-are two workers for each processor. A worker is a process with a cluster in a state directory
+are more workers than processors. A worker is a process with a cluster in a state directory
 that goes with all clusters in it when the run ends, by Ctrl-C too.
 """
 
@@ -24,6 +24,7 @@ from k8slab.course.answers import read_answers
 from k8slab.course.lab import load
 from k8slab.course.mutants.generate import mutants
 from k8slab.course.mutants.trials import Trial, Trials
+from k8slab.course.mutants.tried import Tried
 from k8slab.errors import K8slabError
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from k8slab.course.lab import Lab
     from k8slab.grading import Wishes
 
-PART = 30
-"""Answers that one job tries at most: a set-up of its own costs as much as a few of them."""
+PART = 40
+"""Answers that one job looks at, at most: a set-up of its own costs as much as a few of them."""
 
 
 ROUND = 5
@@ -151,6 +152,7 @@ def _do(job: Job) -> Report:
     began = time.monotonic()
     found: list[Trial] = []
     error, alike = "", 0
+    tried = Tried(Path(os.environ["K8SLAB_HOME"], "tried", lab.name, job.exercise))
     with tempfile.TemporaryDirectory(dir=os.environ["K8SLAB_HOME"], prefix="scratch-") as scratch:
         try:
             trials = Trials.on(
@@ -158,6 +160,7 @@ def _do(job: Job) -> Report:
                 lab,
                 job.exercise,
                 Path(scratch),
+                tried=tried,
                 part=job.part,
                 every=job.every,
             )

@@ -13,7 +13,7 @@ the author lists the mutant with the reason in ``answers/EXERCISE/mutants.yaml``
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.answers import DIRECTORY, Answer, give, read_answers
@@ -22,6 +22,7 @@ from k8slab.course.leaks import leaks
 from k8slab.course.mutants.effects import Difference, Effects
 from k8slab.course.mutants.generate import Mutant, mutants
 from k8slab.course.mutants.stage import Stage
+from k8slab.course.mutants.tried import Tried
 from k8slab.course.names import fill
 from k8slab.errors import ApiStatusError, ExerciseError, ProgramError
 from k8slab.grading import Status, values
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from k8slab.course.answers import Document
     from k8slab.course.lab import Exercise, Lab
+    from k8slab.course.mutants.tried import Effect
     from k8slab.course.session import Session
     from k8slab.grading import Result
 
@@ -80,20 +82,34 @@ class Trials:
     lab: Lab
     exercise: Exercise
     stage: Stage
+    tried: Tried
+    """What the mutants were tried for, by all who share the exercise."""
     every: bool = False
     """Whether mutants that do the same are all tried, or the first of them."""
     part: tuple[int, int] = (0, 1)
     """Which of how many parts of the answers are tried, so that several may share the work."""
     alike: int = 0
     """How many mutants were not tried, since another one does the same."""
-    _tried: set[Any] = field(default_factory=set)
     _count: int = 0
 
     @classmethod
-    def on(cls, cluster: Any, lab: Lab, exercise: str, scratch: Path, **how: Any) -> Trials:
-        """Prepare the trials of an exercise on a cluster; journals go to `scratch`."""
+    def on(
+        cls,
+        cluster: Any,
+        lab: Lab,
+        exercise: str,
+        scratch: Path,
+        *,
+        tried: Tried | None = None,
+        **how: Any,
+    ) -> Trials:
+        """Prepare the trials of an exercise on a cluster; journals go to `scratch`.
+
+        Without `tried` nobody else tries this exercise.
+        """
         found = lab.exercise(exercise)
-        return cls(lab, found, Stage(lab, found, cluster, scratch), **how)
+        stage = Stage(lab, found, cluster, scratch)
+        return cls(lab, found, stage, tried or Tried(scratch / "tried"), **how)
 
     def run(self, most: int | None = None) -> Iterator[Trial]:
         """Yield a trial for each answer; raises `ExerciseError` for a wrong list of equivalents.
@@ -172,16 +188,14 @@ class Trials:
         What differs only for pods that are not there is always tried: there graders are weak.
         Where the engine does not know, a mistake of the same name is the same mistake.
         """
-        effect: Any
+        effect: Effect | None
         if differs is None:
             effect = mutant.name
         elif differs.tellable:
             effect = effects.of(mutant.documents)
         else:
             effect = None if differs.change else answer.name
-        new = effect is None or effect not in self._tried
-        self._tried.add(effect)
-        return new or self.every
+        return self.every or effect is None or self.tried.add(effect)
 
     def _tried_mutant(self, answer: Answer, mutant: Mutant, why: str) -> Trial:
         name = f"{answer.name}: {mutant.name}"

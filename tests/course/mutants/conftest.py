@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def trials(tmp_path):
     """Make the trials of the example's exercise `protect`, on a cluster of plain Python."""
 
     def make(lab, **how):
-        return Trials.on(FakeCluster(reports_denials=True), load(lab), "protect", tmp_path, **how)
+        scratch = Path(tempfile.mkdtemp(dir=tmp_path))
+        return Trials.on(FakeCluster(reports_denials=True), load(lab), "protect", scratch, **how)
 
     return make

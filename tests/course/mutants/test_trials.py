@@ -9,6 +9,7 @@ from k8slab.course.mutants import __main__ as program
 from k8slab.course.mutants.parallel import Report, jobs
 from k8slab.course.mutants.table import rows, table
 from k8slab.course.mutants.trials import Trials
+from k8slab.course.mutants.tried import Tried
 from k8slab.errors import ExerciseError
 from k8slab.testing.fake import FakeCluster
 
@@ -96,6 +97,16 @@ def test_of_mutants_that_do_the_same_one_is_enough_where_time_counts(trials, exa
     some = {trial.name for trial in trials(example).run()}
     assert some < {trial.name for trial in whole[1]}
     assert {"untouched", "reference", "alternative-expression", "wrong-everybody"} <= some
+
+
+def test_parts_that_share_an_exercise_leave_out_what_another_part_tried(trials, example, tmp_path):
+    alone = trials(example)
+    wanted = [trial.name for trial in alone.run()]
+    shared = Tried(tmp_path / "shared")
+    parts = [trials(example, part=(n, 3), tried=shared) for n in range(3)]
+    found = [trial.name for part in parts for trial in part.run()]
+    assert len(found) == len(set(found)) == len(wanted)
+    assert sum(part.alike for part in parts) == alone.alike > 0
 
 
 def listed(example, text):
