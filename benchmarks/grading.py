@@ -1,5 +1,6 @@
-"""Grading: one exercise with denied flows, as a learner checks it."""
+"""Grading: one exercise with denied flows, as a learner checks it; and all, as an author does."""
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -7,12 +8,13 @@ from pathlib import Path
 from cluster import state
 from harness import Limits, bench
 
-from k8slab import clusters
+from k8slab import clusters, programs
 from k8slab.course import Journal, Session, load
 from k8slab.objects import manifests
 
 LAB = Path(__file__).parents[1] / "tests" / "data" / "solutions" / "90-example"
 EXERCISE = "protect"
+SOLUTIONS = Path(__file__).parents[1] / "solutions"
 ROUNDS = 20
 
 
@@ -40,3 +42,11 @@ def solved():
 @bench("check-wrong", "check of a wrong answer, denied flows", Limits("s", 1.0, 0.2))
 def wrong():
     yield from checks(solved=False)
+
+
+@bench("mutants", "make mutants: every answer and mutant of all exercises", Limits("s", 180, 60))
+def mutants():
+    argv = [sys.executable, "-m", "k8slab.course.mutants", "--solutions", str(SOLUTIONS)]
+    began = time.perf_counter()
+    programs.run(argv, deadline=900.0)
+    yield time.perf_counter() - began

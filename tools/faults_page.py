@@ -27,12 +27,18 @@ everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the
 in the manifest; of a node it is one of its parts: `routes`, `rules`, `kube-proxy`, `network-agent`,
 `mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods, level 2 about names, policies
 and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` shows and restarts
-what runs on the nodes. `small-conntrack` is there where the machine's `nf_conntrack_max` is at most
-262,144.
+what runs on the nodes.
 
 `k8slab challenge --class NAME --learner NAME` draws the seed from the two: everybody gets another
 challenge, and who knows both gets the same one again. Fault, cause and hop are packed in the
 progress file as the keys of a lab are: that keeps them out of sight, and is no protection.
+"""
+
+READING = """\
+In the tables **where** says on which cluster it can be set up (case: it is only told), and **here**
+its level, with what the cluster must have for it: `world` (machines outside), `load-balancer`,
+`nodes` (commands on nodes), `agents` (parts of nodes can be stopped), `small-conntrack` (the
+machine's `nf_conntrack_max` is at most 262,144).
 """
 
 COLUMNS = ("id", "fault", "what is seen", "what reveals it", "what mends it", "where", "here")
@@ -40,7 +46,7 @@ COLUMNS = ("id", "fault", "what is seen", "what reveals it", "what mends it", "w
 
 def page() -> str:
     """Return the page as Markdown."""
-    parts = [HEAD, _table(INJECTABLE, "## Injected by `k8slab challenge`"), _notes()]
+    parts = [HEAD, READING, _table(INJECTABLE, "## Injected by `k8slab challenge`"), _notes()]
     parts.append(_table(TOLD, "## Told, not injected"))
     parts.append(_table(FOLLOWS, "## With labs that follow"))
     return "\n".join(parts)

@@ -164,8 +164,11 @@ def as_text(value: Any) -> str:
 
 
 def alike(spec: Mapping[str, Any], typed: str, value: Any) -> bool:
-    """Compare what was typed with what a value's description says, in the way of its sort."""
-    if "lost" in spec:
+    """Compare what was typed with what a value's description says, in the way of its sort.
+
+    A node may be called by the end of its name, as everywhere in the course: worker2.
+    """
+    if "lost" in spec or spec.get("path") == "spec.nodeName":
         return value is not None and is_place(typed, as_text(value))
     return same(typed, value)
 
