@@ -21,6 +21,7 @@ from k8slab.course.authored import authored
 from k8slab.course.setup import LABELS, MARK
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
 from k8slab.grading.context import stuck
+from k8slab.grading.interrupted import NOTE
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _written(obj: Object) -> Object | None:
 def _own_texts(space: Object) -> Object:
     """Return a namespace without what our set-up writes into each: its marks."""
     metadata = dict(space["metadata"])
-    for part, ours in (("labels", LABELS), ("annotations", {MARK: ""})):
+    for part, ours in (("labels", LABELS), ("annotations", {MARK: "", NOTE: ""})):
         kept = {key: value for key, value in (metadata.get(part) or {}).items() if key not in ours}
         metadata[part] = kept
     kept = {key: value for key, value in metadata.items() if value}

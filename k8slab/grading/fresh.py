@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from k8slab.errors import ClusterNotReadyError
 from k8slab.grading.collateral import owner_of
-from k8slab.grading.lookalikes import MARK, added
+from k8slab.grading.interrupted import owed
+from k8slab.grading.lookalikes import added
 from k8slab.grading.unchanged import pattern_of, released
 from k8slab.objects import meta
 from k8slab.probes.targets import Snapshot
@@ -40,40 +41,48 @@ def new_pods(
     `ClusterNotReadyError` when not all are ready after a minute.
     """
     before = Snapshot(context.cluster)
-    number = sum(map(is_ready, _pods(context, before)))
-    gone = _replace(context, may_change, before) if replace else frozenset()
+    number = sum(map(is_ready, context.listed(before, "pods")))
+    old = _replaceable(context, may_change, before) if replace else []
+    gone = frozenset(map(meta.uid_of, old))
+    own = {meta.key_of(obj) for obj in made.objects}
+    bare = _bare(context, old)
 
     def new(there: Snapshot) -> list[Object]:
-        return [pod for pod in _pods(context, there) if meta.uid_of(pod) not in gone]
+        pods = context.listed(there, "pods")
+        return [pod for pod in pods if meta.uid_of(pod) not in gone and meta.key_of(pod) not in own]
 
-    _until(context, lambda there: sum(map(_has_node, new(there))) >= number, "on a node")
-    with added(context, made):
-        yield _until(
-            context,
-            lambda there: (
-                sum(map(is_ready, new(there))) >= number
-                and context.rolled_out(there)
-                and _running(made, there)
-            ),
-            "ready",
-        )
+    with owed(context, bare):
+        _replace(context, old, bare)
+        _until(context, lambda there: sum(map(_has_node, new(there))) >= number, "on a node")
+        with added(context, made):
+            yield _until(
+                context,
+                lambda there: (
+                    sum(map(is_ready, new(there))) >= number
+                    and context.rolled_out(there)
+                    and _running(made, there)
+                ),
+                "ready",
+            )
 
 
-def _replace(context: Context, may_change: Sequence[str], before: Snapshot) -> frozenset[str]:
-    """Delete pods, wait until they are gone, make the bare ones anew; return the UIDs."""
-    old = _replaceable(context, may_change, before)
+def _replace(context: Context, old: Sequence[Object], bare: Sequence[Object]) -> None:
+    """Delete pods, wait until they are gone, and make anew those that no controller makes."""
     for pod in old:
         context.cluster.delete("pods", meta.name_of(pod), meta.namespace_of(pod), grace=0)
-    gone = frozenset(meta.uid_of(pod) for pod in old)
-    _until(context, lambda there: not gone & set(map(meta.uid_of, _pods(context, there))), "gone")
-    names = {(meta.namespace_of(pod), meta.name_of(pod)) for pod in old}
-    bare = [
-        obj
-        for obj in context.setup
-        if obj["kind"] == "Pod" and (meta.namespace_of(obj), meta.name_of(obj)) in names
-    ]
+    gone = set(map(meta.uid_of, old))
+    _until(
+        context,
+        lambda there: gone.isdisjoint(map(meta.uid_of, context.listed(there, "pods"))),
+        "gone",
+    )
     context.cluster.apply(bare)
-    return gone
+
+
+def _bare(context: Context, pods: Sequence[Object]) -> list[Object]:
+    """Return the manifests of those pods that no controller makes again."""
+    names = {meta.key_of(pod) for pod in pods}
+    return [obj for obj in context.setup if obj["kind"] == "Pod" and meta.key_of(obj) in names]
 
 
 def _replaceable(context: Context, may_change: Sequence[str], there: Snapshot) -> list[Object]:
@@ -83,18 +92,12 @@ def _replaceable(context: Context, may_change: Sequence[str], there: Snapshot) -
         if not released(pattern_of(obj), may_change)
     }
     found = []
-    for pod in _pods(context, there):
+    for pod in context.listed(there, "pods"):
         owner = owner_of(there, pod)
         free = released(f"pods/{meta.name_of(pod)}", may_change)
         if (owner.namespace, owner.kind, owner.name) in kept and is_ready(pod) and not free:
             found.append(pod)
     return found
-
-
-def _pods(context: Context, there: Snapshot) -> list[Object]:
-    """Return the exercise's pods, without the grader's own."""
-    pods = context.listed(there, "pods")
-    return [pod for pod in pods if MARK not in meta.annotations_of(pod)]
 
 
 def _running(made: Made, there: Snapshot) -> bool:

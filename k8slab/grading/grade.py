@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError, K8slabError
-from k8slab.grading import collateral, flows, fresh, lookalikes, readers
+from k8slab.grading import collateral, flows, fresh, interrupted, lookalikes, readers
 from k8slab.grading.checks import CHECKS, run_check
 from k8slab.grading.polling import Polling
 from k8slab.grading.prerequisites import ground
@@ -103,6 +103,10 @@ def _findings(context: Context, wishes: Wishes) -> list[Finding]:
     if space is None:
         line = f"the namespace {context.namespace} is not there: begin the exercise first"
         return [Finding("begun", Status.NOT_STARTED, (line,))]
+    try:
+        interrupted.mend(context, space)
+    except K8slabError as error:
+        return [Finding("the check before this one", Status.ERROR, (str(error),))]
     findings = []
     # One moment, for all that is read before the first packet: each kind is listed once.
     there = Snapshot(context.cluster)

@@ -149,8 +149,10 @@ class FakeCluster:
         self, method: str, path: str, body: Any = None, *, content_type: str = "",
         deadline: float = 30.0,
     ) -> Any:  # fmt: skip
-        """Answer the probes of the lab's API group."""
+        """Answer the probes of the lab's API group, and merge annotations into a namespace."""
         del content_type, deadline
+        if method == "PATCH" and path.startswith("/api/v1/namespaces/"):
+            return self._annotate(path.rpartition("/")[2], body["metadata"]["annotations"])
         if (method, path) != ("POST", "/apis/lab.k8slab.dev/v1/probes"):
             raise ApiStatusError(f"no {path} here", code=404, reason="NotFound")
         self.probes += 1
@@ -159,6 +161,14 @@ class FakeCluster:
         return {"results": [self._probe(estate, flow) for flow in body["flows"]]}
 
     # How it answers.
+
+    def _annotate(self, name: str, annotations: dict[str, str | None]) -> Object:
+        space = self.get("namespaces", name)
+        if space is None:
+            raise ApiStatusError(f"no namespace {name}", code=404, reason="NotFound")
+        merged = {**meta.annotations_of(space), **annotations}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        return self._put({**space, "metadata": {**space["metadata"], "annotations": kept}})
 
     def _apply(self, obj: Object, namespace: str) -> Object:
         resource = PLURALS[obj["kind"]]
@@ -181,7 +191,8 @@ class FakeCluster:
         )
         if before is not None and same and _without_meta(before) == _without_meta(obj):
             return before
-        obj["metadata"].setdefault("uid", str(self._count))
+        uid = before["metadata"]["uid"] if before else str(self._count)
+        obj["metadata"].setdefault("uid", uid)
         obj["metadata"]["resourceVersion"] = str(self._count)
         found[key] = obj
         return obj
