@@ -17,12 +17,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from k8slab.clusters.media import MERGE
-from k8slab.course.authored import authored
 from k8slab.course.setup import LABELS, MARK
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
 from k8slab.grading.context import stuck
 from k8slab.grading.interrupted import NOTE
 from k8slab.objects import meta
+from k8slab.objects.authored import authored, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,7 +126,7 @@ class Estate:
             tuple(
                 obj
                 for key, obj in there.items()
-                if key in planned and _plain(obj) != _plain(planned[key])
+                if key in planned and plain(obj) != plain(planned[key])
             ),
             tuple(_identity(planned[key]) for key in planned if key not in there),
         )
@@ -203,20 +203,6 @@ def _own_texts(space: Object) -> Object:
         metadata[part] = kept
     kept = {key: value for key, value in metadata.items() if value}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": kept}
-
-
-def _plain(obj: Object) -> Any:
-    """Return an object without what means nothing: absent and empty are the same here."""
-    return _pruned({key: obj[key] for key in obj if key not in ("apiVersion", "status")})
-
-
-def _pruned(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {key: _pruned(inner) for key, inner in value.items() if inner is not None}
-        return {key: inner for key, inner in kept.items() if inner not in ({}, None)}
-    if isinstance(value, list):
-        return [_pruned(item) for item in value]
-    return value
 
 
 def _namespace(name: str) -> Object:

@@ -2,13 +2,14 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from k8slab import programs
 from k8slab.course import Journal, Session, load
-from k8slab.course.difference import collect, replay
+from k8slab.course.difference import Estate, collect, key_of, replay
 from k8slab.errors import ApiStatusError
 from k8slab.grading import Status
 from k8slab.objects import manifests
@@ -141,6 +142,23 @@ def test_a_reset_that_keeps_mine_saves_the_own_work_and_does_it_again(session, k
 
 def test_a_reset_that_keeps_mine_makes_no_file_where_nothing_differs(session):
     assert session.reset("protect", keep_mine=True).kept is None
+
+
+def test_a_peer_of_every_namespace_is_a_change_of_one_of_the_own_namespace():
+    peer = {"podSelector": {"matchLabels": {"app": "web"}}}
+    policy, wider = (
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "only-web", "namespace": SPACE},
+            "spec": {"podSelector": {}, "ingress": [{"from": [found]}]},
+        }
+        for found in (peer, {"namespaceSelector": {}, **peer})
+    )
+    exercise = load(LAB).exercise("protect")
+    exercise = replace(exercise, setup=(policy,))
+    estate = Estate({key_of(wider): wider}, {})
+    assert names(estate.difference(exercise).changed) == ["NetworkPolicy/only-web"]
 
 
 def test_where_only_the_own_namespaces_may_be_read_the_answer_is_found_all_the_same(

@@ -68,6 +68,41 @@ def authored(obj: Object) -> Object | None:
     return _portable(cleaned, entries)
 
 
+def plain(obj: Object) -> Object:
+    """Return an object without its version, status, and what says no more than its absence.
+
+    A null is as good as nothing (API conventions, "Nulls"), and so is an empty mapping at the
+    top, in the metadata, and in the fields of `_MAPPINGS`. Elsewhere it means something: a peer
+    with ``namespaceSelector: {}`` is of every namespace, one without is of the policy's own.
+    """
+    body = {key: _pruned(obj[key]) for key in obj if key not in ("apiVersion", "status")}
+    if isinstance(body.get("metadata"), dict):
+        body["metadata"] = _filled(body["metadata"])
+    return _filled(body)
+
+
+_MAPPINGS = frozenset(
+    {
+        "labels", "annotations", "matchLabels", "nodeSelector", "resources", "limits", "requests",
+        "securityContext",
+    }
+)  # fmt: skip
+"""Fields of the built-in kinds in which an empty mapping asks for nothing, as none at all."""
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _pruned(inner) for key, inner in value.items() if inner is not None}
+        return {key: inner for key, inner in kept.items() if inner != {} or key not in _MAPPINGS}
+    if isinstance(value, list):
+        return [_pruned(item) for item in value]
+    return value
+
+
+def _filled(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value not in ({}, None)}
+
+
 def _managed(obj: Object) -> list[dict[str, Any]]:
     return (obj.get("metadata") or {}).get("managedFields") or []
 

@@ -1,6 +1,6 @@
 import pytest
 
-from k8slab.course.authored import TOKEN_MOUNT, authored
+from k8slab.objects.authored import TOKEN_MOUNT, authored, plain
 
 
 def obj(kind, spec, *entries, **metadata):
@@ -109,3 +109,24 @@ def test_a_services_address_stays_only_where_it_was_chosen(operation, address, k
     spec = {"clusterIP": address, "clusterIPs": [address], "ports": [{"port": 80}]}
     service = obj("Service", spec, ("kubectl", operation, {"f:spec": everything(spec)}, {}))
     assert ("clusterIP" in authored(service)["spec"]) is kept
+
+
+def test_an_empty_selector_of_a_peer_is_not_the_same_as_none():
+    def policy(**peer):
+        rule = {"from": [{"podSelector": {"matchLabels": {"app": "web"}}, **peer}]}
+        return obj("NetworkPolicy", {"podSelector": {}, "ingress": [rule]})
+
+    assert plain(policy()) != plain(policy(namespaceSelector={}))
+    assert plain(policy(namespaceSelector=None)) == plain(policy())
+    assert plain(policy(namespaceSelector={"matchLabels": {}})) == plain(
+        policy(namespaceSelector={})
+    )
+
+
+@pytest.mark.parametrize("more", [{"spec": {}}, {"data": None}, {"metadata": {"labels": {}}}])
+def test_what_asks_for_nothing_is_the_same_as_nothing(more):
+    bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}
+    metadata = {**bare["metadata"], **more.get("metadata", {})}
+    assert plain({**bare, **more, "metadata": metadata}) == plain(bare)
+    container = {"name": "a", "resources": {}, "securityContext": {}}
+    assert plain({"spec": {"containers": [container]}}) == {"spec": {"containers": [{"name": "a"}]}}
