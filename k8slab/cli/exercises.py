@@ -48,7 +48,8 @@ def catchup(*, what: str, name: str, as_json: bool) -> None:
     show(f"{own.title}\n\n{own.statement}\n")
     state = "set up" if found.begun.fresh else "as you left it"
     tell(f"{lab.name}/{exercise} is {state}, in the namespace {own.namespace}")
-    tell(found.text)
+    for line in (*found.begun.told(), found.text):
+        tell(line)
     tell("to go on there: k8slab lab --resume")
 
 

@@ -12,8 +12,10 @@ import json
 import os
 import re
 import shutil
+import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from k8slab.embedded.config import ClusterPaths, make_private, make_state_home, state_home
 from k8slab.errors import ClusterNotFoundError, UsageError
@@ -28,6 +30,9 @@ NAME_VARIABLE = "K8SLAB_CLUSTER"
 
 LONGEST_NAME = 40
 """The name begins node names, which are labels of at most 63 characters (RFC 1123)."""
+
+PAUSE = 0.05
+"""Seconds between two looks at a lock that somebody holds."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -93,16 +98,48 @@ def directory(name: str) -> Path:
 @contextmanager
 def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold the cluster's lock; `waiting` is told once when another command holds it."""
-    home = make_state_home()
-    make_private(home / "clusters")
-    locks = make_private(home / "locks")
-    with (locks / f"{name}.lock").open("a") as file:
+
+    def said(_holder: str) -> None:
+        waiting(f"another command works on the cluster {name}; waiting for it")
+
+    make_private(make_state_home() / "clusters")
+    with exclusive(name, waiting=said):
+        yield
+
+
+@contextmanager
+def exclusive(
+    name: str, *, waiting: Callable[[str], None], holder: str = "", patience: float = 0.0
+) -> Iterator[None]:
+    """Hold the lock of this name in the state directory, for the length of a block.
+
+    Who has to wait for more than `patience` seconds is told once what the other one gave as
+    `holder`. Ctrl-C ends the wait, and the kernel frees the lock of a process that was killed.
+    """
+    locks = make_private(make_state_home() / "locks")
+    with (locks / f"{name}.lock").open("a+", encoding="utf-8") as file:
+        if not _taken(file, patience):
+            file.seek(0)
+            waiting(file.read())
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(holder)
+        file.flush()
+        yield
+
+
+def _taken(file: IO[str], patience: float) -> bool:
+    """Try to take the lock, again and again while patience lasts; flock(2) knows no deadline."""
+    ends = time.monotonic() + patience
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting(f"another command works on the cluster {name}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            if time.monotonic() >= ends:
+                return False
+            threading.Event().wait(PAUSE)
+        else:
+            return True
 
 
 def no_cluster(name: str) -> ClusterNotFoundError:

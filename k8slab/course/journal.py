@@ -55,13 +55,17 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that the learner did; `time` is seconds since 1970."""
+    """One thing that the learner did; `time` is seconds since 1970, by a clock that may be set.
+
+    What came first is told by `id` alone.
+    """
 
     lab: str
     kind: str
     subject: str
     data: dict[str, Any] = field(default_factory=dict)
     time: float = 0.0
+    id: int = 0
 
 
 class Journal:
@@ -90,11 +94,15 @@ class Journal:
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
         with closing(self._open_to_read()) as database:
             try:
+                columns = "lab, kind, subject, data, time, id"
                 rows = database.execute(
-                    f"SELECT lab, kind, subject, data, time FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
+                    f"SELECT {columns} FROM events WHERE {where} ORDER BY id",  # noqa: S608  names are ours
                     [value for _, value in wanted],
                 ).fetchall()
-                return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+                return [
+                    Event(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])
+                    for row in rows
+                ]
             except (sqlite3.Error, ValueError) as error:
                 raise self._unusable(error) from error
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course import difference, keeping, setup
+from k8slab.course import difference, keeping, setup, start, turns, typed
+from k8slab.course.difference import Difference
 from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow
 from k8slab.course.progress import LabProgress, foretold, progress
@@ -19,8 +20,6 @@ from k8slab.grading import (
     Finding,
     Result,
     Status,
-    baseline,
-    collateral,
     conditions,
     grade,
     http,
@@ -34,10 +33,12 @@ from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from k8slab.course.lab import Exercise, HintStep, Lab, Prediction
     from k8slab.course.pacing import Pace
+    from k8slab.course.typed import Typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,23 @@ class Begun:
     exercise: Exercise
     fresh: bool
     kept: Path | None = None
-    """Where the own work was saved by ``reset(keep_mine=True)``; ``None`` without any."""
+    """Where the own work was saved before it was deleted; ``None`` without any."""
+    redone: bool = False
+    """Whether it was done again afterwards."""
     refused: tuple[str, ...] = ()
     """What of it the cluster refused when it was done again."""
 
     def told(self) -> list[str]:
         """Say what became of the own work; nothing where none was kept."""
-        kept = [f"your own objects are done again, and saved in {self.kept}"] if self.kept else []
-        return [*kept, *(f"the cluster refused {line}" for line in self.refused)]
+        lines = []
+        if self.kept and self.redone:
+            lines.append(f"your own objects are done again, and saved in {self.kept}")
+        elif self.kept:
+            lines.append(
+                "this course begins the exercise otherwise than the one before: it is set up "
+                f"anew, and what stood in it is saved in {self.kept}"
+            )
+        return [*lines, *(f"the cluster refused {line}" for line in self.refused)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,35 +146,45 @@ class Session:
     """Gets a line about what is being waited for."""
     pace: Pace | None = None
     """Who tries again and again waits; authors' tests do not."""
+    withholds: bool = True
+    """Whether a transfer's first check keeps its reasons back; a grader is told them."""
 
     def begin(self, exercise: str) -> Begun:
-        """Set an exercise up, measure its baseline; an exercise that is begun stays as it is."""
+        """Set an exercise up, measure its baseline; an exercise that is begun stays as it is.
+
+        What another version of the course had set up is saved to a file and deleted first.
+        """
         found = self.lab.exercise(exercise)
-        fresh = setup.set_up(self.cluster, found)
+        with self._alone(found, "begin"):
+            return self._begin(found)
+
+    def _begin(self, found: Exercise) -> Begun:
+        stands = setup.mark_of(self.cluster, found)
+        kept = None
+        if stands and stands != setup.wanted_mark(found):
+            _, kept = self._take_down(found, keep=True)
+
+        attempt = self._attempt(found)
+        fresh = setup.set_up(
+            self.cluster, found, ready=lambda: start.note(attempt, start.measure(attempt))
+        )
+        if start.last(attempt) is None:  # another journal measured it
+            start.note(attempt)
         self.journal.add(self.lab.name, "begin", found.id)
-        if fresh or self.journal.last(self.lab.name, "setup", found.id) is None:
-            measured = self._measure(found) if fresh else {"open": []}
-            self.journal.add(
-                self.lab.name, "setup", found.id, **measured, cluster=self.cluster.name
-            )
-        return Begun(found, fresh)
+        return Begun(found, fresh, kept)
+
+    def _attempt(self, exercise: Exercise) -> start.Attempt:
+        return start.Attempt(self.lab.name, exercise, self.cluster, self.journal)
+
+    def _alone(self, exercise: Exercise, doing: str) -> AbstractContextManager[None]:
+        what = f"{doing} {self.lab.name}/{exercise.id}"
+        return turns.alone(self.cluster, [exercise], doing=what, told=self.told)
 
     def current(self) -> Exercise | None:
         """Return the exercise that was begun last and is still set up, in any notebook."""
         begun = self.journal.events(self.lab.name, "begin")
         found = self.lab.exercises.get(begun[-1].subject) if begun else None
         return found if found and setup.is_marked(self.cluster, found) else None
-
-    def _measure(self, exercise: Exercise) -> dict[str, Any]:
-        """Return what is open at the start, and every other flow where that must stay."""
-        wants = exercise.wishes.wants
-        context = Context(self.cluster, exercise.namespace, exercise.setup)
-        found: dict[str, Any] = {"open": sorted(baseline(context, wants))}
-        if exercise.wishes.no_collateral:
-            found["others"] = collateral.measure(self.cluster, exercise.namespaces, wants)
-        if told := _told_now(context, exercise):
-            found["told"] = told
-        return found
 
     def reset(self, exercise: str, *, keep_mine: bool = False) -> Begun:
         """Delete everything of an exercise and begin it again.
@@ -174,15 +194,23 @@ class Session:
         be given again, since addresses are new.
         """
         found = self.lab.exercise(exercise)
-        mine = difference.Difference()
-        if keep_mine and setup.is_marked(self.cluster, found):
+        with self._alone(found, "reset"):
+            mine, kept = self._take_down(found, keep=keep_mine)
+            begun = self._begin(found)
+            refused = difference.replay(self.cluster, mine, told=self.told) if mine else []
+        return replace(begun, kept=kept, redone=bool(mine), refused=tuple(refused))
+
+    def _take_down(self, found: Exercise, *, keep: bool) -> tuple[Difference, Path | None]:
+        """Delete everything of an exercise; with `keep` return what was saved before, and where."""
+        mine = Difference()
+        if keep and setup.is_marked(self.cluster, found):
             mine = difference.collect(self.cluster, found)
         kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
+        if kept:  # said now: what follows may fail or be interrupted
+            self.told(f"your work is saved in {kept}")
         setup.tear_down(self.cluster, found, told=self.told)
-        self.journal.add(self.lab.name, "reset", found.id)
-        begun = self.begin(exercise)
-        refused = difference.replay(self.cluster, mine, told=self.told) if mine else []
-        return replace(begun, kept=kept, refused=tuple(refused))
+        self.journal.add(self.lab.name, "reset", found.id, cluster=self.cluster.name)
+        return mine, kept
 
     def check(self, exercise: str) -> Result:
         """Grade an exercise by what the cluster does now."""
@@ -191,9 +219,13 @@ class Session:
             return result
         if self.pace:
             self.pace.wait(self.journal.events(self.lab.name, "check", found.id), self.told)
+        with self._alone(found, "check"):
+            return self._not_begun(found) or self._checked(found)
+
+    def _checked(self, found: Exercise) -> Result:
         result = grade(self._context(found), found.wishes)
         result = replace(result, cost=found.hint_cost * self._hints_taken(found))
-        if found.transfer and not result.passed and not self._tries(found):
+        if self.withholds and found.transfer and not result.passed and not self._tries(found):
             result = _withheld(result)
         self.journal.add(
             self.lab.name,
@@ -208,16 +240,16 @@ class Session:
 
     def _context(self, exercise: Exercise) -> Context:
         """Return what a grader is given: the cluster, the place, and the start."""
-        begun = self.journal.last(self.lab.name, "setup", exercise.id)
+        begun = start.last(self._attempt(exercise))
         data = begun.data if begun else {}
         return Context(
             self.cluster,
             exercise.namespace,
             exercise.setup,
             frozenset(data.get("open", ())),
-            self.typed(exercise),
+            typed.today(self._attempt(exercise), self.typed(exercise)),
             measured=data.get("others", ()),
-            told=data.get("told", {}),
+            told=start.told(begun) if begun else {},
         )
 
     def _hints_taken(self, exercise: Exercise) -> int:
@@ -228,7 +260,7 @@ class Session:
         """Note what the learner typed; returns the question's text."""
         for exercise in self.lab.exercises.values():
             if question in exercise.questions:
-                self.journal.add(self.lab.name, "answer", question, value=str(value))
+                typed.note(self._attempt(exercise), question, str(value))
                 return exercise.questions[question]
         known = [name for exercise in self.lab.exercises.values() for name in exercise.questions]
         raise UsageError(
@@ -364,18 +396,9 @@ class Session:
                     hint=f'lab.begin("{exercise.id}") sets it up',
                 )
 
-    def typed(self, exercise: Exercise) -> dict[str, str]:
+    def typed(self, exercise: Exercise) -> dict[str, Typed]:
         """Return what was typed since the set-up: addresses of an earlier one mean nothing."""
-        begun = self.journal.last(self.lab.name, "setup", exercise.id)
-        since = begun.time if begun else 0.0
-        found = {
-            name: self.journal.last(self.lab.name, "answer", name) for name in exercise.questions
-        }
-        return {
-            name: event.data["value"]
-            for name, event in found.items()
-            if event and event.time >= since
-        }
+        return typed.since_set_up(self._attempt(exercise))
 
     def _look(self, prediction: Prediction) -> tuple[list[str], list[Observation]]:
         spec, lines = prediction.observe, []
@@ -433,17 +456,6 @@ class Session:
             return [f"$ {shown}", f"error: {error.message}"]
         told = (done.stdout + done.stderr).splitlines()
         return [f"$ {shown}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
-
-
-def _told_now(context: Context, exercise: Exercise) -> dict[str, str]:
-    """Return the right answers of questions about the start; of what cannot be told, none.
-
-    A provider without the capability that a question takes is told so when it is checked.
-    """
-    if missing_capabilities(context.cluster, exercise.wishes):
-        return {}
-    asked = [spec for spec in exercise.wishes.checks if spec.get("at_start")]
-    return {spec["id"]: values.as_text(values.read(context, spec["value"])) for spec in asked}
 
 
 def _withheld(result: Result) -> Result:

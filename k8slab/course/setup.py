@@ -54,10 +54,17 @@ def mark_of(cluster: Any, exercise: Exercise) -> str:
     return meta.annotations_of(space).get(MARK, "") if space is not None else ""
 
 
-def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
+def set_up(
+    cluster: Any,
+    exercise: Exercise,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    deadline: float = 60.0,
+) -> bool:
     """Make the start state, wait until it is ready; return false when it was there already.
 
-    Raises `ClusterNotReadyError` with what was still missing after `deadline` seconds.
+    `ready` is called when all is there and the mark is not: what it notes belongs to this set-up
+    alone. Raises `ClusterNotReadyError` with what was still missing after `deadline` seconds.
     """
     if is_set_up(cluster, exercise):
         return False
@@ -69,6 +76,7 @@ def set_up(cluster: Any, exercise: Exercise, *, deadline: float = 60.0) -> bool:
     rest = [obj for obj in exercise.setup if obj["kind"] != "Namespace"]
     cluster.apply(rest, namespace=exercise.namespace)
     wait_ready(cluster, rest, deadline)
+    ready()
     marked = _namespace(exercise.namespace, {MARK: wanted_mark(exercise)})
     cluster.apply([_merged(marked, given.get(exercise.namespace))])
     return True

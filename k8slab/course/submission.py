@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course import setup, symbols
+from k8slab.course import setup, turns
 from k8slab.course.difference import Difference, Estate
 from k8slab.course.progress import progress
 from k8slab.course.session import Session
-from k8slab.grading import Context
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
@@ -50,24 +49,33 @@ def gather(
         "cluster": {"name": cluster.name, "nodes": min(10, len(cluster.list("nodes")))},
         "labs": {},
     }
-    gathered = Gathered(answers)
-    told("reading the cluster")
     exercises = [lab.exercises[name] for lab, names in chosen for name in names]
-    begun = [one for one in exercises if setup.is_marked(cluster, one)]
-    estate = Estate.read(cluster, begun)
-    for lab, names in chosen:
-        session = Session(lab, cluster, journal)
-        counted = progress(lab, journal)
-        found = {}
-        for name in names:
-            told(f"gathering {lab.name}/{name}")
-            if entry := _entry(gathered, session, lab.exercises[name], estate):
-                found[name] = entry
-        answers["labs"][lab.name] = {
-            "exercises": found,
-            "predictions": {"made": counted.predicted, "of": counted.predictions},
-        }
+    gathered = Gathered(answers)
+    with turns.alone(cluster, exercises, doing="submit", told=told):
+        told("reading the cluster")
+        estate = Estate.read(cluster, [one for one in exercises if setup.is_marked(cluster, one)])
+        for lab, names in chosen:
+            session = Session(lab, cluster, journal)
+            answers["labs"][lab.name] = _lab(gathered, session, names, told=told, estate=estate)
     return gathered
+
+
+def _lab(
+    gathered: Gathered,
+    session: Session,
+    names: Sequence[str],
+    *,
+    estate: Estate,
+    told: Callable[[str], None],
+) -> dict[str, Any]:
+    lab, found = session.lab, {}
+    for name in names:
+        told(f"gathering {lab.name}/{name}")
+        if entry := _entry(gathered, session, lab.exercises[name], estate):
+            found[name] = entry
+    counted = progress(lab, session.journal)
+    predictions = {"made": counted.predicted, "of": counted.predictions}
+    return {"exercises": found, "predictions": predictions}
 
 
 def _entry(
@@ -121,10 +129,9 @@ def _claimed(session: Session, exercise: Exercise) -> dict[str, Any]:
 
 
 def _typed(session: Session, exercise: Exercise) -> dict[str, Any]:
-    context = Context(session.cluster, exercise.namespace, exercise.setup)
     found: dict[str, Any] = {}
-    for question, text in session.typed(exercise).items():
-        found[question] = {"text": text}
-        if symbol := symbols.translate(context, exercise, question, text):
-            found[question]["stands_for"] = symbol
+    for question, one in session.typed(exercise).items():
+        found[question] = {"text": one.text}
+        if one.stands_for:
+            found[question]["stands_for"] = one.stands_for
     return found

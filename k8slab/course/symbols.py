@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from k8slab.errors import K8slabError
 from k8slab.grading import values
 from k8slab.objects import meta, paths
+from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from k8slab.course.lab import Exercise
     from k8slab.grading import Context
@@ -46,13 +47,29 @@ def translate(context: Context, exercise: Exercise, question: str, text: str) ->
 
     The question's own value is tried first: where two fields tell the same, it was meant.
     """
+    found = right(context, exercise, question, text)
+    return found or _first(context, exercise, question, text, _told(context, exercise))
+
+
+def right(context: Context, exercise: Exercise, question: str, text: str) -> Symbol | None:
+    """Return where the cluster tells the answer to a question, if it tells this very text."""
+    return _first(context, exercise, question, text, _asked(exercise, question))
+
+
+def _first(
+    context: Context, exercise: Exercise, question: str, text: str, symbols: Iterable[Symbol]
+) -> Symbol | None:
+    """Return the first symbol whose value is the text; most texts are none, and cost one list."""
     asked = next(_values(exercise, question), {})
-    for symbol in (*_asked(exercise, question), *_told(context, exercise)):
+    nodes = _names(context.cluster.list("nodes"))
+    if not _is_address(text.replace(",", " ")) and not any(is_place(text, one) for one in nodes):
+        return None
+    for symbol in symbols:
         try:
             value = values.read(context, symbol)
         except K8slabError:
             continue
-        if value is not None and _differs(context, value) and values.alike(asked, text, value):
+        if _differs(nodes, value) and values.alike(asked, text, value):
             return symbol
     return None
 
@@ -68,7 +85,8 @@ def here(context: Context, exercise: Exercise, text: str, symbol: Mapping[str, A
     if resource not in PLACES or not name or not own or values.fault(symbol):
         return text
     value = values.read(context, symbol)
-    if value is None or not _differs(context, value) or _is_address(text) != _is_address(value):
+    nodes = _names(context.cluster.list("nodes"))
+    if not _differs(nodes, value) or _is_address(text) != _is_address(value):
         return text
     return values.as_text(value)
 
@@ -100,10 +118,9 @@ def _told(context: Context, exercise: Exercise) -> Iterator[Symbol]:
                         yield {"object": f"{resource}/{meta.name_of(obj)}", "path": path, **where}
 
 
-def _differs(context: Context, value: Any) -> bool:
+def _differs(nodes: set[str], value: Any) -> bool:
     """Say whether a value is one that the next cluster would tell otherwise."""
-    text = values.as_text(value)
-    return _is_address(text) or text in _names(context.cluster.list("nodes"))
+    return value is not None and (_is_address(value) or values.as_text(value) in nodes)
 
 
 def _names(objects: list[Object]) -> set[str]:

@@ -113,11 +113,7 @@ class Face:
 
         With `keep_mine` your own objects are saved to a file first, and made again.
         """
-        begun = self.session.reset(exercise, keep_mine=keep_mine)
-        view = self._begun(begun)
-        for line in begun.told():
-            shown(View(line, views.paragraphs(line)))
-        return view
+        return self._begun(self.session.reset(exercise, keep_mine=keep_mine))
 
     def _begun(self, begun: course.Begun) -> View:
         self._namespace = begun.exercise.namespace
@@ -127,7 +123,10 @@ class Face:
             namespace=begun.exercise.namespace,
             fresh=begun.fresh,
         )
-        return shown(view)
+        shown(view)
+        for line in begun.told():
+            shown(View(line, views.paragraphs(line)))
+        return view
 
     def predict(self, prediction: str, choice: str = "", confidence: int = 3) -> View:
         """Ask for a prediction with a form, or note one: ``predict("id", "open", 4)``."""

@@ -191,7 +191,7 @@ class FakeCluster:
         )
         if before is not None and same and _without_meta(before) == _without_meta(obj):
             return before
-        uid = before["metadata"]["uid"] if before else str(self._count)
+        uid = before["metadata"]["uid"] if before else f"{self.name}-{self._count}"
         obj["metadata"].setdefault("uid", uid)
         obj["metadata"]["resourceVersion"] = str(self._count)
         found[key] = obj

@@ -1,0 +1,50 @@
+"""One after the other: what looks at an exercise or changes it holds the exercise's lock.
+
+A check replaces pods and adds its own. Another one beside it, from a notebook and a shell,
+would take them for the learner's doing or remove them; whoever hands in would hand them in.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from k8slab.clusters import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from k8slab.course.lab import Exercise
+
+PATIENCE = 1.0
+"""Seconds to wait without a word: most commands are over by then."""
+
+
+@contextmanager
+def alone(
+    cluster: Any, exercises: Iterable[Exercise], *, doing: str, told: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold exercises of a cluster for the length of a block; who waits is told for whom.
+
+    All take them in the same order, so that no two wait for each other. Not reentrant.
+    """
+    holder = f"{doing} (process {os.getpid()})"
+    wanted = {one.namespace: one for one in exercises}
+    with ExitStack() as held:
+        for namespace in sorted(wanted):
+            held.enter_context(_alone(cluster, wanted[namespace], holder, told))
+        yield
+
+
+@contextmanager
+def _alone(
+    cluster: Any, exercise: Exercise, holder: str, told: Callable[[str], None]
+) -> Iterator[None]:
+    def waiting(other: str) -> None:
+        told(f"{exercise.id}: waiting for another command: {other or 'it has just begun'}")
+
+    # No name of a cluster has a dot: this is not the lock of a cluster.
+    name = f"{cluster.name}.{exercise.namespace}"
+    with records.exclusive(name, waiting=waiting, holder=holder, patience=PATIENCE):
+        yield
