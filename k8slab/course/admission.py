@@ -9,10 +9,9 @@ namespaces; privileges, the node's files and the node's other processes are not.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course.bundle import BundleError
+from k8slab.course.bundle import MAX_OBJECT, BundleError, object_size
 from k8slab.course.difference import Difference, may_change, resource_of
 from k8slab.errors import UsageError
 from k8slab.objects import meta
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
-
-MAX_OBJECT = 256 << 10
-"""Bytes of one object as JSON; Kubernetes itself takes some 1.5 MiB."""
 
 MAX_PODS = 50
 """Pods that one object may ask for; a node of the cluster takes 110."""
@@ -40,7 +36,7 @@ def admit(cluster: Any, exercise: Exercise, difference: Difference) -> None:
     """Raise `BundleError` that names the object which an answer to this exercise may not hold."""
     for obj in (*difference.added, *difference.changed):
         _one_place(cluster, exercise, obj)
-        if len(json.dumps(obj)) > MAX_OBJECT:
+        if object_size(obj) > MAX_OBJECT:
             raise _refused(exercise, obj, f"it is larger than {MAX_OBJECT >> 10} KiB")
         if obj.get("type") == "kubernetes.io/service-account-token":
             raise _refused(exercise, obj, "tokens are not part of an answer")

@@ -9,7 +9,9 @@ A zip archive with two members, nothing else:
 published as ``book/schemas/answers.schema.json``.
 
 Who reads a bundle trusts nothing in it. Nothing is unpacked to a disk, sizes are bounded
-before and while reading, only the two names are known, the text must be JSON of this schema.
+before and while reading, only the two names and two ways to pack are known, the text must be
+JSON of this schema, with numbers that can be counted with and characters that can be written.
+What `write` writes, `read` accepts.
 The checksum tells a damaged file from a whole one; it is no signature, and what a learner
 claims in it is only compared with what the replay shows.
 """
@@ -18,12 +20,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.course.typed import LONGEST
 from k8slab.errors import EnvironmentLacksError, UsageError
+from k8slab.grading.harmless import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,12 +46,25 @@ MAX_ANSWERS = 8 << 20
 MAX_MANIFEST = 4096
 MAX_OBJECTS = 500
 """Objects that one exercise may add or change."""
+MAX_OBJECT = 256 << 10
+"""Bytes of one object as JSON; Kubernetes itself takes some 1.5 MiB."""
+MAX_POINTS = 1_000_000
+MAX_SEED = 2**53
+"""Whole numbers up to here are the same in every reader of JSON (RFC 8259, section 6)."""
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 SHOWN = 200
 """Characters of a schema's complaint that an error repeats: the text comes from the bundle."""
 
 _WORD = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
-_TEXT = {"type": "string", "maxLength": 2000}
+_TEXT = {"type": "string", "maxLength": LONGEST}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
+_POINTS = {"type": "number", "minimum": 0, "maximum": MAX_POINTS}
+_MOMENT = {
+    "type": "string",
+    "maxLength": 40,
+    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+    "([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+}
 # What stands in the path of a request: nothing that a URL would read as something else.
 _NAME = {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?$"}
 _API = {"type": "string", "pattern": "^[a-z0-9.-]{1,100}(/[a-z0-9]{1,60})?$"}
@@ -91,8 +110,8 @@ _CLAIM = {
     **_closed(
         {
             "status": {"type": "string", "maxLength": 40},
-            "points": {"type": "number", "minimum": 0},
-            "max_points": {"type": "number", "minimum": 0},
+            "points": _POINTS,
+            "max_points": _POINTS,
             "checks": _COUNT,
             "hints": _COUNT,
             "saw_solution": {"type": "boolean"},
@@ -130,8 +149,13 @@ SCHEMA: dict[str, Any] = {
     "title": "answers.json of a k8slab bundle, version 1",
     **_closed(
         {
-            "made": {"type": "string", "maxLength": 40, "description": "When, RFC 3339 in UTC."},
-            "seed": {"type": "integer", "minimum": 0, "description": "Picks names of transfers."},
+            "made": {**_MOMENT, "description": "When, RFC 3339 in UTC."},
+            "seed": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_SEED,
+                "description": "Picks names of transfers.",
+            },
             "versions": {"type": "object", "additionalProperties": {"type": "string"}},
             "cluster": _closed(
                 {
@@ -165,7 +189,16 @@ class Bundle:
 
 
 def write(file: Path, answers: dict[str, Any]) -> None:
-    """Write a bundle, whole or not at all; the same answers give the same bytes."""
+    """Write a bundle, whole or not at all; the same answers give the same bytes.
+
+    Raises `UsageError` that names the place in the answers which `read` would refuse: who hands
+    in should hear of it, and not who grades.
+    """
+    if complaint := fault(answers) or _too_large(answers):
+        raise UsageError(
+            f"nothing was written, since no grader would take it: {complaint}",
+            hint="mend or remove that, or hand in the others alone: k8slab submit LAB/EXERCISE ...",
+        )
     content = (json.dumps(answers, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     if len(content) > MAX_ANSWERS:
         raise UsageError(
@@ -179,12 +212,40 @@ def write(file: Path, answers: dict[str, Any]) -> None:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
             _add(archive, MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
             _add(archive, ANSWERS, content)
+        _refuse_large(beside)
         beside.replace(file)
+    except UsageError:
+        beside.unlink(missing_ok=True)
+        raise
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise EnvironmentLacksError(
             f"{file} cannot be written: {error.strerror}", hint="-o FILE names another place"
         ) from error
+
+
+def _refuse_large(written: Path) -> None:
+    if written.stat().st_size > MAX_FILE:
+        raise UsageError(
+            f"the bundle would be larger than {MAX_FILE >> 20} MiB, and no grader would take it",
+            hint="hand in fewer exercises at once: k8slab submit LAB/EXERCISE",
+        )
+
+
+def _too_large(answers: dict[str, Any]) -> str:
+    """Name an object of the answers that is larger than a replay makes; empty without any."""
+    for lab, entry in answers["labs"].items():
+        for exercise, given in entry["exercises"].items():
+            for obj in (*given.get("added", ()), *given.get("changed", ())):
+                if object_size(obj) > MAX_OBJECT:
+                    name = f"{obj['kind']} {obj['metadata']['name']}"
+                    return f"{lab}/{exercise}: {name} is larger than {MAX_OBJECT >> 10} KiB"
+    return ""
+
+
+def object_size(obj: dict[str, Any]) -> int:
+    """Return the bytes of an object as JSON."""
+    return len(json.dumps(obj, ensure_ascii=False).encode())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -194,13 +255,17 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(member, content)
 
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, struct.error)
+"""What `zipfile` raises for an archive that is none."""
+
+
 def read(file: Path) -> Bundle:
     """Read a bundle; raises `BundleError` that says what is wrong with it."""
     try:
         manifest, content = _members(file)
     except OSError as error:
         raise BundleError(f"{file}: cannot read it: {error.strerror}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except _DAMAGED as error:
         raise _unreadable(file, f"it is damaged or no zip archive ({error})") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted; packed in an odd way
         raise _unreadable(file, str(error)) from error
@@ -220,7 +285,7 @@ def fault(answers: Any) -> str:
         fastjsonschema.compile(SCHEMA)(answers)
     except fastjsonschema.JsonSchemaValueException as error:
         where = "/".join(str(step)[:60] for step in error.path[1:])
-        return f"{where or 'the whole'}: {error.message[:SHOWN]}"
+        return visible(f"{where or 'the whole'}: {error.message[:SHOWN]}")
     return ""
 
 
@@ -235,6 +300,8 @@ def _members(file: Path) -> tuple[bytes, bytes]:
             strange = [repr(name[:60]) for name in names if name not in (MANIFEST, ANSWERS)]
             told = f"it holds {', '.join(strange[:3])}" if strange else "a member is missing"
             raise _unreadable(file, told)
+        if any(member.compress_type not in PACKED for member in archive.infolist()):
+            raise _unreadable(file, "it is packed in a way that no bundle is")
         return (
             _bounded(file, archive, MANIFEST, MAX_MANIFEST),
             _bounded(file, archive, ANSWERS, MAX_ANSWERS),
@@ -255,7 +322,7 @@ def _compare(file: Path, manifest: bytes, content: bytes) -> None:
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise _unreadable(file, f"its format is not {FORMAT}")
     if described.get("version") != VERSION:
-        told = str(described.get("version"))[:20]
+        told = visible(str(described.get("version"))[:20])
         raise BundleError(
             f"{file}: a bundle of version {told}; this k8slab reads version {VERSION}",
             hint="install the newest k8slab and try again",
@@ -269,13 +336,23 @@ def _compare(file: Path, manifest: bytes, content: bytes) -> None:
 
 def _json(file: Path, name: str, content: bytes) -> Any:
     try:
-        return json.loads(content, parse_constant=_no_number)
+        found = json.loads(content, parse_constant=_no_number, parse_float=_number)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character, such as \ud800, is none
     except (ValueError, RecursionError) as error:
         raise _unreadable(file, f"{name} is no JSON that can be read ({error})") from error
+    return found
 
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _number(text: str) -> float:
+    """Return a number; one without a fraction is a whole number, as JSON Schema counts (6.3)."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no number that can be counted with")
+    return int(value) if value.is_integer() and abs(value) <= MAX_SEED else value
 
 
 def _unreadable(file: Path, why: str) -> BundleError:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import random
 import zipfile
 
 import pytest
 
 from k8slab.course import bundle
 from k8slab.course.bundle import ANSWERS, MANIFEST, BundleError, read, write
+from k8slab.errors import UsageError
 
 
 def answers(**more):
@@ -116,6 +118,9 @@ def test_a_large_file_is_not_even_opened(tmp_path):
         (b"\xff\xfe", "no JSON that can be read"),
         (b'{"seed": NaN}', "no number of JSON"),
         (b"9" * 10_000, "no JSON that can be read"),
+        (b'{"seed": 1e400}', "no number that can be counted with"),
+        (b'{"made": "\\ud800"}', "no JSON that can be read"),
+        (b'{"\\udfff": 1}', "no JSON that can be read"),
         (b"[]", "the whole"),
         (b"{}", "the whole"),
     ],
@@ -143,6 +148,50 @@ def test_a_damaged_text_and_another_format_are_told_apart(tmp_path):
     assert "a bundle of version 2; this k8slab reads version 1" in refusal(
         forged(file, text, version=2)
     )
+
+
+def test_a_bundle_that_is_packed_in_an_odd_way_is_refused(tmp_path):
+    members = [(MANIFEST, "{}"), (ANSWERS, "{}")]
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        file = packed(tmp_path / "x.zip", members, method)
+        assert "packed in a way that no bundle is" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"made": "=HYPERLINK(1)"}, "made"),
+        ({"made": "2026-01-02 03:04:05"}, "made"),
+        ({"seed": 10**4000}, "seed"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_what_could_do_harm_in_a_report_or_a_count_is_refused(tmp_path, more, place):
+    text = json.dumps(answers(**more)).encode()
+    assert f"answers.json: {place}: " in refusal(forged(tmp_path / "x.zip", text))
+
+
+def test_points_that_nobody_can_count_with_are_refused(tmp_path):
+    labs = exercise()
+    labs["90-example"]["exercises"]["protect"]["claimed"]["points"] = 10**400
+    text = json.dumps(answers(labs=labs)).encode()
+    assert "claimed/points" in refusal(forged(tmp_path / "x.zip", text))
+
+
+def test_a_number_without_a_fraction_is_a_whole_number_however_it_is_written(tmp_path):
+    text = json.dumps(answers(cluster={"name": "k8slab", "nodes": 3.0}, seed=7.0)).encode()
+    found = read(forged(tmp_path / "x.zip", text)).answers
+    assert [type(n) for n in (found["cluster"]["nodes"], found["seed"])] == [int, int]
+
+
+def test_a_refusal_repeats_nothing_that_a_terminal_obeys(tmp_path):
+    typed = {"x\n\x1b[2Jzoe: 20 of 20 points": 1}
+    text = json.dumps(answers(labs=exercise(typed=typed))).encode()
+    told = refusal(forged(tmp_path / "x.zip", text))
+    assert "\x1b" not in told
+    assert "x\u240a\u241b[2Jzoe" in told
+    told = refusal(forged(tmp_path / "x.zip", text, version="1\n\x1b[2J"))
+    assert "1\u240a\u241b[2J" in told
 
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "lab90-protect"}}
@@ -181,6 +230,34 @@ def test_what_the_schema_does_not_allow_is_refused(tmp_path, labs):
 def test_the_schema_is_one_and_allows_what_submit_writes():
     found = exercise(setup="m", added=[POD], deleted=[POD], typed={"q": {"text": "1"}})
     assert bundle.fault(answers(labs=found)) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"typed": {"q": {"text": "x" * 2001}}}, "90-example/exercises/protect/typed/q/text"),
+        ({"added": [POD] * 501}, "90-example/exercises/protect/added"),
+        ({"added": [{**POD, "spec": {"a": "x" * (256 << 10)}}]}, "90-example/protect: Pod a"),
+    ],
+)
+def test_what_no_grader_would_read_is_refused_when_it_is_handed_in(tmp_path, given, place):
+    with pytest.raises(UsageError) as raised:
+        write(tmp_path / "a.zip", answers(labs=exercise(**given)))
+    assert place in str(raised.value)
+    assert "k8slab submit LAB/EXERCISE" in str(raised.value)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_bundle_that_would_be_too_large_to_read_is_not_written(tmp_path):
+    noise = random.Random(1)
+    pods = [{**POD, "spec": {"a": noise.randbytes(120 << 10).hex()}} for _ in range(36)]
+    (tmp_path / "a.zip").write_text("what was handed in before")
+    with pytest.raises(UsageError, match="a bundle may hold 8"):
+        write(tmp_path / "a.zip", answers(labs=exercise(added=pods)))
+    pods = [{**POD, "spec": {"a": noise.randbytes(100 << 10).hex()}} for _ in range(40)]
+    with pytest.raises(UsageError, match="the bundle would be larger than 4 MiB"):
+        write(tmp_path / "a.zip", answers(labs=exercise(added=pods)))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["what was handed in before"]
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
