@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-_OF_EXERCISES = ("catchup", "check", "hint", "reset", "solution", "submit")
+_OF_EXERCISES = ("catchup", "check", "grade", "hint", "reset", "solution", "submit")
 
 
 def cluster_names(

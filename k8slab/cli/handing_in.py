@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ANSWERS = "answers.zip"
 
+INCOMPLETE = 4
+"""Exit code: the grader did not do its part, whatever the answers are worth."""
+
 
 @click.command()
 @click.argument("what", nargs=-1, metavar="[LAB[/EXERCISE]]...", shell_complete=exercise_names)
@@ -92,7 +95,15 @@ def _chosen(what: tuple[str, ...]) -> list[tuple[Lab, list[str]]]:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Run this notebook, confined, and grade what it leaves; needs --lab.",
 )
-@click.option("--lab", default="", shell_complete=exercise_names, help="The notebook's lab.")
+@click.option(
+    "--lab",
+    "asked",
+    multiple=True,
+    metavar="LAB[/EXERCISE]",
+    shell_complete=exercise_names,
+    help="What was asked for, again for more: all of it counts, and nothing else. "
+    "Of a notebook, its lab.",
+)
 @click.option("--seed", default=0, help="The seed that picked the names in the notebook's lab.")
 @click.option(
     "--workers",
@@ -114,7 +125,7 @@ def grade(  # noqa: PLR0913  one parameter for each option
     *,
     what: tuple[Path, ...],
     notebook: Path | None,
-    lab: str,
+    asked: tuple[str, ...],
     seed: int,
     workers: int | None,
     as_json: bool,
@@ -127,15 +138,16 @@ def grade(  # noqa: PLR0913  one parameter for each option
 
     Of a directory every .zip in it. A learner is called as the file is. Nothing in a bundle is
     believed: the score is what the cluster shows, beside it what the learner's journal claims.
-    Exit code 1 when a bundle could not be graded, or somebody is below --require.
+    What of a lab was not handed in counts as not solved; --lab says what was asked for.
+    Exit code 1 when a bundle is none, or somebody is below --require; 4 when the grader itself
+    could not judge something, at a second try either: then the grading is not complete.
 
     \b
     k8slab grade anna.zip
-    k8slab grade handed-in/ --csv grades.csv --junit grades.xml
+    k8slab grade handed-in/ --lab 05 --csv grades.csv --junit grades.xml
     k8slab grade --run-notebook 01-networking-model.ipynb --lab 01
     """  # noqa: D301
-    report = _graded(what, notebook, lab, seed, workers or 0)
-    _write(report, junit, table, gradescope)
+    report = _graded(what, notebook, asked, seed, workers or 0)
     if as_json:
         from k8slab.grading.report import to_json  # noqa: PLC0415
 
@@ -144,29 +156,37 @@ def grade(  # noqa: PLR0913  one parameter for each option
         from k8slab.grading.report import text  # noqa: PLC0415
 
         show(text(report))
+    _write(report, junit, table, gradescope)  # after: a file that cannot be written loses nothing
+    if report.incomplete:
+        return INCOMPLETE
     low = require is not None and any(one.percent < require for one in report.learners)
     return 1 if report.broken or low else 0
 
 
 def _graded(
-    what: tuple[Path, ...], notebook: Path | None, lab: str, seed: int, workers: int
+    what: tuple[Path, ...], notebook: Path | None, asked: tuple[str, ...], seed: int, workers: int
 ) -> Report:
-    from k8slab.course import replay  # noqa: PLC0415
+    from k8slab.course import marking  # noqa: PLC0415
     from k8slab.errors import UsageError  # noqa: PLC0415
 
     if bool(what) == bool(notebook):
         raise UsageError(
             "name bundles, or a notebook with --run-notebook", hint="k8slab grade --help has both"
         )
+    chosen = _chosen(asked) if asked else []
+    counted = {lab.name: tuple(exercises) for lab, exercises in chosen}
     with _ended_by_signals(), steps() as progress:
         if notebook is None:
-            files = replay.find_bundles(what)
-            return replay.grade_bundles(files, told=progress, workers=workers)
-        from k8slab.course import library, notebooks  # noqa: PLC0415
+            files = marking.find_bundles(what)
+            return marking.grade_bundles(
+                files, told=progress, workers=workers, asked=counted or None
+            )
+        from k8slab.course import notebooks  # noqa: PLC0415
 
-        if not lab:
+        if len(chosen) != 1:
             raise UsageError("which lab is the notebook of?", hint="say it with --lab")
-        return notebooks.grade_notebook(notebook, library.find(lab), seed, told=progress)
+        ((lab, exercises),) = chosen
+        return notebooks.grade_notebook(notebook, lab, seed, told=progress, exercises=exercises)
 
 
 @contextmanager

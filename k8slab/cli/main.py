@@ -4,6 +4,7 @@
     1  the answer is no; the cluster is not there or not ready
     2  the command was used wrongly
     3  the environment lacks something
+    4  k8slab grade: the grader itself could not judge something
   130  interrupted (128 + SIGINT)
 
 The modules of the commands import `click` alone; whatever is heavy is imported inside the

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING
 from k8slab import clusters
 from k8slab.clusters import kubeconfig
 from k8slab.course import bundle
+from k8slab.course.marking import grade_one
 from k8slab.course.release import notebook_file
-from k8slab.course.replay import fresh_home, grade_bundle
+from k8slab.course.replay import fresh_home
 from k8slab.embedded.config import INSIDE
 from k8slab.embedded.supervisor import confined, spawning
-from k8slab.grading.report import Grades, Report
+from k8slab.grading.report import Grades, handed_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k8slab.course.lab import Lab
+    from k8slab.grading.report import Report
 
 CELL_SECONDS = 120
 DEADLINE = 1200.0
@@ -39,8 +41,15 @@ MAX_NOTEBOOK = 16 << 20
 _SHOWN = 2000
 
 
-def grade_notebook(notebook: Path, lab: Lab, seed: int, *, told: Callable[[str], None]) -> Report:
-    """Run a notebook of a lab, confined, and grade what it leaves.
+def grade_notebook(
+    notebook: Path,
+    lab: Lab,
+    seed: int,
+    *,
+    told: Callable[[str], None],
+    exercises: Sequence[str] = (),
+) -> Report:
+    """Run a notebook of a lab, confined, and grade what it leaves: these exercises, or all.
 
     `seed` picks the names of the lab's transfers, as the learner had them (a bundle says it).
     Raises `EnvironmentLacksError` where a program cannot be confined.
@@ -49,8 +58,8 @@ def grade_notebook(notebook: Path, lab: Lab, seed: int, *, told: Callable[[str],
     try:
         found = _run(notebook, lab, seed, told)
     except bundle.BundleError as error:
-        return Report((Grades(learner, str(notebook), error=str(error)),))
-    return Report((grade_bundle(found, learner, told=told),))
+        return handed_in([Grades(learner, str(notebook), error=str(error))])
+    return grade_one(found, learner, told=told, asked={lab.name: exercises})
 
 
 def _run(notebook: Path, lab: Lab, seed: int, told: Callable[[str], None]) -> bundle.Bundle:

@@ -3,148 +3,85 @@
 For each bundle a fresh embedded cluster is started in a state directory of its own, which goes
 with it whatever happens. There each exercise is set up anew from the grader's own course, the
 answer is admitted (`admission`), replayed (`difference`) and graded like any other. What the
-learner's journal claims is only put beside it.
+learner's journal claims is only put beside it. `marking` does so for all learners of a class.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters
 from k8slab.course import admission, library, symbols
-from k8slab.course.bundle import SUFFIX, Bundle, BundleError, read
+from k8slab.course.bundle import BundleError
 from k8slab.course.difference import Difference, replay
 from k8slab.course.journal import Journal
 from k8slab.course.lab import load
 from k8slab.course.session import Session
 from k8slab.course.setup import wanted_mark
-from k8slab.errors import K8slabError, UsageError
+from k8slab.embedded.config import ClusterConfig
+from k8slab.errors import K8slabError
 from k8slab.grading import Context, Finding, Result, Status
-from k8slab.grading.report import Grades, Report, Score
+from k8slab.grading.report import Grades, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
+    from k8slab.course.bundle import Bundle
     from k8slab.course.lab import Exercise, Lab
 
     Told = Callable[[str], None]
 
-MAX_BUNDLES = 10_000
+Asked = Mapping[str, Sequence[str]]
+"""What was asked for: exercises of labs, by name."""
+
 DUAL = "dual-stack"
+DEFAULT_NODES = ClusterConfig().nodes
+MOST_NODES = 5
+"""Nodes of a replay's cluster, whatever a bundle says: several clusters run side by side."""
 _HOME = "K8SLAB_HOME"
 
 
-def find_bundles(places: Sequence[Path]) -> list[Path]:
-    """Return the bundles that are named, and those in directories; raises `UsageError`."""
-    found: list[Path] = []
-    for place in places:
-        if not place.is_dir():
-            found.append(place)
-            continue
-        # A link may lead to somebody else's answers.
-        inside = [
-            path
-            for path in sorted(place.rglob(f"*{SUFFIX}"))
-            if path.is_file() and not path.is_symlink()
-        ]
-        if not inside:
-            raise UsageError(f"{place}: there is no bundle ({SUFFIX}) in this directory")
-        found += inside
-    if len(found) > MAX_BUNDLES:
-        raise UsageError(f"{len(found)} bundles are too many at once", hint="grade a part of them")
-    return found
+def grade_bundle(
+    bundle: Bundle,
+    learner: str,
+    *,
+    told: Told,
+    asked: Asked | None = None,
+    home: Path | None = None,
+) -> Grades:
+    """Grade one bundle on fresh clusters, in the state directory `home`, which goes afterwards.
 
-
-def learner_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each bundle: the file's, with its directory's where two are the same."""
-    stems = [file.name.removesuffix(SUFFIX).strip(".") or "nameless" for file in files]
-    return [
-        f"{file.absolute().parent.name}/{stem}" if stems.count(stem) > 1 else stem
-        for file, stem in zip(files, stems, strict=True)
-    ]
-
-
-def grade_bundles(files: Sequence[Path], *, told: Told, workers: int = 0) -> Report:
-    """Grade each bundle on fresh clusters; one that is broken is reported, the rest goes on.
-
-    So many at once as there are `workers`, by default one for each processor.
+    What counts is what was `asked`, and all of it: what is not in the bundle is not begun, and
+    what else is in there is left out. Without it, every exercise of each lab of which the bundle
+    has one.
     """
-    names = learner_names(files)
-    workers = min(workers or os.cpu_count() or 1, len(files))
-    if workers < 2:
-        each = zip(files, names, _prefixes(names), strict=True)
-        return Report(tuple(_grade_file(f, name, partial(_tell, told, p)) for f, name, p in each))
-    return Report(tuple(_side_by_side(files, names, told, workers)))
-
-
-def _side_by_side(
-    files: Sequence[Path], names: Sequence[str], told: Told, workers: int
-) -> Iterator[Grades]:
-    """Grade in processes: a state directory is a process' own, since its environment names it."""
-    pool = multiprocessing.get_context("spawn").Pool(workers, _begin)
-    try:
-        found = pool.imap(_grade_quietly, zip(files, names, strict=True))
-        for prefix, grades in zip(_prefixes(names), found, strict=True):
-            told(f"{prefix}: {grades.points:g} of {grades.max_points:g} points")
-            yield grades
-    finally:
-        pool.terminate()
-        pool.join()
-
-
-def _begin() -> None:
-    """Leave Ctrl-C to the parent; end tidily, with the clusters, when it says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
-
-
-def _grade_quietly(what: tuple[Path, str]) -> Grades:
-    return _grade_file(*what, lambda _line: None)
-
-
-def _prefixes(names: Sequence[str]) -> list[str]:
-    """Return how lines about each learner begin: which of how many it is."""
-    if len(names) == 1:
-        return [*names]
-    return [f"{name} ({number} of {len(names)})" for number, name in enumerate(names, 1)]
-
-
-def _tell(told: Told, prefix: str, line: str) -> None:
-    told(f"{prefix}: {line}")
-
-
-def _grade_file(file: Path, name: str, told: Told) -> Grades:
-    try:
-        return grade_bundle(read(file), name, told=told)
-    except BundleError as error:
-        return Grades(name, str(file), error=str(error))
-
-
-def grade_bundle(bundle: Bundle, learner: str, *, told: Told) -> Grades:
-    """Grade one bundle on fresh clusters."""
     answers = bundle.answers
     scores: list[Score] = []
-    with fresh_home() as home:
+    with fresh_home(home) as place:
         there = _Clusters(answers["cluster"], told)
-        journal = Journal(home / "progress.sqlite")
+        journal = Journal(place / "progress.sqlite")
         journal.add("", "seed", "", value=answers["seed"])
-        for name, entry in answers["labs"].items():
+        for name, wanted in (asked or _named(answers)).items():
+            given = answers["labs"].get(name, {"exercises": {}})["exercises"]
             work = _Work(name, _lab(name, answers["seed"]), there, journal)
-            for exercise in work.ordered(entry["exercises"]):
+            for exercise in wanted or work.counted(given):
                 told(f"{name}/{exercise}")
-                scores.append(work.score(exercise, entry["exercises"][exercise]))
-    return Grades(learner, bundle.source, answers["made"], tuple(scores))
+                scores.append(work.score(exercise, given.get(exercise)))
+        return Grades(learner, bundle.source, answers["made"], tuple(scores), notes=there.notes)
+
+
+def _named(answers: dict[str, Any]) -> Asked:
+    """Return the labs of which a bundle has an exercise, for all that these labs have."""
+    return {name: () for name, entry in answers["labs"].items() if entry["exercises"]}
 
 
 @dataclass
@@ -155,24 +92,49 @@ class _Clusters:
     told: Told
     running: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def nodes(self) -> int:
+        """Return how many nodes they have: the course's number, or more where it was answered.
+
+        Fewer could make an exercise easier than it is, so a bundle does not choose that.
+        """
+        return min(max(self._had, DEFAULT_NODES), MOST_NODES)
+
+    @property
+    def _had(self) -> int:
+        had: int = self.wanted.get("nodes", DEFAULT_NODES)
+        return had
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what is otherwise than the course has it."""
+        if self._had == DEFAULT_NODES:
+            return ()
+        return (f"answered in a cluster of {self._had} nodes, graded in one of {self.nodes}",)
+
     def get(self, exercise: Exercise) -> Any:
         family = "dual" if DUAL in exercise.wishes.needs else ""
         if family not in self.running:
             name = (
                 f"{self.wanted['name']}-dual"[-40:].lstrip("-") if family else self.wanted["name"]
             )
-            wanted = clusters.Wanted(nodes=self.wanted.get("nodes"), ip_family=family)
+            wanted = clusters.Wanted(nodes=self.nodes, ip_family=family)
             self.running[family] = clusters.up(
                 name, provider="embedded", wanted=wanted, progress=self.told
             )
         return self.running[family]
 
 
+def new_home() -> Path:
+    """Make a state directory; its path is short, since Unix sockets lie in it."""
+    return Path(tempfile.mkdtemp(prefix="k8slab-grade-"))
+
+
 @contextmanager
-def fresh_home() -> Iterator[Path]:
+def fresh_home(home: Path | None = None) -> Iterator[Path]:
     """Give a state directory of its own; what is in it goes with it, Ctrl-C or not."""
     before = os.environ.get(_HOME)
-    home = Path(tempfile.mkdtemp(prefix="k8slab-grade-"))  # short: Unix sockets lie in it
+    home = home or new_home()
     os.environ[_HOME] = str(home)
     try:
         yield home
@@ -214,23 +176,27 @@ class _Work:
     there: _Clusters
     journal: Journal
 
-    def ordered(self, exercises: dict[str, Any]) -> list[str]:
-        """Return the exercises in the order of the lab, those that it does not have last."""
+    def counted(self, given: Mapping[str, Any]) -> list[str]:
+        """Return all exercises of the lab in its order, then those handed in that it has not."""
         own = [*self.lab.exercises] if self.lab else []
-        return sorted(exercises, key=lambda one: own.index(one) if one in own else len(own))
+        return [*own, *(one for one in given if one not in own)]
 
-    def score(self, exercise: str, given: dict[str, Any]) -> Score:
-        """Grade one exercise; what goes wrong with it is its own score's and nobody else's."""
-        claimed = _claim(given["claimed"], self.lab, exercise)
+    def score(self, exercise: str, given: dict[str, Any] | None) -> Score:
+        """Grade one exercise; what the cluster says against it is its own score's alone."""
+        claimed = _claim(given["claimed"], self.lab, exercise) if given else None
         if self.lab is None or exercise not in self.lab.exercises:
             line = "this course has no such exercise: it was renamed, removed, or is of another one"
             return Score(self.name, _empty(exercise, Status.NOT_STARTED, line), claimed)
         found = self.lab.exercise(exercise)
+        if given is None:
+            line = "nothing was handed in"
+            return Score(self.name, _empty(exercise, Status.NOT_STARTED, line, found), claimed)
         if "setup" not in given:
             line = "nothing was handed in: it was not set up when the bundle was made"
             return Score(self.name, _empty(exercise, Status.NOT_STARTED, line, found), claimed)
         cluster = self.there.get(found)
-        session = Session(self.lab, cluster, self.journal, self.there.told)
+        # Whoever grades is told why at once: each replay is the first check of its journal.
+        session = Session(self.lab, cluster, self.journal, self.there.told, withholds=False)
         started = time.monotonic()
         notes, stated = _notes(given, found), tuple[str, ...]()
         try:
@@ -303,4 +269,4 @@ def _clear(cluster: Any, exercise: Exercise, given: dict) -> None:
 def _empty(name: str, status: Status, line: str, exercise: Exercise | None = None) -> Result:
     title = exercise.title if exercise else name
     points = exercise.wishes.points if exercise else 0
-    return Result(name, title, points, (Finding("the answer", status, (line,)),))
+    return Result(name, title, points, (Finding("the answer", status, tuple(line.split("\n"))),))

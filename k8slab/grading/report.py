@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k8slab.grading import harmless
 from k8slab.grading.result import Result, Status
 from k8slab.grading.schemas import described
 from k8slab.version import __version__
@@ -38,6 +39,11 @@ class Score:
         return self.result.points
 
     @property
+    def undecided(self) -> bool:
+        """Say whether the grader could not judge: 0 points, and no verdict on the answer."""
+        return self.result.status in (Status.ERROR, Status.INCONCLUSIVE)
+
+    @property
     def agrees(self) -> bool:
         """Say whether the learner's claim is what the replay gave; true where there is none."""
         return self.claimed is None or abs(self.claimed - self.points) < 1e-9
@@ -58,6 +64,20 @@ class Grades:
     """When the answers were handed in (RFC 3339); empty when unknown."""
     scores: tuple[Score, ...] = ()
     error: str = ""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the grades should know about the whole."""
+    unfinished: bool = False
+    """Whether `error` is the grader's: the bundle may be in order, and nothing is known."""
+
+    @property
+    def undecided(self) -> list[Score]:
+        """Return the exercises that the grader could not judge."""
+        return [score for score in self.scores if score.undecided]
+
+    @property
+    def complete(self) -> bool:
+        """Say whether the grader did its part: everything was judged, or could not be read."""
+        return not (self.unfinished or self.undecided)
 
     @property
     def points(self) -> float:
@@ -96,6 +116,16 @@ class Report:
         """Return those that could not be graded."""
         return [grades for grades in self.learners if grades.error]
 
+    @property
+    def incomplete(self) -> list[Grades]:
+        """Return those about whom the grader has something to say yet."""
+        return [grades for grades in self.learners if not grades.complete]
+
+
+def handed_in(learners: Iterable[Grades]) -> Report:
+    """Return the report of what learners handed in: no text of theirs is obeyed by a reader."""
+    return Report(tuple(harmless.grades(one) for one in learners))
+
 
 def checked(results: Iterable[Result], *, lab: str) -> Report:
     """Return the report of a learner's own check: nothing is claimed and nothing replayed."""
@@ -107,6 +137,8 @@ def text(report: Report) -> str:
     parts = ["\n".join(_learner(grades)) for grades in report.learners]
     if len(report.learners) > 1:
         parts.append("\n".join(_sums(report.learners)))
+    if report.incomplete:
+        parts.append("\n".join(_incomplete(report.incomplete)))
     return "\n\n".join(parts)
 
 
@@ -114,7 +146,7 @@ def _learner(grades: Grades) -> list[str]:
     if grades.error:
         return [f"{grades.learner}: not graded", *_indented(grades.error.splitlines())]
     head = f"{grades.learner}: {grades.points:g} of {grades.max_points:g} points"
-    lines = [head]
+    lines = [head, *_indented(grades.notes)]
     for score in grades.scores:
         result = score.result
         claim = "" if score.agrees else f", claimed {score.claimed:g}"
@@ -127,6 +159,21 @@ def _learner(grades: Grades) -> list[str]:
             lines += _indented([f"stated, not reproduced: {', '.join(score.stated)}"], 6)
         lines += _indented(score.notes, 6)
     return lines
+
+
+def _incomplete(learners: Sequence[Grades]) -> list[str]:
+    """Say who has no verdict, and about what; this is no fault of an answer."""
+    return [
+        "THE GRADING IS NOT COMPLETE: the grader itself could not judge",
+        *_indented(f"{one.learner}: {_unjudged(one)}" for one in learners),
+        "  these have no points yet: grade these bundles again, with fewer --workers",
+    ]
+
+
+def _unjudged(grades: Grades) -> str:
+    if grades.unfinished:
+        return "everything"
+    return ", ".join(f"{one.name} ({one.result.status.value})" for one in grades.undecided)
 
 
 def _reason(result: Result) -> list[str]:
@@ -159,6 +206,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "version": 1,
         "made": report.made,
         "k8slab": __version__,
+        "complete": not report.incomplete,
         "learners": [_learner_json(grades) for grades in report.learners],
     }
 
@@ -171,6 +219,8 @@ def _learner_json(grades: Grades) -> dict[str, Any]:
         "points": grades.points,
         "max_points": grades.max_points,
         "error": grades.error,
+        "complete": grades.complete,
+        "notes": [*grades.notes],
         "exercises": [_score_json(score) for score in grades.scores],
     }
 
@@ -224,6 +274,12 @@ _LEARNER = described(
         "points": _POINTS,
         "max_points": _POINTS,
         "error": {"type": "string", "description": "Why nothing was graded; else empty."},
+        "complete": {
+            "type": "boolean",
+            "description": "False when the grader could not judge something (error, inconclusive), "
+            "so that the points are not the learner's yet.",
+        },
+        "notes": {"type": "array", "items": _TEXT},
         "exercises": {"type": "array", "items": _SCORE},
     }
 )
@@ -236,6 +292,7 @@ SCHEMA: dict[str, Any] = {
             "version": {"const": 1},
             "made": {"type": "string", "description": "When, RFC 3339 in UTC."},
             "k8slab": {"type": "string", "description": "The version that graded."},
+            "complete": {"type": "boolean", "description": "Whether everybody's grades are."},
             "learners": {"type": "array", "items": _LEARNER},
         }
     ),

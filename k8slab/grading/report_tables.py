@@ -14,6 +14,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from k8slab.grading.harmless import cell
 from k8slab.grading.result import Status
 
 if TYPE_CHECKING:
@@ -30,32 +31,30 @@ def to_csv(report: Report) -> str:
     """Return the grades as nbgrader exports them; what cannot be known here is empty.
 
     A learner whose bundle could not be read has a line with 0 points for no assignment, so
-    that nobody is missing. Texts that a spreadsheet would take for a formula are quoted.
+    that nobody is missing. Where the grader could not judge (`Grades.complete`) the points are
+    left empty: 0 would be a verdict. Texts that a spreadsheet would take for a formula are quoted.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for grades in report.learners:
-        for lab in grades.labs or [""]:
-            points = float(sum(score.points for score in grades.of(lab)))
-            most = float(sum(score.result.max_points for score in grades.of(lab)))
-            writer.writerow(
-                {
-                    "assignment": lab,
-                    "timestamp": grades.made.replace("T", " ").rstrip("Z"),
-                    "student_id": _harmless(grades.learner),
-                    "raw_score": points,
-                    "late_submission_penalty": 0.0,
-                    "score": points,
-                    "max_score": most,
-                }
-            )
+        writer.writerows(_row(grades, lab) for lab in grades.labs or [""])
     return out.getvalue()
 
 
-def _harmless(name: str) -> str:
-    """Return a name that no spreadsheet runs (OWASP, "CSV injection")."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+def _row(grades: Grades, lab: str) -> dict[str, str | float]:
+    scores = grades.of(lab)
+    judged = not (grades.unfinished or any(score.undecided for score in scores))
+    points = float(sum(score.points for score in scores)) if judged else ""
+    return {
+        "assignment": cell(lab),
+        "timestamp": cell(grades.made.replace("T", " ").rstrip("Z")),
+        "student_id": cell(grades.learner),
+        "raw_score": points,
+        "late_submission_penalty": 0.0,
+        "score": points,
+        "max_score": float(sum(score.result.max_points for score in scores)),
+    }
 
 
 def to_gradescope(grades: Grades) -> dict[str, Any]:
@@ -67,19 +66,24 @@ def to_gradescope(grades: Grades) -> dict[str, Any]:
         "visibility": "visible",
         "tests": [_test(score) for score in grades.scores],
     }
-    if grades.error:
-        found["output"] = grades.error
+    told = [*([grades.error] if grades.error else []), *grades.notes]
+    if not grades.complete:
+        told.append("The grading is not complete: this score is not final.")
+    if told:
+        found["output"] = "\n".join(told)
     return found
 
 
 def _test(score: Score) -> dict[str, Any]:
     result = score.result
     stated = [f"stated, not reproduced: {question}" for question in score.stated]
-    return {
+    found = {
         "name": f"{result.exercise}: {result.title}",
         "number": score.name,
         "score": score.points,
         "max_score": result.max_points,
-        "status": "passed" if result.status is Status.PASSED else "failed",
         "output": "\n".join([result.text(), *score.notes, *stated]),
     }
+    if not score.undecided:  # else neither of the two words that Gradescope knows is true
+        found["status"] = "passed" if result.status is Status.PASSED else "failed"
+    return found

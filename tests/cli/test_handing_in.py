@@ -18,6 +18,7 @@ import yaml
 from k8slab import clusters
 from k8slab.course import Session, bundle, load
 from k8slab.course.setup import wanted_mark
+from k8slab.errors import ClusterNotReadyError
 from k8slab.objects import manifests
 
 ROOT = Path(__file__).parents[2]
@@ -124,8 +125,9 @@ def test_the_workflow_of_the_book_grades_a_repository_of_answers(cluster, tmp_pa
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert "anna: 2 of 2 points" in done.stdout
-    assert "boris: 0 of 2 points\n  x 90-example/protect: 0 of 2, claimed 2" in done.stdout
+    assert "anna: 2 of 3 points\n  - 90-example/look: 0 of 1" in done.stdout
+    assert "boris: 0 of 3 points" in done.stdout
+    assert "\n  x 90-example/protect: 0 of 2, claimed 2" in done.stdout
     rows = [*csv.DictReader(io.StringIO((tmp_path / "grades.csv").read_text()))]
     assert [(row["student_id"], row["score"]) for row in rows] == [
         ("anna", "2.0"),
@@ -139,11 +141,35 @@ def test_the_workflow_of_the_book_grades_a_repository_of_answers(cluster, tmp_pa
 def test_a_required_share_decides_the_exit_code(k8slab, cluster, tmp_path):
     assert cluster.name
     bundled(tmp_path / "anna.zip", *solution())
-    ran = k8slab("grade", str(tmp_path / "anna.zip"), "--require", "100", "--json")
+    file = str(tmp_path / "anna.zip")
+    assert k8slab("grade", file, "--require", "67").code == 1  # one of two exercises
+    ran = k8slab("grade", file, "--lab", "90/protect", "--require", "100", "--json")
     assert ran.code == 0
     assert json.loads(ran.out)["learners"][0]["points"] == 2
     bundled(tmp_path / "anna.zip")
-    assert k8slab("grade", str(tmp_path / "anna.zip"), "--require", "1").code == 1
+    assert k8slab("grade", file, "--require", "1").code == 1
+
+
+def test_a_grading_that_is_not_complete_has_an_exit_code_of_its_own(k8slab, tmp_path, monkeypatch):
+    def up(*_names, **_more):
+        raise ClusterNotReadyError("no node is ready")
+
+    monkeypatch.setattr(clusters, "up", up)
+    bundled(tmp_path / "in" / "anna.zip", *solution())
+    table = tmp_path / "grades.csv"
+    ran = k8slab("grade", str(tmp_path / "in"), "--csv", str(table), "--require", "100")
+    assert ran.code == 4
+    assert "anna: not graded\n  no node is ready" in ran.out
+    assert "THE GRADING IS NOT COMPLETE" in ran.out
+    (row,) = csv.DictReader(io.StringIO(table.read_text()))
+    assert (row["student_id"], row["score"]) == ("anna", "")
+
+
+def test_a_table_that_cannot_be_written_loses_no_score(k8slab, tmp_path):
+    (tmp_path / "x.zip").write_text("no")
+    ran = k8slab("grade", str(tmp_path / "x.zip"), "--csv", str(tmp_path / "none" / "a.csv"))
+    assert ran.code == 2
+    assert "x: not graded" in ran.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

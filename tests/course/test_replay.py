@@ -3,16 +3,17 @@
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from k8slab.course import Journal, Session, bundle, load, replay, submission
+from k8slab.course import Journal, Session, bundle, load, marking, replay, submission
 from k8slab.course.answers import give
 from k8slab.course.setup import wanted_mark
-from k8slab.errors import UsageError
 from k8slab.grading import Status
 from k8slab.objects import manifests
+from k8slab.testing.fake import FakeCluster
 
 LABS = Path(__file__).parents[1] / "data" / "solutions"
 NAME = "90-example"
@@ -78,7 +79,7 @@ def test_a_submission_is_reproduced_in_a_fresh_cluster(cluster, tmp_path, monkey
     monkeypatch.setattr(
         tempfile, "mkdtemp", lambda **more: made.append(mkdtemp(**more)) or made[-1]
     )
-    report = replay.grade_bundles([file], told=lambda _line: None)
+    report = marking.grade_bundles([file], told=lambda _line: None)
     (grades,) = report.learners
     assert (grades.learner, grades.error) == ("anna", "")
     assert [(s.name, s.result.status, s.agrees) for s in grades.scores] == [
@@ -107,7 +108,7 @@ def test_what_needs_two_ip_families_is_replayed_where_there_are_two(
             dual_stack_cluster.delete("namespaces", name)
     file = tmp_path / "dora.zip"
     bundle.write(file, found.answers)
-    report = replay.grade_bundles([file], told=lambda _line: None)
+    report = marking.grade_bundles([file], told=lambda _line: None)
     ((score,),) = [grades.scores for grades in report.learners]
     assert score.result.status is Status.PASSED, score.result.text()
     assert score.points == 1
@@ -127,7 +128,7 @@ def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster,
     bundle.write(files[0], given)
     files[1].write_bytes(b"PK\x03\x04 not really")
     lines = []
-    report = replay.grade_bundles(files, told=lines.append, workers=2)
+    report = marking.grade_bundles(files, told=lines.append, workers=2)
     liar, broken = report.learners
     assert "damaged or no zip archive" in broken.error
     assert report.broken == [broken]
@@ -143,7 +144,7 @@ def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster,
         assert by_name[name].result.status is Status.NOT_STARTED
         assert "renamed, removed" in by_name[name].result.text()
     assert (liar.points, liar.max_points) == (0, 3)
-    assert lines == ["liar (1 of 2): 0 of 3 points", "broken (2 of 2): 0 of 0 points"]
+    assert sorted(lines) == ["broken (2 of 2): not graded", "liar (1 of 2): 0 of 3 points"]
 
 
 def test_an_exercise_that_was_checked_and_is_gone_is_warned_of_and_claims_only(cluster, tmp_path):
@@ -165,19 +166,68 @@ def test_a_claim_of_a_course_that_gave_other_points_is_the_same_part_of_them():
     assert replay._claim(claim, None, "protect") == 5
 
 
-def test_learners_are_called_as_their_files_are(tmp_path):
-    for name in ("b/answers.zip", "a/answers.zip", "carl.zip", "...zip"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"")
-    (tmp_path / "copied.zip").symlink_to(tmp_path / "carl.zip")
-    files = replay.find_bundles([tmp_path])
-    assert replay.learner_names(files) == ["nameless", "a/answers", "b/answers", "carl"]
+def graded(monkeypatch, given, asked=None):
+    """Grade answers on clusters of plain Python; returns the grades, and which were wanted."""
+    ups = []
+
+    def up(_name, *, wanted, **_more):
+        ups.append(wanted)
+        return FakeCluster()
+
+    monkeypatch.setattr(replay.clusters, "up", up)
+    one = bundle.Bundle("in/anna.zip", given)
+    return replay.grade_bundle(one, "anna", told=lambda _line: None, asked=asked), ups
 
 
-def test_a_directory_without_bundles_is_said(tmp_path):
-    with pytest.raises(UsageError, match="no bundle"):
-        replay.find_bundles([tmp_path])
+def statuses(grades):
+    return {score.name: (score.result.status, score.result.max_points) for score in grades.scores}
+
+
+def test_what_of_a_lab_was_not_handed_in_counts_as_not_begun(monkeypatch):
+    grades, _ = graded(monkeypatch, answers(protect=entry(setup=mark("protect"))))
+    found = statuses(grades)
+    assert [*found] == ["90-example/look", "90-example/protect"]
+    assert found["90-example/look"] == (Status.NOT_STARTED, 1)
+    assert grades.scores[0].claimed is None
+    assert "nothing was handed in" in grades.scores[0].result.text()
+    assert grades.max_points == 3
+
+
+def test_a_lab_of_which_nothing_was_handed_in_counts_where_it_was_asked_for(monkeypatch):
+    grades, ups = graded(monkeypatch, answers())
+    assert (grades.scores, ups) == ((), [])
+    for labs in (answers()["labs"], {}):
+        given = {**answers(), "labs": labs}
+        grades, _ = graded(monkeypatch, given, {NAME: ("look", "protect")})
+        assert (grades.points, grades.max_points) == (0, 3)
+
+
+def test_what_was_not_asked_for_is_left_out(monkeypatch):
+    given = answers(look=entry(setup=mark("look")), protect=entry(setup=mark("protect")))
+    given["labs"]["77-unknown"] = {"exercises": {"a": entry()}}
+    grades, _ = graded(monkeypatch, given, {NAME: ("protect",)})
+    assert [*statuses(grades)] == ["90-example/protect"]
+
+
+@pytest.mark.parametrize(("had", "used"), [(1, 3), (3, 3), (4, 4), (10, 5)])
+def test_a_bundle_does_not_choose_how_many_nodes_there_are(monkeypatch, had, used):
+    given = answers(look=entry(setup=mark("look")))
+    given["cluster"]["nodes"] = had
+    grades, (wanted,) = graded(monkeypatch, given)
+    assert wanted.nodes == used
+    noted = () if had == 3 else (f"answered in a cluster of {had} nodes, graded in one of {used}",)
+    assert grades.notes == noted
+
+
+def test_whoever_grades_is_told_why_a_transfer_is_not_solved(monkeypatch):
+    lab = load(LABS / NAME)
+    look = replace(lab.exercises["look"], transfer=True)
+    transfer = replace(lab, exercises={**lab.exercises, "look": look})
+    monkeypatch.setattr(replay, "load", lambda *_: transfer)
+    grades, _ = graded(monkeypatch, answers(look=entry(setup=mark("look"))))
+    told = grades.scores[0].result.text()
+    assert "from the second check on" not in told
+    assert "Which address has the pod web?" in told
 
 
 def test_the_state_directory_of_a_replay_goes_with_an_interrupt():

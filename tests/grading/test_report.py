@@ -14,6 +14,7 @@ from k8slab.grading import report as reports
 from k8slab.grading.report import Grades, Report, Score
 from k8slab.grading.report_junit import to_junit
 from k8slab.grading.report_tables import COLUMNS, to_csv, to_gradescope
+from k8slab.grading.result import FlowResult
 
 
 def result(name, status, points=1):
@@ -47,7 +48,77 @@ def test_the_text_shows_score_claim_reason_and_what_is_only_stated(report):
     assert "      for example: a -> b: wanted open, seen silent\n" in text
     assert "      stated, not reproduced: web-address" in text
     assert "=cmd(): not graded\n  in/x.zip: no bundle of answers" in text
-    assert text.endswith("anna    3 of 6\n=cmd()  not graded")
+    assert "\n\nanna    3 of 6\n=cmd()  not graded\n\n" in text
+
+
+def test_what_the_grader_could_not_judge_is_said_by_name_and_is_no_silent_zero(report):
+    text = reports.text(report)
+    assert text.endswith(
+        "THE GRADING IS NOT COMPLETE: the grader itself could not judge\n"
+        "  anna: 05-policies/look (inconclusive), 06-services/map (error)\n"
+        "  these have no points yet: grade these bundles again, with fewer --workers"
+    )
+    killed = Report((Grades("zoe", error="it was ended", unfinished=True),))
+    assert "  zoe: everything\n" in reports.text(killed)
+    value = reports.to_json(report)
+    assert value["complete"] is False
+    assert [learner["complete"] for learner in value["learners"]] == [False, True]
+    assert [row["score"] for row in csv.DictReader(io.StringIO(to_csv(killed)))] == [""]
+    found = to_gradescope(report.learners[0])
+    assert "not complete" in found["output"]
+    assert [test.get("status") for test in found["tests"]] == [
+        "passed", "failed", None, None, "passed",
+    ]  # fmt: skip
+
+
+def test_a_grading_that_is_complete_says_nothing_about_it():
+    solved = Grades("anna", scores=(Score("05-policies", result("deny", Status.PASSED)),))
+    found = Report((solved,))
+    assert "COMPLETE" not in reports.text(found)
+    assert reports.to_json(found)["complete"] is True
+    assert "output" not in to_gradescope(solved)
+
+
+FORGED = "x\n\nzoe: 20 of 20 points\x1b[2J\u202e\ud800"
+
+
+def test_no_text_of_a_learner_passes_for_a_line_or_an_order():
+    example = Counterexample(FORGED, "open", FORGED, (FORGED,), FORGED)
+    flow = FlowResult(FORGED, "open", observed=FORGED)
+    finding = Finding("answer", Status.FAILED, (FORGED,), example, (flow,))
+    score = Score("05-policies", Result("deny", "Deny", 1, (finding,)), 0, (FORGED,), (FORGED,))
+    learner = Grades(FORGED, FORGED, FORGED, (score,), notes=(FORGED,))
+    found = reports.handed_in([learner, Grades(FORGED, error=f"ours\n{FORGED}")])
+    forms = [
+        reports.text(found),  # also what an error says, all of whose lines are indented
+        to_junit(reports.handed_in([learner])),
+        to_csv(found),
+        *(value for value in _texts(reports.to_json(reports.handed_in([learner])))),
+        *(value for value in _texts(to_gradescope(found.learners[0]))),
+    ]
+    assert sum("zoe" in form for form in forms) > 10
+    for form in forms:
+        form.encode()
+        assert not [line for line in form.splitlines() if line.startswith("zoe")]
+        assert not set(form) & set("\x1b\u202e")
+    assert "\x1b" not in found.learners[1].error
+
+
+def _texts(value):
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_no_cell_of_a_table_is_a_formula(start):
+    formula = f"{start}HYPERLINK(1)"
+    solved = Score(formula, result("deny", Status.PASSED))
+    (row,) = csv.DictReader(io.StringIO(to_csv(Report((Grades(formula, "", formula, (solved,)),)))))
+    cells = [row[column] for column in ("assignment", "timestamp", "student_id")]
+    assert cells == [f"'{formula}"] * 3
 
 
 def test_a_single_learner_needs_no_table_of_sums(report):
@@ -142,8 +213,8 @@ def test_the_csv_has_nbgraders_columns_and_a_line_for_each_learner_and_lab(repor
     rows = [*csv.DictReader(io.StringIO(to_csv(report)))]
     assert [*rows[0]] == [*COLUMNS]
     assert [(r["student_id"], r["assignment"], r["score"], r["max_score"]) for r in rows] == [
-        ("anna", "05-policies", "2.0", "4.0"),
-        ("anna", "06-services", "1.0", "2.0"),
+        ("anna", "05-policies", "", "4.0"),
+        ("anna", "06-services", "", "2.0"),
         ("'=cmd()", "", "0.0", "0.0"),
     ]
     assert rows[0]["timestamp"] == "2026-01-02 03:04:05"
@@ -156,7 +227,7 @@ def test_the_results_json_is_as_gradescope_specifies(report):
     assert sum(test["score"] for test in found["tests"]) == found["score"]
     for test in found["tests"]:
         assert set(test) <= {"score", "max_score", "status", "name", "number", "output"}
-        assert test["status"] in ("passed", "failed")
+        assert test.get("status", "failed") in ("passed", "failed")
         assert isinstance(test["output"], str)
     assert to_gradescope(report.learners[1])["output"].startswith("in/x.zip")
 
