@@ -12,7 +12,8 @@ PODS = """
  containers: [{name: a, image: k8slab/app}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: db}, spec: {terminationGracePeriodSeconds: 0,
- containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}]}]}}
+ containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}],
+  readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}
 """
 
 

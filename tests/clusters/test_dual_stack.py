@@ -89,10 +89,12 @@ def test_nodes_pods_services_and_slices_have_every_family(cluster, families):
     assert [family(entry["ip"]) for entry in status["hostIPs"]] == families
     spec = cluster.get("services", "web", DEFAULT)["spec"]
     assert [family(a) for a in spec["clusterIPs"]] == spec["ipFamilies"] == families
-    found = cluster.list(
+    found = cluster.wait(
         "endpointslices.discovery.k8s.io",
+        "",
         DEFAULT,
         selector="kubernetes.io/service-name=web",
+        until=lambda one: bool(one.get("endpoints")),
     )
     slices = {one["addressType"]: one["endpoints"][0]["addresses"] for one in found}
     assert slices == {family(a): [a] for a in of_pods(cluster)}

@@ -157,7 +157,8 @@ class World:
         said = [estate.decide(flow) for flow in flows]
         end = time.monotonic() + SETTLED
         while True:
-            seen = observe(self.cluster, flows)
+            # A drop is told at once; who answers late on a busy machine is waited for.
+            seen = observe(self.cluster, flows, deadline=10.0)
             for result in seen:
                 assert result.outcome not in (Outcome.FAILED, Outcome.UNRESOLVED), result
                 assert result.outcome is not Outcome.SILENT or result.denial, result

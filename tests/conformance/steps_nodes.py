@@ -10,7 +10,7 @@ NODES = (
     S("kubectl cordon $WORKER", r"^node/\S+ cordoned$"),
     S("kubectl cordon $WORKER", r"^node/\S+ already cordoned$"),
     S("kubectl get node $WORKER", r" Ready,SchedulingDisabled "),
-    S("kubectl drain $WORKER", r"cannot delete .*: \S+/box", 1),
+    S("kubectl drain $WORKER", r"cannot delete .*: (.*, )?\S+/box", 1),
     S(
         "kubectl create pdb keep --selector=app=box --min-available=1",
         r"^poddisruptionbudget.policy/keep created$",

@@ -237,7 +237,10 @@ DELETE = (
     ),
     S("kubectl apply -f web.yaml", r"^deployment.apps/web created$"),
     S("kubectl delete deploy web --cascade=background", r'^deployment.apps "web" deleted'),
-    S("kubectl get rs", r"^No resources found in"),
+    S(
+        "until ! kubectl get rs 2>/dev/null | grep -q .; do :; done; kubectl get rs",
+        r"^No resources found in",
+    ),
     S(
         "kubectl apply -f web.yaml >/dev/null; kubectl delete -f web.yaml --grace-period=0 --force",
         r'^Warning: Immediate deletion does not wait .*\n^deployment.apps "web" force deleted',

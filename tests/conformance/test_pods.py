@@ -32,7 +32,7 @@ def web(cluster, namespace):
 
 
 def test_the_tools_of_networkers_say_what_they_say_elsewhere(net, web, namespace):
-    assert "pod: web" in net("curl -s http://web/")
+    assert "pod: web" in net("until curl -s -m 2 http://web/; do :; done")
     name = f"web.{namespace}.svc.cluster.local"
     assert net(f"dig +short {name}").startswith("10.96.")
     assert f"Name:\t{name}" in net("nslookup web")
@@ -155,9 +155,9 @@ def test_a_pod_that_ends_has_the_phase_that_its_policy_gives(
 def test_a_container_that_fails_its_liveness_probe_is_started_again(cluster, namespace):
     probe = {"exec": {"command": ["cat", "/tmp/ok"]}, "periodSeconds": 1, "failureThreshold": 1}
     script = "trap 'exit 0' TERM; touch /tmp/ok; sleep 3600 & wait"
-    cluster.apply(
-        [pod("live", container("busybox", script, livenessProbe=probe))], namespace=namespace
-    )
+    live = container("busybox", script, livenessProbe=probe)
+    live["startupProbe"] = {**probe, "failureThreshold": 30}  # the file may come a moment later
+    cluster.apply([pod("live", live)], namespace=namespace)
     cluster.wait("pods", "live", namespace)
     sh(cluster, namespace, "live")("rm /tmp/ok")
     path = "jsonpath={.status.containerStatuses[0].restartCount}=1"

@@ -44,7 +44,7 @@ def test_the_server_sees_the_clients_pod_across_nodes_and_through_a_cluster_ip(
 ):
     mine = ip(cluster, namespace, "net")
     for way in (f"{ip(cluster, namespace, 'web')}:8080", "web", f"web.{namespace}.svc"):
-        assert f"you are: {mine}:" in net(f"curl -s http://{way}/")
+        assert f"you are: {mine}:" in net(f"until curl -s -m 2 http://{way}/; do :; done")
 
 
 @pytest.mark.usefixtures("web")
@@ -85,7 +85,8 @@ def test_an_external_name_leads_out_and_a_service_without_selector_to_the_old_da
     }
     out = service("out", type="ExternalName", externalName="example.com")
     cluster.apply([out, service("legacy", ports=[{"port": 5432}]), legacy], namespace=namespace)
-    assert net(f"dig +short out.{namespace}.svc.cluster.local").split()[0] == "example.com."
+    look = f"dig +short out.{namespace}.svc.cluster.local"
+    assert net(f'until [ -n "$({look})" ]; do :; done; {look}').split()[0] == "example.com."
     assert "site: example.com" in net("curl -s -H 'Host: example.com' http://out/")
     assert "legacy database ready" in net("nc -w2 legacy 5432 < /dev/null")
     assert net("dig +short @192.168.1.53 db.corp.test") == "192.168.1.10\n"
@@ -134,9 +135,12 @@ def test_a_stateful_set_starts_in_order_and_its_pods_have_names(cluster, namespa
     first, second = (cluster.get("pods", f"db-{n}", namespace) for n in (0, 1))
     ready = next(c for c in first["status"]["conditions"] if c["type"] == "Ready")
     assert ready["lastTransitionTime"] <= second["metadata"]["creationTimestamp"]
-    assert "pod: db-1" in net("curl -s http://db-1.db:8080/")
+    # DNS follows the slices, and these the pods.
+    assert "pod: db-1" in net("until curl -s -m 2 http://db-1.db:8080/; do :; done")
     addresses = {p["status"]["podIP"] for p in (first, second)}
-    assert set(net(f"dig +short db.{namespace}.svc.cluster.local").split()) == addresses
+    look = f"dig +short db.{namespace}.svc.cluster.local"
+    net(f'until [ "$({look} | wc -l)" = 2 ]; do :; done')
+    assert set(net(look).split()) == addresses
     cluster.delete("pods", "db-0", namespace)
     cluster.wait("pods", "db-0", namespace, until="jsonpath={.status.phase}=Running")
     cluster.wait("statefulsets.apps", "db", namespace)

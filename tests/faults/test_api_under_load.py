@@ -199,7 +199,13 @@ def test_a_daemon_that_stood_still_blames_neither_nodes_nor_pods(lab, daemon):
         "failureThreshold": 1,
     }
     made = pod("strict", image="k8slab/app")
-    made["spec"]["containers"][0] |= {"livenessProbe": probe, "readinessProbe": probe}
+    # Liveness counts from the first start of the program, which may not listen yet.
+    startup = {**probe, "failureThreshold": 30}
+    made["spec"]["containers"][0] |= {
+        "startupProbe": startup,
+        "livenessProbe": probe,
+        "readinessProbe": probe,
+    }
     lab.apply([made], namespace=SPACE)
     lab.wait("pods", "strict", SPACE)
     version = lab.request("GET", "/api/v1/nodes")["metadata"]["resourceVersion"]

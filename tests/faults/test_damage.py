@@ -93,7 +93,7 @@ def test_a_cluster_whose_directory_goes_ends_and_can_be_made_again(home):
     clusters.up("lab", wanted=clusters.Wanted(nodes=1))
     with family("lab") as processes:
         shutil.rmtree(home, ignore_errors=True)
-        processes.await_end(5)
+        processes.await_end()
     assert not home.exists()
     assert k8slab("down", "--name", "lab").returncode == 1
     assert not mentioning(str(home))

@@ -37,7 +37,7 @@ def size_of(log):
 def exec_in(cluster):
     """Run a command in the greedy pod; return its output or why there is none."""
     try:
-        return cluster.exec(SPACE, "greedy", ["df", "/"], deadline=10).stdout
+        return cluster.exec(SPACE, "greedy", ["df", "/"], deadline=PATIENCE).stdout
     except ApiStatusError as error:
         return str(error)
 

@@ -47,7 +47,7 @@ def deployment(version):
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
             },
         },
     }
@@ -145,13 +145,13 @@ def test_a_busy_cluster_ends_with_any_of_its_processes_and_comes_back_whole(busy
     before = restarts(busy)
     with family("lab") as processes:
         load = Load(busy, victim)
-        delay = random.uniform(0.05, 0.6)
+        until(lambda: load.acknowledged)
+        delay = random.uniform(0.0, 0.5)
         load._thread.join(delay)
         os.kill(getattr(processes.pids, f"{victim}_pid"), signal.SIGKILL)
-        processes.await_end(5)
+        processes.await_end()
         load.join()
     cluster = clusters.up("lab")
-    assert load.acknowledged, f"killed after {delay:.3f} s"
     for (kind, name), (wanted, uid) in load.acknowledged.items():
         resource, part = KINDS[kind]
         found = cluster.get(resource, name, SPACE)
@@ -165,6 +165,7 @@ def test_a_busy_cluster_ends_with_any_of_its_processes_and_comes_back_whole(busy
         assert status["restartCount"] == once_more[uid] or not status["ready"], status
     cluster.wait("pods", namespace=SPACE, deadline=30)
     assert restarts(cluster) == once_more
+    cluster.wait("deployments.apps", "web", SPACE, deadline=30)
     wanted = {
         ("friend", "web", 80): "open",
         ("friend", "web.busy.svc.cluster.local", 80): "open",
@@ -202,4 +203,7 @@ def test_the_world_outside_that_ends_is_started_again(busy):
 
 
 def command_line(pid):
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""  # it has ended since it was listed

@@ -82,7 +82,10 @@ def test_two_clusters_do_not_meet(two):
     for cluster in two:
         cluster.apply([pod("web", image="k8slab/app")], namespace="default")
         cluster.wait("pods", "web", "default")
-    first.apply([pod("only", image="k8slab/app")], namespace="default")
+    only = pod("only", image="k8slab/app")
+    ready = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
+    only["spec"]["containers"][0]["readinessProbe"] = ready
+    first.apply([only], namespace="default")
     first.wait("pods", "only", "default")
     (web,), (other,) = (c.list("pods", "default", selector="app=web") for c in two)
     assert web["status"]["podIP"] == other["status"]["podIP"], "the same addresses, no conflict"

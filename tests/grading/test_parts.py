@@ -5,8 +5,8 @@ import pytest
 from k8slab.errors import ProbeError, UsageError
 from k8slab.grading import Context, Counterexample, Finding, Result, Status, http, values
 from k8slab.grading.checks import CHECKS, CheckKind, run_check
+from k8slab.grading.comparing import difference
 from k8slab.grading.polling import Polling
-from k8slab.grading.unchanged import difference
 from k8slab.objects import paths
 from k8slab.testing.fake import FakeCluster
 

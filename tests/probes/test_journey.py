@@ -21,13 +21,8 @@ WORLD = """
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: db, labels: {app: db}}, spec: {
  terminationGracePeriodSeconds: 0,
- containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}]}]}}
----
-{apiVersion: v1, kind: Service, metadata: {name: db},
- spec: {selector: {app: db}, ports: [{port: 80, targetPort: http}]}}
----
-{apiVersion: v1, kind: Service, metadata: {name: none},
- spec: {selector: {app: nobody}, ports: [{port: 80}]}}
+ containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}],
+  readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: shut, labels: {app: shut}}, spec: {
  terminationGracePeriodSeconds: 0, containers: [{name: a, image: k8slab/app}]}}
@@ -38,11 +33,21 @@ metadata: {name: keep-out}
 spec: {podSelector: {matchLabels: {app: shut}}}
 """
 
+SERVICES = """
+{apiVersion: v1, kind: Service, metadata: {name: db},
+ spec: {selector: {app: db}, ports: [{port: 80, targetPort: http}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: none},
+ spec: {selector: {app: nobody}, ports: [{port: 80}]}}
+"""
+
 
 @pytest.fixture
 def pods(cluster, namespace):
     cluster.apply(manifests.load(WORLD), namespace=namespace)
     cluster.wait("pods", "", namespace, until="ready")
+    # A Service that comes after its pods is answered when the nodes know both.
+    cluster.apply(manifests.load(SERVICES), namespace=namespace)
     return namespace
 
 

@@ -8,11 +8,13 @@ from k8slab.probes import Outcome, matrix, observe
 
 PODS = """
 {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {terminationGracePeriodSeconds: 0,
- containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}]}]}}
+ containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}],
+  readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: b, labels: {app: b}}, spec: {
  terminationGracePeriodSeconds: 0,
- containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}]}]}}
+ containers: [{name: a, image: k8slab/app, ports: [{containerPort: 8080, name: http}],
+  readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: shut, labels: {app: shut}}, spec: {
  terminationGracePeriodSeconds: 0, containers: [{name: a, image: k8slab/app}]}}

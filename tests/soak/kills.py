@@ -22,8 +22,6 @@ CLUSTER = ("daemon", "supervisor", "init", "zygote")
 VICTIMS = (*CLUSTER, "CoreDNS", "pod", "world", "agent", "start")
 ROUTER = "172.18.0.1"
 """The switch's own address: where the world outside runs."""
-END_SECONDS = 5.0
-"""How long the rest of a cluster may live after one of its processes was killed."""
 
 
 def kill(victim, arena, rng):
@@ -46,7 +44,7 @@ def _kill_cluster(victim, arena):
 def _end_cluster(victim, arena):
     with family(arena.name) as processes:
         os.kill(getattr(processes.pids, f"{victim}_pid"), signal.SIGKILL)
-        processes.await_end(END_SECONDS)
+        processes.await_end()
 
 
 def _kill_start(arena, rng):

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import ssl
-import threading
 import time
 
 import pytest
@@ -439,7 +438,7 @@ def test_it_needs_no_import_once_it_runs(start_web):
     app = start_web("--port", port, "--tcp", tcp, "--udp", udp, prelude=prelude)
     for path in ("/", "/json", "/delay/1", "/status/404", "/bytes/9", "/env", "/echo?msg=x"):
         get(port, path)
-    threading.Thread(target=lambda: socket.create_connection(("127.0.0.1", tcp)).close()).start()
+    socket.create_connection(("127.0.0.1", tcp)).close()
     code, rest = app.stop()
     assert code == 0
     assert "LATE IMPORT" not in "\n".join(app.lines) + rest

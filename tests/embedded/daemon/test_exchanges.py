@@ -104,9 +104,11 @@ def test_a_reported_drop_ends_the_exchange_at_once_and_no_other():
         numbers = iter((40001, 40002))
 
         def take(self, _source):
-            return next(self.numbers)
+            number = next(self.numbers)
+            if number == denial.source_port:
+                threading.Timer(0.05, one.deny, [denial]).start()
+            return number
 
-    one = Run([exchange(netns, port) for _ in range(2)], 1.5, Fixed())
     denial = Denial(
         time=0.0,
         node="n",
@@ -118,7 +120,7 @@ def test_a_reported_drop_ends_the_exchange_at_once_and_no_other():
         destination="127.0.0.1",
         destination_port=port,
     )
-    threading.Timer(0.05, one.deny, [denial]).start()
+    one = Run([exchange(netns, port) for _ in range(2)], 1.5, Fixed())
     results = one.run()
     assert [result.denial for result in results] == [None, denial]
     assert results[1].outcome == results[0].outcome == "silent"
