@@ -23,6 +23,7 @@ from k8slab.grading import (
     conditions,
     grade,
     http,
+    interrupted,
     values,
 )  # fmt: skip
 from k8slab.grading.grade import missing_capabilities
@@ -168,6 +169,8 @@ class Session:
         fresh = setup.set_up(
             self.cluster, found, ready=lambda: start.note(attempt, start.measure(attempt))
         )
+        if not fresh:
+            interrupted.mend(attempt.context)
         if start.last(attempt) is None:  # another journal measured it
             start.note(attempt)
         self.journal.add(self.lab.name, "begin", found.id)
@@ -204,6 +207,7 @@ class Session:
         """Delete everything of an exercise; with `keep` return what was saved before, and where."""
         mine = Difference()
         if keep and setup.is_marked(self.cluster, found):
+            interrupted.mend(self._attempt(found).context)
             mine = difference.collect(self.cluster, found)
         kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
         if kept:  # said now: what follows may fail or be interrupted
