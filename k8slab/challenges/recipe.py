@@ -39,7 +39,7 @@ from k8slab.errors import ExerciseError
 from k8slab.grading import Want, Wishes
 from k8slab.grading.checks import CHECKS
 from k8slab.grading.fields import Field, Fields, text, validate
-from k8slab.grading.unchanged import pattern_of
+from k8slab.grading.watched import pattern_of
 from k8slab.objects import manifests, meta
 
 if TYPE_CHECKING:

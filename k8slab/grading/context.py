@@ -40,6 +40,8 @@ class Context:
     """Every other flow as it was right after the set-up (`collateral.measure`)."""
     told: Mapping[str, str] = field(default_factory=dict)
     """What was right at the start, by question, of answers that say ``at_start``."""
+    given: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What the cluster itself put into the fresh set-up (`additions.given`)."""
 
     @property
     def prompt(self) -> bool:

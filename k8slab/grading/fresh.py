@@ -16,7 +16,7 @@ from k8slab.errors import ClusterNotReadyError
 from k8slab.grading.collateral import owner_of
 from k8slab.grading.interrupted import owed
 from k8slab.grading.lookalikes import added
-from k8slab.grading.unchanged import pattern_of, released
+from k8slab.grading.watched import pattern_of, released
 from k8slab.objects import meta
 from k8slab.probes.targets import Snapshot
 

@@ -189,11 +189,19 @@ def added(context: Context, made: Made) -> Iterator[None]:
 
 
 def leftovers(context: Context, there: Snapshot) -> list[Object]:
-    """Return what an earlier check of this exercise added and did not take away."""
+    """Return what an earlier check of this exercise added and did not take away.
+
+    A check has the exercise to itself, so nothing of it stands before it has added its own. The
+    mark on a pod of the set-up or of a controller is somebody else's: see `unchanged`.
+    """
+    planned = {(obj["kind"], meta.key_of(obj)) for obj in context.setup}
+    spaces = [("Namespace", obj) for obj in there.objects("namespaces", "").values()]
+    pods = [("Pod", obj) for obj in context.listed(there, "pods")]
     return [
-        obj
-        for obj in [*there.objects("namespaces", "").values(), *context.listed(there, "pods")]
+        {"kind": kind, **obj}
+        for kind, obj in [*spaces, *pods]
         if meta.annotations_of(obj).get(MARK) == context.namespace and not meta.is_deleting(obj)
+        if (kind, meta.key_of(obj)) not in planned and not meta.controller_of(obj)
     ]
 
 

@@ -20,7 +20,7 @@ from k8slab.course.setup import wait_ready
 from k8slab.grading.canaries import NAMESPACE as CANARIES
 from k8slab.grading.context import CLUSTER_POLICIES, Context, cluster_policies
 from k8slab.grading.polling import Polling
-from k8slab.grading.unchanged import CLUSTERS_OWN, WATCHED
+from k8slab.grading.watched import CLUSTERS_OWN, WATCHED
 from k8slab.objects import meta
 from k8slab.objects.slices import SLICES
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str, str]
 """Resource, namespace and name of an object."""
-
-COMPARED = {**WATCHED, "EndpointSlice": SLICES}
-"""Kinds that are compared, and their resources."""
 
 WITH_PODS = frozenset(
     WATCHED[kind] for kind in ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Namespace")
@@ -83,7 +80,7 @@ class Stage:
     def touched(self, documents: tuple[Document, ...]) -> None:
         """Note what an answer did, before it is given."""
         self._unclear = any(
-            document.get("kind", "Pod") not in COMPARED
+            document.get("kind", "Pod") not in WATCHED
             or not all(_is_watched(command) for command in document.get("kubectl", ()))
             for document in documents
         )
@@ -166,13 +163,13 @@ class Stage:
         return now.get(place) != self._start.get(place)
 
     def _place(self, obj: Object) -> Place:
-        return COMPARED.get(obj["kind"], ""), meta.namespace_of(obj), meta.name_of(obj)
+        return WATCHED.get(obj["kind"], ""), meta.namespace_of(obj), meta.name_of(obj)
 
     def _delete(self, place: Place) -> None:
         resource, space, name = place
         self.cluster.delete(resource, name, space, grace=0 if resource == "pods" else None)
 
-    def _now(self, resources: Iterable[str] = tuple(COMPARED.values())) -> dict[Place, Object]:
+    def _now(self, resources: Iterable[str] = tuple(WATCHED.values())) -> dict[Place, Object]:
         """Return what there is, without what changes by itself or differs each time."""
         found: dict[Place, Object] = {}
         for resource in resources:
@@ -213,7 +210,7 @@ def _lasting_name(obj: Object) -> str:
 
 
 WORDS = frozenset(
-    word for kind, name in COMPARED.items() for word in (kind.lower(), name, name.partition(".")[0])
+    word for kind, name in WATCHED.items() for word in (kind.lower(), name, name.partition(".")[0])
 )
 """What kubectl calls the kinds that are compared."""
 

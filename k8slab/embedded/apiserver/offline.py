@@ -23,6 +23,18 @@ def _kinds() -> KindTable:
     return KindTable.built_in()
 
 
+def defaulted(obj: Object) -> Object:
+    """Return an object with what the API fills in where a manifest says nothing.
+
+    One of a kind that the embedded cluster does not serve is returned as it is.
+    """
+    kind = _kinds().of_object(obj["apiVersion"], obj["kind"])
+    new = objectmeta.copy(obj)
+    if kind is not None:
+        defaults.apply(kind, new)
+    return new
+
+
 def refusals(obj: Object) -> list[tuple[str, str]]:
     """Return the field and the message of everything that a real server would refuse.
 
