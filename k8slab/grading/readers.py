@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.dns.checksum import checksum
 from k8slab.errors import ApiStatusError, K8slabError, UsageError
+from k8slab.grading import moment
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame, Counterexample, Finding, Status
 from k8slab.grading.starting import runs_since
@@ -253,7 +254,7 @@ def _of_coredns(context: Context, reader: Reader, wanted: str, heard: Heard) -> 
 def _long_ago(context: Context, reader: Reader) -> bool:
     """Say whether a refusal since the change must be one of what is written now."""
     waited = READING if context.prompt else PROJECTION + READING
-    return datetime.now(UTC) - reader.written > waited
+    return moment.now(context) - reader.written > waited
 
 
 _RUNS = re.compile(r"plugin/reload: Running configuration (?:SHA512|MD5) = (\w+)")
@@ -307,7 +308,7 @@ def _of_any_program(context: Context, reader: Reader) -> Reading:
     if not reader.changed_since or not reader.files:
         return Reading(reader, State.READ)
     name = meta.name_of(reader.pod)
-    recent = datetime.now(UTC) - reader.written < READING
+    recent = moment.now(context) - reader.written < READING
     if recent or not _shown(context, reader):
         why = f"{name} may not have read the changed ConfigMap {reader.configmap}: check again soon"
         return Reading(reader, State.UNDER_WAY, why)

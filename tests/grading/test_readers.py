@@ -194,6 +194,32 @@ def test_of_other_programs_the_file_is_looked_at_and_then_some_time_must_pass():
     assert readers.check(context(data, on_exec=shows("old"), written=700, **other)) is None
 
 
+def clock_of(monkeypatch, ahead):
+    """Have the cluster's clock go ahead of the machine's, by so many seconds."""
+
+    def request(_self, _method, path, body, **_more):
+        assert path == "/api/v1/namespaces/shop/configmaps?dryRun=All"
+        return {**body, "metadata": {"creationTimestamp": stamp(-ahead)}}
+
+    monkeypatch.setattr(FakeCluster, "request", request)
+
+
+@pytest.mark.parametrize("ahead", [3600, -3600])
+def test_a_change_is_as_old_as_the_clusters_own_clock_says(monkeypatch, ahead):
+    clock_of(monkeypatch, ahead)
+    data, other = {"index.html": "new"}, {"image": "nginx", "args": []}
+
+    def found(ago):
+        times = {"written": ago - ahead, "started": 600 - ahead}
+        return readers.check(context(data, on_exec=shows("new"), **times, **other))
+
+    assert found(60) is None
+    assert found(-60).status is Status.INCONCLUSIVE
+    log = [(50 - ahead, "[WARNING] plugin/reload: Corefile parse failed: no plugin x")]
+    refused = context({"Corefile": NEW}, log, written=60 - ahead, started=600 - ahead)
+    assert readers.check(refused).status is Status.FAILED
+
+
 @pytest.mark.timeout(300)
 def test_on_a_real_cluster_an_answer_is_not_judged_by_the_one_before(
     cluster, tmp_path, monkeypatch
