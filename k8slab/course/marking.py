@@ -120,10 +120,16 @@ def grade_bundles(
 
     def again(learner: str, part: Asked | None) -> Grades:
         (job,) = (one for one in jobs if one.learner == learner)
-        told(f"{learner}: once more, alone")
+        told(f"{learner}: {_named(part)} once more, alone")
         return dict(run([replace(job, asked=part or job.asked)]))[learner]
 
     return handed_in(twice(found[job.learner], again) for job in jobs)
+
+
+def _named(part: Asked | None) -> str:
+    return (
+        ", ".join(f"{lab}/{one}" for lab, found in (part or {}).items() for one in found) or "all"
+    )
 
 
 def grade_one(bundle: Bundle, learner: str, *, told: Told, asked: Asked) -> Report:

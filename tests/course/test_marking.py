@@ -120,7 +120,7 @@ def test_a_cluster_that_did_not_start_is_tried_again_when_all_others_are_done(
     monkeypatch.setattr(replay.clusters, "up", up)
     told = []
     (grades,) = marking.grade_bundles([file], told=told.append).learners
-    assert "anna: once more, alone" in told
+    assert "anna: all once more, alone" in told
     assert starts == []
     assert grades.error == ""
     assert grades.scores[0].result.status is Status.FAILED
@@ -163,7 +163,7 @@ def test_a_process_that_is_killed_ends_the_grading_of_its_own_bundle_alone(tmp_p
     assert lines == [
         "quick (2 of 2): 0 of 0 points",
         "slow (1 of 2): not graded",
-        "slow: once more, alone",
+        "slow: all once more, alone",
         "slow (1 of 2): not graded",
     ]
     assert [*(tmp_path / "homes").iterdir()] == []
