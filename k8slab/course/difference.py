@@ -12,6 +12,7 @@ a node, and what was done to the pods of a controller, which replaces them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -19,19 +20,26 @@ from typing import TYPE_CHECKING, Any
 from k8slab.clusters.media import MERGE
 from k8slab.course.setup import LABELS, MARK
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
+from k8slab.grading.additions import is_given
 from k8slab.grading.context import stuck
 from k8slab.grading.interrupted import NOTE
+from k8slab.grading.watched import pattern_of
 from k8slab.objects import meta
 from k8slab.objects.authored import authored, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
 
 Key = tuple[str, str, str, str]
 """API group, kind, namespace and name."""
+
+Given = Mapping[str, Sequence[str]]
+"""What the cluster itself put into the fresh set-up (`grading.additions.given`)."""
+
+NOTHING: Given = {}
 
 PASSED_OVER = frozenset({"events", "leases", "controllerrevisions"})
 """Notes of the cluster to itself."""
@@ -115,12 +123,16 @@ class Estate:
         written = {key_of(obj): obj for obj in map(_written, found) if obj is not None}
         return cls(written, {(found.group, found.kind): name for name, found in wide.items()})
 
-    def difference(self, exercise: Exercise) -> Difference:
-        """Return what differs from the set-up of one exercise."""
+    def difference(self, exercise: Exercise, given: Given = NOTHING) -> Difference:
+        """Return what differs from the set-up of one exercise, without what the cluster gave."""
         every = {key_of(obj): obj for obj in map(_namespace, exercise.namespaces)}
         every |= {key_of(obj): obj for obj in exercise.setup}
         planned = {key: obj for key, obj in every.items() if self._belongs(key, exercise)}
-        there = {key: obj for key, obj in self.objects.items() if self._belongs(key, exercise)}
+        there = {
+            key: _without_given(obj, given)
+            for key, obj in self.objects.items()
+            if self._belongs(key, exercise) and not _is_given(obj, given)
+        }
         return Difference(
             tuple(there[key] for key in there if key not in planned),
             tuple(
@@ -177,9 +189,26 @@ def _cluster_wide(cluster: Any, exercises: Sequence[Exercise]) -> dict[str, Any]
     return {name: one for name, one in found.items() if not one.namespaced and name != "namespaces"}
 
 
-def collect(cluster: Any, exercise: Exercise) -> Difference:
+def collect(cluster: Any, exercise: Exercise, given: Given = NOTHING) -> Difference:
     """Return what differs now from the set-up of one exercise."""
-    return Estate.read(cluster, [exercise]).difference(exercise)
+    return Estate.read(cluster, [exercise]).difference(exercise, given)
+
+
+def _is_given(obj: Object, given: Given) -> bool:
+    return is_given(given, meta.namespace_of(obj), pattern_of(obj))
+
+
+def _without_given(obj: Object, given: Given) -> Object:
+    if obj["kind"] != "Namespace":
+        return obj
+    metadata, name = obj["metadata"], meta.name_of(obj)
+    labels = {
+        key: value
+        for key, value in meta.labels_of(obj).items()
+        if not is_given(given, name, f"labels/{key}")
+    }
+    rest = {key: value for key, value in metadata.items() if key != "labels"}
+    return {**obj, "metadata": {**rest, **({"labels": labels} if labels else {})}}
 
 
 def _written(obj: Object) -> Object | None:

@@ -207,8 +207,9 @@ class Session:
         """Delete everything of an exercise; with `keep` return what was saved before, and where."""
         mine = Difference()
         if keep and setup.is_marked(self.cluster, found):
-            interrupted.mend(self._attempt(found).context)
-            mine = difference.collect(self.cluster, found)
+            attempt = self._attempt(found)
+            interrupted.mend(attempt.context)
+            mine = difference.collect(self.cluster, found, start.given(attempt))
         kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
         if kept:  # said now: what follows may fail or be interrupted
             self.told(f"your work is saved in {kept}")
@@ -254,6 +255,7 @@ class Session:
             typed.today(self._attempt(exercise), self.typed(exercise)),
             measured=data.get("others", ()),
             told=start.told(begun) if begun else {},
+            given=data.get("given", {}),
         )
 
     def _hints_taken(self, exercise: Exercise) -> int:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.course.sealing import seal, unseal
-from k8slab.grading import Context, baseline, collateral, values
+from k8slab.grading import Context, additions, baseline, collateral, values
 from k8slab.grading.grade import missing_capabilities
 from k8slab.objects import meta
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,15 +78,23 @@ def last(attempt: Attempt) -> Event | None:
 
 
 def measure(attempt: Attempt) -> dict[str, Any]:
-    """Return what is open at the start, and every other flow where that must stay."""
+    """Return what is open at the start, every other flow where that must stay, what is given."""
     exercise, context = attempt.exercise, attempt.context
     wants = exercise.wishes.wants
     found: dict[str, Any] = {"open": sorted(baseline(context, wants))}
     if exercise.wishes.no_collateral:
         found["others"] = collateral.measure(attempt.cluster, exercise.namespaces, wants)
+    if given := additions.given(context, Snapshot(attempt.cluster)):
+        found["given"] = given
     if told := _told_now(context, exercise):
         found["sealed"] = seal({"told": told})
     return found
+
+
+def given(attempt: Attempt) -> dict[str, list[str]]:
+    """Return what the cluster itself had put into the fresh set-up (`additions.given`)."""
+    begun = last(attempt)
+    return dict(begun.data.get("given", {})) if begun else {}
 
 
 def told(event: Event) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course import setup, turns
+from k8slab.course import setup, start, turns
 from k8slab.course.difference import Difference, Estate
 from k8slab.course.progress import progress
 from k8slab.course.session import Session
@@ -97,7 +97,8 @@ def _entry(
             "can be handed in"
         )
         return {"claimed": claimed}
-    difference = estate.difference(exercise)
+    attempt = start.Attempt(session.lab.name, exercise, session.cluster, session.journal)
+    difference = estate.difference(exercise, start.given(attempt))
     typed = _typed(session, exercise)
     words = [difference.told(), *([f"{len(typed)} answers typed"] if typed else [])]
     gathered.lines.append(f"{place}: {', '.join(words)}")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from k8slab import programs
+from k8slab.clusters.media import MERGE
 from k8slab.course import Journal, Session, load
 from k8slab.course.difference import Estate, collect, key_of, replay
+from k8slab.course.submission import gather
 from k8slab.errors import ApiStatusError
 from k8slab.grading import Status
 from k8slab.objects import manifests
@@ -159,6 +161,28 @@ def test_a_peer_of_every_namespace_is_a_change_of_one_of_the_own_namespace():
     exercise = replace(exercise, setup=(policy,))
     estate = Estate({key_of(wider): wider}, {})
     assert names(estate.difference(exercise).changed) == ["NetworkPolicy/only-web"]
+
+
+def test_what_the_cluster_gave_to_the_namespace_is_neither_an_addition_nor_handed_in(session):
+    cluster = session.cluster
+    cluster.delete("namespaces", SPACE)
+    cluster.wait("namespaces", SPACE, until="delete")
+    # As a service mesh and a console of clusters do it, with every new namespace.
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    labels = {"metadata": {"labels": {"field.cattle.io/projectId": "p-1"}}}
+    metadata = {"name": "istio-ca-root-cert", "namespace": SPACE}
+    authority = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
+    cluster.apply([space, authority])
+    path = f"/api/v1/namespaces/{SPACE}?fieldManager=rancher"
+    cluster.request("PATCH", path, labels, content_type=MERGE)
+    session.begin("protect")
+    cluster.apply(session.lab.exercise("protect").solution, namespace=SPACE)
+    result = session.check("protect")
+    assert result.status is Status.PASSED, result.text()
+    answers = gather([(session.lab, ["protect"])], cluster, session.journal).answers
+    entry = answers["labs"][session.lab.name]["exercises"]["protect"]
+    assert names(entry["added"]) == ["NetworkPolicy/only-web"]
+    assert entry["changed"] == []
 
 
 def test_where_only_the_own_namespaces_may_be_read_the_answer_is_found_all_the_same(
