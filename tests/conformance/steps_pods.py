@@ -238,9 +238,11 @@ DELETE = (
     S("kubectl apply -f web.yaml", r"^deployment.apps/web created$"),
     S("kubectl delete deploy web --cascade=background", r'^deployment.apps "web" deleted'),
     S(
-        "until ! kubectl get rs 2>/dev/null | grep -q .; do :; done; kubectl get rs",
-        r"^No resources found in",
+        "kubectl wait rs -l app=web --for=delete --timeout=90s",
+        r"\A(replicaset.apps/web-\w+ condition met\n)?\Z",
+        not_old="takes what is not there for an error (1.20)",
     ),
+    S("kubectl get rs", r"^No resources found in"),
     S(
         "kubectl apply -f web.yaml >/dev/null; kubectl delete -f web.yaml --grace-period=0 --force",
         r'^Warning: Immediate deletion does not wait .*\n^deployment.apps "web" force deleted',
