@@ -14,8 +14,8 @@ import re
 import shutil
 import threading
 import time
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from k8slab.embedded.config import ClusterPaths, make_private, make_state_home, state_home
 from k8slab.errors import ClusterNotFoundError, UsageError
@@ -110,25 +110,27 @@ def locked(name: str, *, waiting: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def exclusive(
     name: str, *, waiting: Callable[[str], None], holder: str = "", patience: float = 0.0
-) -> Iterator[None]:
-    """Hold the lock of this name in the state directory, for the length of a block.
+) -> Iterator[bool]:
+    """Hold the lock of this name in the state directory; give whether there was a wait for it.
 
     Who has to wait for more than `patience` seconds is told once what the other one gave as
     `holder`. Ctrl-C ends the wait, and the kernel frees the lock of a process that was killed.
     """
-    locks = make_private(make_state_home() / "locks")
-    with (locks / f"{name}.lock").open("a+", encoding="utf-8") as file:
-        if not _taken(file, patience):
-            file.seek(0)
-            waiting(file.read())
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(holder)
-        file.flush()
-        yield
+    file = make_private(make_state_home() / "locks") / f"{name}.lock"
+    file.touch(mode=0o600)
+    with file.open("r+b", buffering=0) as held:
+        had_to_wait = not _taken(held, patience)
+        if had_to_wait:
+            waiting(held.readline().decode().rstrip())
+            fcntl.flock(held, fcntl.LOCK_EX)
+        line = f"{holder}\n".encode()
+        with suppress(OSError):  # the disk is full: held all the same, by one without a name
+            os.pwrite(held.fileno(), line, 0)  # in one go: it may be read at any time
+            held.truncate(len(line))
+        yield had_to_wait
 
 
-def _taken(file: IO[str], patience: float) -> bool:
+def _taken(file: BinaryIO, patience: float) -> bool:
     """Try to take the lock, again and again while patience lasts; flock(2) knows no deadline."""
     ends = time.monotonic() + patience
     while True:

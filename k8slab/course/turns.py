@@ -46,5 +46,7 @@ def _alone(
 
     # No name of a cluster has a dot: this is not the lock of a cluster.
     name = f"{cluster.name}.{exercise.namespace}"
-    with records.exclusive(name, waiting=waiting, holder=holder, patience=PATIENCE):
+    with records.exclusive(name, waiting=waiting, holder=holder, patience=PATIENCE) as waited:
+        if waited:
+            told(f"{exercise.id}: it is over")
         yield

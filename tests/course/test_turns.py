@@ -53,10 +53,11 @@ def waiting(session):
 
 def test_who_waits_is_told_for_whom_and_a_killed_holder_frees_it(session, held):
     thread, lines = waiting(session)
-    assert lines == ["protect: waiting for another command: a check"]
+    assert lines[:1] == ["protect: waiting for another command: a check"]
     assert session.journal.events(kind="begin") == []
     held.send_signal(signal.SIGKILL)
     thread.join(30)
+    assert lines[1] == "protect: it is over"
     assert len(session.journal.events(kind="begin")) == 1
 
 
