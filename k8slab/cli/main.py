@@ -13,6 +13,7 @@ command that needs it, so that ``k8slab --help`` answers at once.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -84,9 +85,21 @@ for _command in (
 
 def main() -> None:
     """Run the command line and exit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text: as they came
-        sys.stdout.reconfigure(errors="surrogateescape")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error("k8slab", _written)
+        sys.stdout.reconfigure(errors="k8slab")
     sys.exit(run(sys.argv[1:]))
+
+
+def _written(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write what an output has no character for: no result may be lost over a letter.
+
+    Names of files may be no text, and go out as they came; anything else goes as an escape.
+    """
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def run(argv: list[str]) -> int:

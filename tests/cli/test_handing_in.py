@@ -165,6 +165,23 @@ def test_a_grading_that_is_not_complete_has_an_exit_code_of_its_own(k8slab, tmp_
     assert (row["student_id"], row["score"]) == ("anna", "")
 
 
+def test_a_terminal_without_a_character_gets_the_grades_all_the_same(tmp_path):
+    (tmp_path / "zo\xeb\x1b[2J.zip").write_text("no")
+    command = [sys.executable, "-c", "from k8slab.cli.main import main; main()", "grade"]
+    table = tmp_path / "grades.csv"
+    done = subprocess.run(
+        [*command, str(tmp_path), "--csv", str(table)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("zo\\xeb\\u241b[2J: not graded")
+    assert "zo\xeb\u241b[2J" in table.read_text(encoding="utf-8")
+
+
 def test_a_table_that_cannot_be_written_loses_no_score(k8slab, tmp_path):
     (tmp_path / "x.zip").write_text("no")
     ran = k8slab("grade", str(tmp_path / "x.zip"), "--csv", str(tmp_path / "none" / "a.csv"))
