@@ -247,15 +247,17 @@ class Session:
         """Return what a grader is given: the cluster, the place, and the start."""
         begun = start.last(self._attempt(exercise))
         data = begun.data if begun else {}
+        answers = self.typed(exercise)
         return Context(
             self.cluster,
             exercise.namespace,
             exercise.setup,
             frozenset(data.get("open", ())),
-            typed.today(self._attempt(exercise), self.typed(exercise)),
+            typed.today(self._attempt(exercise), answers),
             measured=data.get("others", ()),
             told=start.told(begun) if begun else {},
             given=data.get("given", {}),
+            typed={question: one.text for question, one in answers.items()},
         )
 
     def _hints_taken(self, exercise: Exercise) -> int:

@@ -48,5 +48,5 @@ def _alone(
     name = f"{cluster.name}.{exercise.namespace}"
     with records.exclusive(name, waiting=waiting, holder=holder, patience=PATIENCE) as waited:
         if waited:
-            told(f"{exercise.id}: it is over")
+            told(f"{exercise.id}: the other one is over, going on")
         yield

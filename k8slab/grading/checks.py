@@ -175,10 +175,12 @@ def _check_answer(context: Context, spec: Spec) -> Finding:
         value, verb = context.told[spec["id"]], "said"
     else:
         value, verb = values.read(context, spec["value"]), "says"
+    before = context.typed.get(spec["id"], typed)
+    shown = typed if before == typed else f"{typed} ({before} when you typed it)"
     if values.alike(spec["value"], typed, value):
-        return Finding("answer", Status.PASSED, (f"{typed} is what the cluster {verb} too",))
+        return Finding("answer", Status.PASSED, (f"{shown} is what the cluster {verb} too",))
     # What the cluster says is the solution: it is not shown.
-    return Finding("answer", Status.FAILED, (f"the cluster {verb} something else than {typed}",))
+    return Finding("answer", Status.FAILED, (f"the cluster {verb} something else than {shown}",))
 
 
 def _check_dns(context: Context, spec: Spec) -> Finding:

@@ -33,7 +33,7 @@ class Context:
     baseline: frozenset[str] = frozenset()
     """The flows (as text) that were open right after the set-up."""
     answers: Mapping[str, str] = field(default_factory=dict)
-    """What the learner typed, newest, by question."""
+    """What the learner typed, newest, by question; an address as the cluster has it today."""
     deadline: float = 10.0
     """Seconds until what does not become true counts as not true."""
     measured: Sequence[Sequence[Any]] = ()
@@ -42,6 +42,8 @@ class Context:
     """What was right at the start, by question, of answers that say ``at_start``."""
     given: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What the cluster itself put into the fresh set-up (`additions.given`)."""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """The same answers letter by letter."""
 
     @property
     def prompt(self) -> bool:

@@ -57,7 +57,7 @@ def test_who_waits_is_told_for_whom_and_a_killed_holder_frees_it(session, held):
     assert session.journal.events(kind="begin") == []
     held.send_signal(signal.SIGKILL)
     thread.join(30)
-    assert lines[1] == "protect: it is over"
+    assert lines[1] == "protect: the other one is over, going on"
     assert len(session.journal.events(kind="begin")) == 1
 
 

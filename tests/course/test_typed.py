@@ -41,7 +41,9 @@ def test_a_right_address_stays_right_when_the_pods_have_others(session):
     typed = address(session)
     session.answer(QUESTION, typed)
     readdress(session)
-    assert session.check("look").passed
+    result = session.check("look")
+    assert result.passed
+    assert f"{address(session)} ({typed} when you typed it) is what the" in str(result.findings)
     assert handed_in(session) == {
         "text": typed,
         "stands_for": {"object": "pods/web", "path": "status.podIP"},
