@@ -1,10 +1,11 @@
 """Grade what a class handed in: side by side, each learner by itself, and nobody forgotten.
 
-Each bundle is graded in a process of its own, so that whatever one of them does, whoever made it,
-ends the grading of that learner alone: an answer that no code foresaw, or a process that the
-kernel ends when memory runs out. What the grader could not judge is done once more when all others
-are done, by itself on a fresh cluster: on a busy machine that is often all that it takes. If the
-grader fails again the report says so (`Grades.complete`); it is never a silent zero.
+Each of several bundles is graded in a process of its own, so that whatever one of them does,
+whoever made it, ends the grading of that learner alone: an answer that no code foresaw, or a
+process that the kernel ends when memory runs out. What the grader could not judge is done once
+more when all others are done, by itself on a fresh cluster: on a busy machine that is often all
+that it takes. If the grader fails again the report says so (`Grades.complete`); it is never a
+silent zero.
 """
 
 from __future__ import annotations
