@@ -76,3 +76,19 @@ def test_the_second_of_two_commands_waits_and_says_so():
     thread.join()
     assert order == ["first", "second"]
     assert told == ["another command works on the cluster blue; waiting for it"]
+
+
+def test_who_waits_no_longer_than_its_patience_is_told_nothing():
+    inside = threading.Event()
+
+    def first():
+        with records.exclusive("a.b", waiting=pytest.fail, holder="first"):
+            inside.set()
+            threading.Event().wait(0.1)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert inside.wait(30)
+    with records.exclusive("a.b", waiting=pytest.fail, patience=30) as waited:
+        assert not waited
+    thread.join()

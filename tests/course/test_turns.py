@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from k8slab.course import Session, turns
+from k8slab.course import Session, submission, turns
+from k8slab.course.difference import Estate
 from k8slab.testing.fake import FakeCluster
 
 HOLD = """
@@ -78,25 +79,24 @@ def test_ctrl_c_ends_the_wait(session, held):
         lambda s: s.begin("protect"),
         lambda s: s.reset("protect"),
         lambda s: s.check("protect"),
+        lambda s: submission.gather([(s.lab, ["protect"])], s.cluster, s.journal),
     ],
 )
-def test_each_command_holds_the_exercise_and_no_other(session, command):
+def test_each_command_holds_the_exercise_and_no_other(session, command, monkeypatch):
+    monkeypatch.setattr(Estate, "read", lambda *_: Estate({}, {}))
     session.begin("protect")
     seen = []
     lock = turns.records.exclusive
 
     def noted(name, **more):
-        seen.append((name, more["holder"].partition(" (")[0]))
+        seen.append((name, more["holder"]))
         return lock(name, **more)
 
-    turns.records, before = type("records", (), {"exclusive": staticmethod(noted)}), turns.records
-    try:
-        command(session)
-    finally:
-        turns.records = before
+    monkeypatch.setattr(turns.records, "exclusive", noted)
+    command(session)
     ((name, holder),) = seen
     assert name == "fake.lab90-protect"
-    assert holder.endswith(" 90-example/protect")
+    assert holder.endswith(f" (process {os.getpid()})")
 
 
 def test_another_cluster_and_another_exercise_wait_for_nobody(session):
