@@ -9,6 +9,7 @@ DATA = Path(__file__).parents[1] / "data" / "solutions"
 
 
 @pytest.fixture
-def session(tmp_path):
+def session(tmp_path, monkeypatch):
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
     lab = load(DATA / "90-example")
     return Session(lab, FakeCluster(), Journal(tmp_path / "home" / "progress.sqlite"))

@@ -18,8 +18,9 @@ def example(tmp_path):
 
 
 @pytest.fixture
-def trials(tmp_path):
+def trials(tmp_path, monkeypatch):
     """Make the trials of the example's exercise `protect`, on a cluster of plain Python."""
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
 
     def make(lab, **how):
         scratch = Path(tempfile.mkdtemp(dir=tmp_path))

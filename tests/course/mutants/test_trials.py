@@ -30,7 +30,9 @@ def whole(tmp_path_factory):
         tmp_path_factory.mktemp("whole"),
         every=True,
     )
-    return made, list(made.run())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K8SLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        return made, list(made.run())
 
 
 def test_right_answers_are_accepted_and_everything_else_is_refused(whole):
