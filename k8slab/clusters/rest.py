@@ -69,6 +69,9 @@ class Rest:
         except OSError as error:
             self._drop()
             raise self._no_answer(error) from error
+        except BaseException:  # Ctrl-C: what comes over this connection answers nobody any more
+            self._drop()
+            raise
         if answer.ends:
             self._drop()
         return _decoded(answer, data)
