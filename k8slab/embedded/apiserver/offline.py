@@ -29,7 +29,7 @@ def defaulted(obj: Object) -> Object:
     One of a kind that the embedded cluster does not serve is returned as it is.
     """
     kind = _kinds().of_object(obj["apiVersion"], obj["kind"])
-    new = objectmeta.copy(obj)
+    new: Object = objectmeta.copy(obj)
     if kind is not None:
         defaults.apply(kind, new)
     return new
