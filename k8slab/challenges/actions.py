@@ -8,6 +8,7 @@
     {wait: RESOURCE/NAME}                       until it is ready
     {node: NAME, run: [argv]}                   a command in a node's network namespace
     {agent: kube-proxy, node: NAME, running: false}            stop or start a node's agent
+    {restore: OBJECT}                           make it anew, exactly so
 
 `namespace:` names another one than the challenge's. What is changed outside of the challenge's
 namespaces is remembered first: `before` gives the actions that put it back.
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from k8slab.challenges.paths import nested
 from k8slab.clusters.agents import run_agent
 from k8slab.clusters.media import MERGE
-from k8slab.errors import ApiStatusError, ClusterError, UsageError
+from k8slab.errors import ApiStatusError, ClusterError, K8slabError, UsageError
 from k8slab.grading import Context, values
+from k8slab.grading.watched import pattern_of
 from k8slab.objects import meta, paths
 
 if TYPE_CHECKING:
@@ -62,6 +64,25 @@ def run(cluster: Any, case: Case, actions: Sequence[Action], *, quietly: bool = 
         _VERBS[verb](doing, action)
 
 
+def bring_back(cluster: Any, case: Case, actions: Sequence[Action]) -> list[str]:
+    """Do every action, whatever became of those before it; return what could not be done."""
+    failed = []
+    for action in actions:
+        try:
+            run(cluster, case, [action], quietly=True)
+        except K8slabError as error:
+            failed.append(f"{_named(action)}: {error.message}")
+    return failed
+
+
+def _named(action: Action) -> str:
+    verb = next(word for word in _VERBS if word in action)
+    if verb in ("agent", "node"):
+        return f"node {action['node']}"
+    subject = pattern_of(action[verb]) if verb == "restore" else action[verb]
+    return f"{verb} {subject}"
+
+
 def before(cluster: Any, case: Case) -> list[Action]:
     """Return the actions that bring back what the injection changes outside the namespaces."""
     doing = Doing(cluster, case)
@@ -69,12 +90,34 @@ def before(cluster: Any, case: Case) -> list[Action]:
     for action in case.inject:
         if "agent" in action:
             found.append({**action, "running": True})
+        for obj in action.get("apply", ()):
+            space = meta.namespace_of(obj)
+            if space and space not in case.namespaces:
+                found += _as_it_was(cluster, pattern_of(obj), space)
         if "change" in action and action.get("namespace"):
             obj = _object(doing, action)
             wanted = {**action.get("set", {}), **action.get("edit", {})}
             was = {path: paths.at(obj, path) for path in wanted}
             found.append({"change": action["change"], "namespace": action["namespace"], "set": was})
     return found
+
+
+def _as_it_was(cluster: Any, pattern: str, namespace: str) -> list[Action]:
+    """Return what puts an object back that is about to be overwritten, or made."""
+    resource, _, name = pattern.partition("/")
+    found = cluster.get(resource, name, namespace)
+    return [
+        {"delete": pattern, "namespace": namespace},
+        *([{"restore": _plain(found)}] if found is not None else []),
+    ]
+
+
+def _plain(obj: Object) -> Object:
+    """Return an object without what the API server writes into it."""
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: value for key, value in obj["metadata"].items() if key in kept}
+    body = {key: value for key, value in obj.items() if key != "status"}
+    return {**body, "metadata": metadata}
 
 
 def replace(cluster: Any, obj: Object) -> None:
@@ -130,6 +173,11 @@ def _kill(doing: Doing, action: Action) -> None:
         doing.cluster.wait("pods", name, space, until="delete", deadline=GONE_SECONDS)
 
 
+def _restore(doing: Doing, action: Action) -> None:
+    # As it is: a `{` in it is its own, and nothing of the cluster is to be filled in.
+    doing.cluster.apply([action["restore"]])
+
+
 def _wait(doing: Doing, action: Action) -> None:
     resource, _, name = action["wait"].partition("/")
     doing.cluster.wait(resource, name, doing.space(action), deadline=READY_SECONDS)
@@ -169,5 +217,6 @@ _VERBS: Mapping[str, Callable[[Doing, Action], None]] = {
     "delete": _delete,
     "kill": _kill,
     "node": _node,
+    "restore": _restore,
     "wait": _wait,
 }

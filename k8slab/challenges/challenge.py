@@ -18,7 +18,7 @@ from k8slab.challenges.diagnosis import Verdict, judge
 from k8slab.challenges.score import Diagnosis, Score, cause_points
 from k8slab.course.journal import Journal
 from k8slab.course.sealing import unseal
-from k8slab.errors import ClusterError, UsageError
+from k8slab.errors import ClusterError, K8slabError, UsageError
 from k8slab.grading import Context, Finding, collateral, flows, grade
 from k8slab.grading.unchanged import check_unchanged
 from k8slab.probes.steps import is_place
@@ -177,13 +177,26 @@ class Challenge:
         return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix, found.note)
 
     def stop(self) -> None:
-        """Bring everything back as it was, let the namespaces go, and end."""
+        """Bring everything back as it was, let the namespaces go, and end.
+
+        What cannot be brought back hinders nothing else: `ClusterError` names it at the end.
+        """
         sealed = unseal(self.begun.data["sealed"], "the journal")
         self.told("bringing back what was changed")
-        actions.run(self.cluster, self.case, [*sealed["before"], *self.case.undo], quietly=True)
+        undo = [*sealed["before"], *self.case.undo]
+        failed = actions.bring_back(self.cluster, self.case, undo)
         for name in self.case.namespaces:
-            self.cluster.delete("namespaces", name)
+            try:
+                self.cluster.delete("namespaces", name)
+            except K8slabError as error:
+                failed.append(f"namespace {name}: {error.message}")
         self.journal.add(JOURNAL, "reset", str(self.seed))
+        if failed:
+            raise ClusterError(
+                "the challenge is over, and not everything is as it was before:\n  "
+                + "\n  ".join(failed),
+                hint="k8slab reset makes a new cluster",
+            )
 
     def _require_ready(self) -> None:
         if not self.ready:

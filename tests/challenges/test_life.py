@@ -1,0 +1,66 @@
+"""The life of a challenge, told on a cluster of plain Python: who ends what, and what is kept."""
+
+import pytest
+
+from k8slab.challenges import Choice, actions, catalogue, current, recipe, start
+from k8slab.challenges.words import words
+from k8slab.course.journal import Journal
+from k8slab.errors import ApiStatusError, ClusterError
+from k8slab.testing.fake import NODES, FakeCluster
+
+SEED = 4711
+TYPO = Choice(fault="F01", seed=SEED)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "journal.sqlite")
+
+
+@pytest.fixture
+def fake():
+    return FakeCluster()
+
+
+def with_undo(challenge, *undo):
+    """Have the challenge undo something more at its end."""
+    object.__setattr__(challenge.case, "undo", undo)
+    return challenge
+
+
+def test_what_cannot_be_brought_back_hinders_nothing_else_and_is_said(fake, journal):
+    def refuse(node, *_):
+        raise ApiStatusError(f"{node} is gone", code=404, reason="NotFound")
+
+    challenge = start(fake, TYPO, journal=journal)
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left"}}
+    fake.apply([config], namespace="kube-system")
+    fake.node_run = refuse
+    gone = {"node": "worker", "run": ["true"]}
+    with_undo(challenge, gone, {"delete": "configmaps/left", "namespace": "kube-system"})
+    with pytest.raises(ClusterError, match="node worker: worker is gone") as told:
+        challenge.stop()
+    assert "k8slab reset" in told.value.hint
+    assert fake.get("configmaps", "left", "kube-system") is None
+    assert fake.get("namespaces", challenge.namespace) is None
+    assert current(fake, journal=journal) is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_object_that_is_overwritten_outside_comes_back_as_it_was_or_goes(fake, there):
+    case = recipe.read(catalogue.entry("F13"), SEED, words(SEED, NODES[1:]))
+    (mine,) = case.inject[0]["apply"]
+    named = ("configmaps", mine["metadata"]["name"], "kube-system")
+    old = {**mine, "data": {"config.conf": "{mode: nftables}", "mine": "kept"}}
+    if there:
+        fake.apply([old])
+    back = [one for one in actions.before(fake, case) if "agent" not in one]
+    actions.run(fake, case, case.inject[:1])
+    assert fake.get(*named)["data"] == mine["data"]
+    assert actions.bring_back(fake, case, [*back, *case.undo]) == []
+    assert (fake.get(*named) or {}).get("data") == (old["data"] if there else None)
