@@ -2,7 +2,8 @@
 
 An object is ``services/web``, ``svc/web``, ``Service web`` or ``Deployment.apps/web``; a field is a
 path, in which positions in lists, quotes and a missing beginning count for nothing, and whoever
-goes one step deeper means the same: ``spec.selector``, ``.spec.selector.app``, ``selector``.
+goes deeper means the same: ``spec.selector``, ``.spec.selector.app``, ``selector["app"]``,
+``selector``. A word that many fields end in (``ports``) is no answer alone.
 Evidence is what a command printed: it must hold what shows the fault (a regular expression of the
 recipe). Everything is compared, nothing is understood: an honest line is easy to write.
 """
@@ -29,6 +30,12 @@ SHORT = {
     "eps": "endpointslice",
 }
 """kubectl's short names, and the usual ones of learners."""
+
+
+VAGUE = frozenset(
+    {"data", "metadata", "name", "port", "ports", "spec", "status", "template", "value"}
+)
+"""Words that are steps of so many fields that one of them alone says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +80,21 @@ def _kind(word: str) -> str:
 
 
 def same_field(cause: str, told: str) -> bool:
-    """Say whether a text names the field of a cause: the same, deeper, or its end alone."""
+    """Say whether a text names the field of a cause: the same, deeper, with or without its start.
+
+    Of what is wanted the text must begin with the last words, at least one, or be the last words.
+    """
     wanted, found = _parts(cause), _parts(told)
-    if not found:
+    if found in ([], wanted):
+        return bool(found)
+    if len(found) == 1 and found[0] in VAGUE:
         return False
-    return found[: len(wanted)] == wanted or wanted[-len(found) :] == found
+    ends = [wanted[at:] for at in range(len(wanted))]
+    return found in ends or any(found[: len(end)] == end for end in ends)
 
 
 def _parts(path: str) -> list[str]:
-    plain = re.sub(r"\[[^\]]*\]", "", path)
-    words = re.split(r"[.\s/]+", plain.strip().strip("."))
-    return [word.strip("\"'").lower() for word in words if word]
+    keys = re.sub(r"""\[(["'])(.*?)\1\]""", r".\2", path)
+    plain = re.sub(r"\[[^\]]*\]", "", keys)
+    words = (word.strip("\"'{}$").lower() for word in re.split(r"[.\s/]+", plain))
+    return [word for word in words if word and not word.isdigit()]

@@ -59,6 +59,47 @@ def test_another_field_is_another_field(told):
     assert not same_field("spec.selector.x", told)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("spec.template.spec.containers.env", "containers[0].env[0].value"),
+        ("spec.template.spec.containers.readinessProbe", "readinessProbe.httpGet.port"),
+        ("spec.selector", "selector.app"),
+        ("spec.selector", "{.spec.selector.app}"),
+        ("spec.ingress.ports", "ingress[0].ports[0].port"),
+        ("spec.template.spec.dnsConfig", "dnsConfig.options[0].value"),
+        ("data.Corefile", 'data["Corefile"]'),
+        ("data.Corefile", "data['Corefile']"),
+        ("spec.ports.targetPort", "spec.ports.0.targetPort"),
+        ("spec.ports.targetPort", "/spec/ports/0/targetPort"),
+    ],
+)
+def test_a_beginning_may_be_missing_where_the_end_goes_deeper(wanted, told):
+    assert same_field(wanted, told)
+
+
+@pytest.mark.parametrize("told", ["spec", "data", "port", "ports", "name", "ports[0]", "0", "[0]"])
+def test_a_word_of_many_fields_is_no_answer_alone(told):
+    for wanted in ("spec.ports.name", "spec.ingress.ports", "data.Corefile", "spec.ports.port"):
+        assert not same_field(wanted, told)
+
+
+def test_the_field_of_a_fault_is_not_the_cause_of_another_one():
+    causes = {
+        (cause.object.partition("/")[0], cause.field)
+        for entry in catalogue.injectable()
+        for seed in range(8)
+        for cause in recipe.read(entry, seed, words(seed, ["a-worker", "b-worker"])).causes
+    }
+    for kind, wanted in causes:
+        for told in (field for other, field in causes if other == kind):
+            steps = told.split(".")
+            same = f"{told}.".startswith(f"{wanted}.")
+            assert same_field(wanted, told) == same, (wanted, told)
+            shorter = [".".join(steps[at:]) for at in range(1, len(steps))]
+            assert same or not any(same_field(wanted, one) for one in shorter), (wanted, told)
+
+
 def test_the_parts_are_judged_one_by_one():
     wrong = judge(CASE, "pods/x", CAUSE.field, "")
     assert (wrong.object, wrong.field, wrong.evidence) == (False, False, False)
