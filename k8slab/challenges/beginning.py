@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import actions, recipe, seeds
-from k8slab.challenges.challenge import JOURNAL, Challenge, current, silent
+from k8slab.challenges.challenge import JOURNAL, Challenge, alone, current, silent
 from k8slab.challenges.words import words
 from k8slab.course import setup
 from k8slab.course.journal import Journal
@@ -42,10 +42,16 @@ def start(
     Ends the one that is under way. Raises `UsageError` for a fault that cannot be injected here,
     `ClusterNotReadyError` when the symptom does not show.
     """
-    choice, journal = choice or seeds.Choice(), journal or Journal()
+    with alone(cluster, "a start", told):
+        return _start(cluster, choice or seeds.Choice(), journal or Journal(), told)
+
+
+def _start(
+    cluster: Any, choice: Choice, journal: Journal, told: Callable[[str], None]
+) -> Challenge:
     if (old := current(cluster, journal=journal, told=told)) is not None:
         told("ending the challenge before")
-        old.stop()
+        old.end()
     name = choice.sequence
     earlier = [one for one in journal.events(JOURNAL, "begin") if one.data.get("of", "") == name]
     number = sum(bool(one.data.get("drawn")) for one in earlier)

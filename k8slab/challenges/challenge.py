@@ -16,6 +16,7 @@ from k8slab.challenges import actions, recipe
 from k8slab.challenges.catalogue import entry
 from k8slab.challenges.diagnosis import Verdict, judge
 from k8slab.challenges.score import Diagnosis, Score, cause_points
+from k8slab.course import turns
 from k8slab.course.journal import Journal
 from k8slab.course.sealing import unseal
 from k8slab.errors import ClusterError, K8slabError, UsageError
@@ -25,6 +26,7 @@ from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from k8slab.challenges.recipe import Case
     from k8slab.course.journal import Event
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 JOURNAL = "challenge"
 """Under this name, where a lab's stands, the journal has what concerns challenges."""
 LONGEST_EVIDENCE = 4000
+
+
+def alone(cluster: Any, doing: str, told: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Hold the challenges of a cluster: what begins, ends or judges one is alone with it."""
+    return turns.held(cluster, "challenge", turns.named(doing), told)
 
 
 def silent(_line: str) -> None:
@@ -104,6 +111,11 @@ class Challenge:
         return self.event("setup") is not None
 
     @property
+    def over(self) -> bool:
+        """Say whether it was ended, by any process."""
+        return self.event("reset") is not None
+
+    @property
     def asks_hop(self) -> bool:
         """Say whether "which hop dropped it" is asked: packets are lost, and it can be seen."""
         return bool(self._sealed_place())
@@ -131,6 +143,10 @@ class Challenge:
 
     def check(self) -> Score:
         """Look at the cluster and count the points."""
+        with alone(self.cluster, "a check", self.told):
+            return self._checked()
+
+    def _checked(self) -> Score:
         self._require_ready()
         if any(spec["check"] == "rollout" for spec in self.case.wishes.checks):
             self.told("rolling out under requests, which takes some seconds")
@@ -171,8 +187,9 @@ class Challenge:
 
     def give_up(self) -> Answer:
         """Show the answer; from now on the challenge gives no points."""
-        self._require_ready()
-        self.journal.add(JOURNAL, "solution", str(self.seed))
+        with alone(self.cluster, "giving up", self.told):
+            self._require_ready()
+            self.journal.add(JOURNAL, "solution", str(self.seed))
         cause, found = self.case.causes[0], self.case.fault
         return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix, found.note)
 
@@ -180,7 +197,14 @@ class Challenge:
         """Bring everything back as it was, let the namespaces go, and end.
 
         What cannot be brought back hinders nothing else: `ClusterError` names it at the end.
+        One that another command has ended meanwhile stays as it is.
         """
+        with alone(self.cluster, "a stop", self.told):
+            if not self.over:
+                self.end()
+
+    def end(self) -> None:
+        """Do what `stop` does, for one who holds the cluster's challenges."""
         sealed = unseal(self.begun.data["sealed"], "the journal")
         self.told("bringing back what was changed")
         undo = [*sealed["before"], *self.case.undo]
@@ -199,6 +223,8 @@ class Challenge:
             )
 
     def _require_ready(self) -> None:
+        if self.over:
+            raise UsageError("this challenge has ended", hint="begin one: k8slab challenge")
         if not self.ready:
             raise ClusterError(
                 "this challenge did not start completely", hint="k8slab challenge start begins anew"

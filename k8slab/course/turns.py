@@ -14,6 +14,7 @@ from k8slab.clusters import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from k8slab.course.lab import Exercise
 
@@ -29,7 +30,7 @@ def alone(
 
     All take them in the same order, so that no two wait for each other. Not reentrant.
     """
-    holder = f"{doing} (process {os.getpid()})"
+    holder = named(doing)
     wanted = {one.namespace: one for one in exercises}
     with ExitStack() as held:
         for namespace in sorted(wanted):
@@ -37,16 +38,27 @@ def alone(
         yield
 
 
-@contextmanager
+def named(doing: str) -> str:
+    """Return how somebody who waits is told who works."""
+    return f"{doing} (process {os.getpid()})"
+
+
 def _alone(
     cluster: Any, exercise: Exercise, holder: str, told: Callable[[str], None]
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
+    return held(cluster, exercise.namespace, holder, lambda line: told(f"{exercise.id}: {line}"))
+
+
+@contextmanager
+def held(cluster: Any, place: str, holder: str, told: Callable[[str], None]) -> Iterator[None]:
+    """Hold one place of a cluster; not reentrant."""
+
     def waiting(other: str) -> None:
-        told(f"{exercise.id}: waiting for another command: {other or 'it has just begun'}")
+        told(f"waiting for another command: {other or 'it has just begun'}")
 
     # No name of a cluster has a dot: this is not the lock of a cluster.
-    name = f"{cluster.name}.{exercise.namespace}"
+    name = f"{cluster.name}.{place}"
     with records.exclusive(name, waiting=waiting, holder=holder, patience=PATIENCE) as waited:
         if waited:
-            told(f"{exercise.id}: the other one is over, going on")
+            told("the other one is over, going on")
         yield

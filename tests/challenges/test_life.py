@@ -1,11 +1,15 @@
 """The life of a challenge, told on a cluster of plain Python: who ends what, and what is kept."""
 
+import threading
+
 import pytest
 
 from k8slab.challenges import Choice, actions, catalogue, current, recipe, start
+from k8slab.challenges.challenge import alone
 from k8slab.challenges.words import words
+from k8slab.course import turns
 from k8slab.course.journal import Journal
-from k8slab.errors import ApiStatusError, ClusterError
+from k8slab.errors import ApiStatusError, ClusterError, UsageError
 from k8slab.testing.fake import NODES, FakeCluster
 
 SEED = 4711
@@ -64,3 +68,37 @@ def test_an_object_that_is_overwritten_outside_comes_back_as_it_was_or_goes(fake
     assert fake.get(*named)["data"] == mine["data"]
     assert actions.bring_back(fake, case, [*back, *case.undo]) == []
     assert (fake.get(*named) or {}).get("data") == (old["data"] if there else None)
+
+
+def test_two_commands_take_turns(fake, journal, monkeypatch):
+    lines = []
+    told = threading.Event()
+
+    def say(line):
+        lines.append(line)
+        told.set()
+
+    monkeypatch.setattr(turns, "PATIENCE", 0.01)
+    challenge = start(fake, TYPO, journal=journal)
+    beside = current(fake, journal=journal, told=say)
+    with alone(fake, "a start", print):
+        thread = threading.Thread(target=beside.stop)
+        thread.start()
+        assert told.wait(60)
+        assert lines[0].startswith("waiting for another command: a start (process ")
+        assert not challenge.over
+    thread.join(60)
+    assert challenge.over
+
+
+def test_a_challenge_that_another_command_has_ended_is_left_alone(fake, journal):
+    old = start(fake, TYPO, journal=journal)
+    beside = current(fake, journal=journal)
+    beside.stop()
+    for act in (old.check, old.give_up):
+        with pytest.raises(UsageError, match="has ended"):
+            act()
+    fake.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": old.namespace}}])
+    old.stop()
+    assert fake.get("namespaces", old.namespace) is not None
+    assert len(journal.events("challenge", "reset")) == 1
