@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from k8slab.probes.targets import Snapshot
 
 ABOUT = "but this exercise is about something else"
+REPLACED = f"{ABOUT}: delete it; what a controller needs it makes again"
 _MIRRORED = "endpointslicemirroring-controller.k8s.io"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 _OWNERS = {
@@ -57,6 +58,7 @@ class Added:
     pattern: str
     namespace: str
     why: str = ABOUT
+    seen: str = "it was added"
 
 
 def first(context: Context, there: Snapshot, may_change: Sequence[str]) -> Added | None:
@@ -78,7 +80,8 @@ def given(context: Context, there: Snapshot) -> dict[str, list[str]]:
     """Return what a cluster put into a fresh set-up, by namespace: for `Context.given`.
 
     These are ConfigMaps (authorities of a service mesh, of OpenShift), labels of namespaces
-    (``labels/KEY``), and under the empty name the ClusterNetworkPolicies of its administrators.
+    (``labels/KEY``), and under the empty name the ClusterNetworkPolicies of its administrators:
+    a cluster that k8slab made has none but those of its learner.
     """
     found = {space: _configmaps(context, there, space) for space in context.namespaces}
     planned = {meta.name_of(obj): obj for obj in context.setup if obj["kind"] == "Namespace"}
@@ -86,7 +89,9 @@ def given(context: Context, there: Snapshot) -> dict[str, list[str]]:
         obj = there.objects("namespaces", "").get(space) or {}
         own = NAMESPACE_LABELS | meta.labels_of(planned.get(space) or {}).keys()
         names += [f"labels/{key}" for key in meta.labels_of(obj).keys() - own]
-    found[""] = [f"{CLUSTER_POLICIES}/{meta.name_of(obj)}" for obj in _listed_policies(context)]
+    if context.cluster.provider == "existing":
+        policies = _listed_policies(context)
+        found[""] = [f"{CLUSTER_POLICIES}/{meta.name_of(obj)}" for obj in policies]
     return {space: sorted(names) for space, names in found.items() if names}
 
 
@@ -130,10 +135,14 @@ def _origin(context: Context, there: Snapshot, obj: Object, pattern: str) -> Ite
     if resource == SLICES:
         if meta.labels_of(obj).get(_MANAGED_BY) == _MIRRORED:
             yield Added(f"endpoints/{service_of(obj)}", space)
-        elif authored(obj) is not None:
+        elif not meta.controller_of(obj) and authored(obj) is not None:
             yield Added(pattern, space)
-    elif not meta.controller_of(obj) or _has_a_body(authored(obj)):
+        elif _has_a_body(authored(obj)):
+            yield Added(pattern, space, REPLACED, "somebody wrote into it")
+    elif not meta.controller_of(obj):
         yield Added(pattern, space)
+    elif _has_a_body(authored(obj)):
+        yield Added(pattern, space, REPLACED, "somebody wrote into it")
     elif resource == "pods" and not meta.is_deleting(obj):
         owner = owner_of(there, obj)
         maker = _OWNERS.get(owner.kind)
@@ -180,14 +189,22 @@ def _listed_policies(context: Context) -> list[Object]:
 def _is_about(policy: Object, spaces: Sequence[Object]) -> bool:
     """Say whether a policy's subject is in these namespaces, or a peer that it does not share.
 
-    A peer in all namespaces is of no exercise's own: the subject decides whom it is about.
+    A peer in all namespaces, or in all but some, is of no exercise's own: the subject decides
+    whom it is about.
     """
     spec = policy.get("spec") or {}
     rules = [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]
     peers = [peer for rule in rules for side in ("from", "to") for peer in rule.get(side) or ()]
-    chosen = [_namespaces(spec.get("subject") or {}), *filter(None, map(_namespaces, peers))]
+    meant = [one for one in map(_namespaces, peers) if one and _names_some(one)]
+    chosen = [_namespaces(spec.get("subject") or {}), *meant]
     found = [selectors.from_object(one) for one in chosen]
     return any(one.matches(meta.labels_of(space)) for one in found if one for space in spaces)
+
+
+def _names_some(selector: Object) -> bool:
+    """Say whether a selector asks for a label, and not only for the lack of one."""
+    operators = {one.get("operator") for one in selector.get("matchExpressions") or ()}
+    return bool(selector.get("matchLabels") or operators & {"In", "Exists"})
 
 
 def _namespaces(party: Object) -> Object | None:

@@ -47,7 +47,7 @@ def check_unchanged(
         if where := changed(wanted, found, _not_compared(context, wanted)):
             return _failed(context, place, "as in the set-up", f"{where} was changed")
     if added := additions.first(context, there, may_change):
-        return _failed(context, added, "not to be there", "it was added")
+        return _failed(context, added, "not to be there", added.seen)
     return Finding(TITLE, Status.PASSED)
 
 

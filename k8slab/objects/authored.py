@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
     from k8slab.objects.meta import Object
 
-CLUSTERS_OWN = ("kube-", "kubelet", "cloud-controller-manager", "calico")
-"""How the names of field managers begin that are parts of a cluster."""
+CLUSTERS_OWN = ("kube-", "kubelet", "kubelite", "k3s", "cloud-controller-manager", "calico")
+"""How the names of field managers begin that are parts of a cluster.
+
+k3s and MicroK8s (kubelite) run the controllers in one program, which goes by its own name.
+"""
 
 _NOISE = (
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -84,7 +87,7 @@ def plain(obj: Object) -> Object:
 _MAPPINGS = frozenset(
     {
         "labels", "annotations", "matchLabels", "nodeSelector", "resources", "limits", "requests",
-        "securityContext",
+        "securityContext", "conditions",
     }
 )  # fmt: skip
 """Fields of the built-in kinds in which an empty mapping asks for nothing, as none at all."""

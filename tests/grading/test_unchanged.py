@@ -8,6 +8,7 @@ from k8slab.grading.context import CLUSTER_POLICIES
 from k8slab.grading.lookalikes import MARK, leftovers
 from k8slab.grading.unchanged import check_unchanged
 from k8slab.objects import manifests
+from k8slab.objects.slices import SLICES
 from k8slab.probes.targets import Snapshot
 
 SETUP = """
@@ -221,7 +222,7 @@ def test_an_owner_that_somebody_wrote_makes_nobodys_object_a_controllers(place):
     other = {"name": "other", "ownerReferences": owners}
     body = {"apiVersion": "v1", "kind": "Service", "metadata": other}
     place.cluster.apply([{**body, "spec": {"ports": [{"port": 1}]}}], namespace=place.space)
-    assert place.check().startswith("services/other: it was added")
+    assert place.check().startswith("services/other: somebody wrote into it")
     assert "endpointslices" in place.check(["services/other"])
 
 
@@ -238,6 +239,40 @@ def test_what_the_cluster_gave_to_the_fresh_namespace_is_no_addition(place):
     assert place.check(given=given) == ""
     place.make(text.replace("istio-ca-root-cert", "mine"))
     assert place.check(given=given).startswith("configmaps/mine: it was added")
+
+
+def test_only_on_a_cluster_of_somebody_else_a_policy_of_the_whole_cluster_is_given(place, policy):
+    """Else a wrong answer that outlives a reset would count from then on."""
+    policy(f"{place.space}-wide", {"matchLabels": {"kubernetes.io/metadata.name": place.space}})
+    context = Context(place.cluster, place.space, place.setup)
+    assert "" not in additions.given(context, Snapshot(place.cluster))
+
+
+def test_a_peer_that_is_everybody_else_does_not_make_a_policy_one_about_this_exercise(
+    place, policy
+):
+    elsewhere = {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}}
+    key = "kubernetes.io/metadata.name"
+    others = {"matchExpressions": [{"key": key, "operator": "NotIn", "values": ["guests"]}]}
+    policy(f"{place.space}-wide", elsewhere, others)
+    assert place.check() == ""
+    listed = {"matchExpressions": [{"key": key, "operator": "In", "values": [place.space]}]}
+    policy(f"{place.space}-wide", elsewhere, listed)
+    assert "it was added" in place.check()
+
+
+def test_a_note_on_a_slice_is_no_change_and_an_edited_pod_is_called_that(place):
+    place.cluster.wait("deployments.apps", "app", place.space)
+    (made,) = place.cluster.list("pods", place.space, selector="app=app")
+    slices = place.cluster.wait(SLICES, namespace=place.space, until=lambda one: True)
+    note = {"metadata": {"annotations": {"note": "x"}}}
+    place.patch(SLICES, slices[0]["metadata"]["name"], note)
+    assert place.check() == ""
+    image = {"spec": {"containers": [{**made["spec"]["containers"][0], "image": "busybox"}]}}
+    place.patch("pods", made["metadata"]["name"], image)
+    told = place.check(["deployments.apps/app"])
+    assert "somebody wrote into it, but this exercise is about something else" in told
+    assert "what a controller needs it makes again" in told
 
 
 def test_a_cluster_wide_policy_that_would_not_be_handed_in_is_named(place, policy):

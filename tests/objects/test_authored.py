@@ -20,9 +20,11 @@ def obj(kind, spec, *entries, **metadata):
 def test_the_fields_of_people_are_kept_and_the_clusters_own_are_not():
     pod = obj(
         "ConfigMap",
-        {"a": 1, "b": {"c": 2, "d": 3}, "e": 4},
+        {"a": 1, "b": {"c": 2, "d": 3}, "e": 4, "f": 5, "g": 6},
         ("kubectl-create", "Update", {"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}}, {}),
         ("kube-controller-manager", "Update", {"f:spec": {"f:e": {}}}, {}),
+        ("k3s", "Update", {"f:spec": {"f:f": {}}}, {}),
+        ("kubelite", "Update", {"f:spec": {"f:g": {}}}, {}),
         ("somebody", "Update", {"f:spec": {"f:e": {}}}, {"subresource": "status"}),
     )
     assert authored(pod) == {
@@ -130,3 +132,12 @@ def test_what_asks_for_nothing_is_the_same_as_nothing(more):
     assert plain({**bare, **more, "metadata": metadata}) == plain(bare)
     container = {"name": "a", "resources": {}, "securityContext": {}}
     assert plain({"spec": {"containers": [container]}}) == {"spec": {"containers": [{"name": "a"}]}}
+
+
+def test_an_endpoint_of_which_nothing_is_known_is_the_same_with_empty_conditions():
+    """A server always writes them (discovery/v1, Endpoint.conditions is no pointer)."""
+    bare = {"kind": "EndpointSlice", "endpoints": [{"addresses": ["10.0.0.1"]}]}
+    served = {**bare, "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {}}]}
+    assert plain(served) == plain(bare)
+    ready = {**bare, "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}]}
+    assert plain(ready) != plain(bare)
