@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from k8slab.course.lab import Exercise
     from k8slab.grading import Context
-    from k8slab.objects.meta import Object
 
 _FORBIDDEN = 403
 
