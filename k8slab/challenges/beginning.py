@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import actions, recipe, seeds
-from k8slab.challenges.challenge import JOURNAL, Challenge, alone, current, silent
+from k8slab.challenges.challenge import (
+    JOURNAL,
+    Challenge,
+    alone,
+    current,
+    identity,
+    last_begun,
+    silent,
+)  # fmt: skip
 from k8slab.challenges.words import words
 from k8slab.course import setup
 from k8slab.course.journal import Journal
@@ -68,12 +76,13 @@ def _start(
         "begin",
         str(seed),
         cluster=cluster.name,
+        uid=identity(cluster),
         sealed=seal(secret),
         of=name,
         drawn=choice.seed is None,
         minutes=choice.minutes,
     )
-    begun = journal.last(JOURNAL, "begin", str(seed))
+    begun = last_begun(cluster, journal)
     assert begun is not None
     challenge = Challenge(cluster, case, journal, begun, told)
     _make(challenge)
@@ -94,9 +103,7 @@ def _make(challenge: Challenge) -> None:
     if others is None:
         others = _others(challenge)
     lost = _lost(challenge)
-    challenge.journal.add(
-        JOURNAL, "setup", str(case.seed), others=others, sealed=seal({"lost": lost})
-    )
+    challenge.note("setup", others=others, sealed=seal({"lost": lost}))
 
 
 def _space(name: str, case: Case) -> Object:

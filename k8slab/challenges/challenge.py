@@ -1,5 +1,9 @@
 """A challenge while it is under way: check, diagnose, give up, and bring everything back.
 
+A challenge is one of a cluster: every event names it, and what came first is told by the events'
+ids. Which cluster that was, the cluster says: one that was made anew under the old name has
+another namespace kube-system (its UID), and what was begun in the old one is over with it.
+
 All that has to be known later is in the journal: the seed and, packed as the keys of a lab are
 (`course.sealing`), the fault, its words, where packets are lost, and how to bring back what was
 changed outside of the challenge's namespaces. It is written before anything is changed, so that
@@ -22,6 +26,7 @@ from k8slab.course.sealing import unseal
 from k8slab.errors import ClusterError, K8slabError, UsageError
 from k8slab.grading import Context, Finding, collateral, flows, grade
 from k8slab.grading.unchanged import check_unchanged
+from k8slab.objects import meta
 from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
@@ -39,6 +44,23 @@ LONGEST_EVIDENCE = 4000
 def alone(cluster: Any, doing: str, told: Callable[[str], None]) -> AbstractContextManager[None]:
     """Hold the challenges of a cluster: what begins, ends or judges one is alone with it."""
     return turns.held(cluster, "challenge", turns.named(doing), told)
+
+
+def identity(cluster: Any) -> str:
+    """Return what no other cluster has, be its name the same: the UID of kube-system."""
+    space = cluster.get("namespaces", "kube-system")
+    return "" if space is None else meta.uid_of(space)
+
+
+def is_of(event: Event, cluster: Any) -> bool:
+    """Say whether an event is about this cluster; older journals name it at the begin only."""
+    return bool(event.data.get("cluster", cluster.name) == cluster.name)
+
+
+def last_begun(cluster: Any, journal: Journal) -> Event | None:
+    """Return the begin of the newest challenge on a cluster, whatever became of it."""
+    begun = [one for one in journal.events(JOURNAL, "begin") if is_of(one, cluster)]
+    return begun[-1] if begun else None
 
 
 def silent(_line: str) -> None:
@@ -139,7 +161,12 @@ class Challenge:
     def events(self, kind: str) -> list[Event]:
         """Return the events of a kind since it was begun."""
         every = self.journal.events(JOURNAL, kind, str(self.seed))
-        return [one for one in every if one.time >= self.begun.time]
+        here = [one for one in every if is_of(one, self.cluster)]
+        return [one for one in here if one.id >= self.begun.id]
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Write an event of this challenge."""
+        self.journal.add(JOURNAL, kind, str(self.seed), cluster=self.cluster.name, **data)
 
     def check(self) -> Score:
         """Look at the cluster and count the points."""
@@ -162,9 +189,7 @@ class Challenge:
             late=self.late,
             before=max(earlier, default=0),
         )
-        self.journal.add(
-            JOURNAL, "check", str(self.seed), points=score.points, max_points=score.max_points
-        )
+        self.note("check", points=score.points, max_points=score.max_points)
         return score
 
     def diagnose(self, *, object: str, field: str, evidence: object) -> Diagnosis:  # noqa: A002  the contract's word
@@ -189,7 +214,7 @@ class Challenge:
         """Show the answer; from now on the challenge gives no points."""
         with alone(self.cluster, "giving up", self.told):
             self._require_ready()
-            self.journal.add(JOURNAL, "solution", str(self.seed))
+            self.note("solution")
         cause, found = self.case.causes[0], self.case.fault
         return Answer(found.fault, cause.object, cause.field, found.reveals, found.fix, found.note)
 
@@ -214,7 +239,7 @@ class Challenge:
                 self.cluster.delete("namespaces", name)
             except K8slabError as error:
                 failed.append(f"namespace {name}: {error.message}")
-        self.journal.add(JOURNAL, "reset", str(self.seed))
+        self.note("reset")
         if failed:
             raise ClusterError(
                 "the challenge is over, and not everything is as it was before:\n  "
@@ -239,7 +264,7 @@ class Challenge:
 
     def _noted(self, verdict: Verdict | None, right: bool, data: dict[str, Any]) -> Diagnosis:  # noqa: FBT001
         wrong_before = self._wrong()
-        self.journal.add(JOURNAL, "diagnosis", str(self.seed), **data)
+        self.note("diagnosis", **data)
         lines = () if verdict is None else _explained(verdict)
         return Diagnosis(right, not right and wrong_before >= 1, self._cause_points(), lines)
 
@@ -291,12 +316,11 @@ def current(
 ) -> Challenge | None:
     """Return the challenge that is under way on this cluster, whoever began it; else ``None``."""
     journal = journal or Journal()
-    begun = [e for e in journal.events(JOURNAL, "begin") if e.data.get("cluster") == cluster.name]
-    if not begun:
+    last = last_begun(cluster, journal)
+    if last is None or last.data.get("uid", uid := identity(cluster)) != uid:
         return None
-    last = begun[-1]
-    ended = journal.last(JOURNAL, "reset", last.subject)
-    if ended is not None and ended.time >= last.time:
+    ended = journal.events(JOURNAL, "reset", last.subject)
+    if any(one.id > last.id and is_of(one, cluster) for one in ended):
         return None
     secret = unseal(last.data["sealed"], "the journal")
     found = entry(secret["fault"])

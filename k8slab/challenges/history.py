@@ -7,7 +7,6 @@ answer has been shown. A challenge that was merely stopped can be begun again wi
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import catalogue
@@ -17,7 +16,7 @@ from k8slab.course.sealing import unseal
 from k8slab.grading.schemas import described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from k8slab.course.journal import Event, Journal
 
@@ -63,11 +62,17 @@ class Attempt:
 
 def attempts(journal: Journal) -> list[Attempt]:
     """Return all challenges that were begun, in order."""
-    by_seed: dict[str, list[Event]] = {}
+    runs: list[list[Event]] = []
+    newest: dict[tuple[str, str], list[Event]] = {}
     for event in journal.events(JOURNAL):
-        by_seed.setdefault(event.subject, []).append(event)
-    runs = [run for events in by_seed.values() for run in _runs(events)]
-    return [_attempt(run) for run in sorted(runs, key=lambda run: run[0].time)]
+        # Where an older journal names no cluster, the newest challenge of this seed is meant.
+        place = (event.subject, event.data.get("cluster", ""))
+        if event.kind == "begin":
+            runs.append([])
+            newest[place] = newest[event.subject, ""] = runs[-1]
+        if place in newest:
+            newest[place].append(event)
+    return [_attempt(run) for run in runs]
 
 
 def summary(found: Sequence[Attempt]) -> str:
@@ -75,12 +80,6 @@ def summary(found: Sequence[Attempt]) -> str:
     solved = sum(one.state == SOLVED for one in found)
     points, most = (sum(getattr(one, name) for one in found) for name in ("points", "max_points"))
     return f"challenges: {solved} of {len(found)} solved, {points} of {most} points"
-
-
-def _runs(events: Sequence[Event]) -> Iterable[Sequence[Event]]:
-    """Cut the events of one seed where it was begun anew."""
-    starts = [number for number, event in enumerate(events) if event.kind == "begin"]
-    return [events[start:end] for start, end in pairwise([*starts, len(events)])]
 
 
 def _attempt(run: Sequence[Event]) -> Attempt:

@@ -1,12 +1,14 @@
 """The life of a challenge, told on a cluster of plain Python: who ends what, and what is kept."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from k8slab.challenges import Choice, actions, catalogue, current, recipe, start
+from k8slab.challenges import Choice, actions, catalogue, current, history, recipe, start
 from k8slab.challenges.challenge import alone
 from k8slab.challenges.words import words
+from k8slab.course import journal as module
 from k8slab.course import turns
 from k8slab.course.journal import Journal
 from k8slab.errors import ApiStatusError, ClusterError, UsageError
@@ -102,3 +104,56 @@ def test_a_challenge_that_another_command_has_ended_is_left_alone(fake, journal)
     old.stop()
     assert fake.get("namespaces", old.namespace) is not None
     assert len(journal.events("challenge", "reset")) == 1
+
+
+def test_a_clock_that_is_set_back_hides_nothing(fake, journal, monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock.now))
+    challenge = start(fake, TYPO, journal=journal)
+    clock.now = 500.0
+    challenge.diagnose(object="pods/nobody", field="spec", evidence="x")
+    challenge.give_up()
+    assert [one.kind for one in challenge.events("diagnosis")] == ["diagnosis"]
+    assert challenge.check().shown
+    challenge.stop()
+    assert current(fake, journal=journal) is None
+
+
+def test_the_same_seed_on_two_clusters_makes_two_challenges(fake, journal):
+    other = FakeCluster(name="other")
+    here, there = (start(one, TYPO, journal=journal) for one in (fake, other))
+    there.give_up()
+    there.stop()
+    assert current(fake, journal=journal).begun == here.begun
+    assert not here.check().shown
+    states = [one.state for one in history.attempts(journal)]
+    assert states == ["under way", "given up"]
+
+
+def test_a_cluster_that_was_made_anew_has_no_challenge_of_the_old_one(journal):
+    def made(uid):
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+        space["metadata"]["uid"] = uid
+        cluster = FakeCluster()
+        cluster.apply([space])
+        return cluster
+
+    old = start(made("before"), TYPO, journal=journal)
+    fresh = made("after")
+    assert current(fresh, journal=journal) is None
+    begun = start(fresh, Choice(fault="F03", seed=SEED + 1), journal=journal)
+    assert current(fresh, journal=journal).begun == begun.begun
+    assert not old.over
+
+
+def test_a_journal_of_before_clusters_were_told_apart_is_read(fake, journal):
+    challenge = start(fake, TYPO, journal=journal)
+    old = Journal(journal.path.with_name("old.sqlite"))
+    for event in journal.events("challenge"):
+        kept = {"cluster"} if event.kind == "begin" else set()
+        data = {k: v for k, v in event.data.items() if k in kept or k not in ("cluster", "uid")}
+        old.add(event.lab, event.kind, event.subject, **data)
+    found = current(fake, journal=old)
+    assert (found.ready, found.namespace) == (True, challenge.namespace)
+    old.add("challenge", "reset", str(SEED))
+    assert current(fake, journal=old) is None
