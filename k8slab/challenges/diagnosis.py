@@ -55,7 +55,8 @@ class Verdict:
 def judge(case: Case, object_: str, field: str, evidence: str) -> Verdict:
     """Compare a diagnosis with the accepted causes; the field counts with its object only."""
     named = [cause for cause in case.causes if same_object(cause.object, object_)]
-    shown = any(re.search(one, evidence, re.IGNORECASE) for one in case.evidence)
+    # A line of longer output ends where a pattern's $ stands.
+    shown = any(re.search(one, evidence, re.IGNORECASE | re.MULTILINE) for one in case.evidence)
     fits = any(same_field(cause.field, field) for cause in named)
     return Verdict(bool(named), fits, shown)
 

@@ -5,9 +5,11 @@ import random
 import re
 
 import pytest
+from challenges_kit import evidence_for, seed_of, variants
 
 from k8slab.challenges import catalogue, recipe
 from k8slab.challenges.catalogue import FOLLOWS, INJECTABLE, TOLD
+from k8slab.challenges.diagnosis import judge
 from k8slab.challenges.words import PARTIES, typo, words
 from k8slab.errors import UsageError
 from k8slab.objects import meta
@@ -53,6 +55,7 @@ def test_a_recipe_can_be_read_for_any_seed(entry):
         assert case.symptom.wants or case.symptom.checks
         for pattern in case.evidence:
             re.compile(pattern)
+        assert evidence_for(case)
         if case.lost is not None:
             lost = case.symptom.wants[case.lost]
             assert not lost.fulfilled_by(Outcome.OPEN)
@@ -83,6 +86,65 @@ def test_a_task_tells_a_complaint_and_not_the_cause(entry):
         assert case.fault.fault.lower() not in case.task.lower()
         for cause in case.causes:
             assert cause.field not in case.task
+
+
+COMMANDS = re.split(
+    r"\s{2,}",
+    """
+    kubectl get svc,endpointslice,pods -o wide    kubectl describe networkpolicy    kubectl logs
+    kubectl get deploy -o yaml    curl -v http://localhost    curl -m 60    ss -tn    ss -lnt    dig
+    nft list ruleset    nft list table ip kube-proxy    nft list map ip kube-proxy service-ips
+    nft list table ip network-policy    nft list chain ip kube-proxy mark-for-masquerade
+    ip route    ip route get    ip rule    ip link    ip addr    conntrack -L -p udp    conntrack -S
+    cat /proc/sys/net/netfilter/nf_conntrack_count    sysctl net.netfilter.nf_conntrack_max
+    k8slab agents    k8slab trace    ping -M do -s 1472    cat /etc/resolv.conf    nslookup
+    ls /etc/cni/net.d    openssl s_client -connect
+""".strip(),
+)
+WORDS = re.findall(
+    r"\S+",
+    """
+    affinity blackhole certificate cni conntrack cordon db dropped egress frag http hostPort
+    host-local ingress ipBlock localhost loop masquerade minSyncPeriod ndots network-policy nft
+    nameserver NXDOMAIN open ports preStop refused selector service-ips SSL stopped subject
+    succeeded targetPort terminating time-out timeout via
+""",
+)
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda one: one.id)
+def test_no_evidence_is_what_a_diagnosis_names_anyway(entry):
+    """Only what a command printed is evidence: not the object, its field, the task, a command."""
+    for seed in SEEDS:
+        case = recipe.read(entry, seed, words(seed, NODES))
+        causes = [text for one in case.causes for text in (one.object, one.field)]
+        names = [name for one in case.causes for name in one.object.split("/")]
+        for told in (case.task, *causes, *names, *COMMANDS, *WORDS, " ".join(causes)):
+            assert not judge(case, "", "", told.strip()).evidence, told
+
+
+@pytest.mark.parametrize(
+    ("fault", "variant", "printed"),
+    [
+        ("F01", 0, "Type: ClusterIP\nEndpoints:           \nEvents: <none>\n"),
+        ("F02", 0, '{"restartCount": 0, "ready": false}'),
+        ("F04", 0, "Port: http  80/TCP\nTargetPort:  http/TCP\nEndpoints:\nEvents: <none>\n"),
+        ("F15", 0, "chain mark-for-masquerade {\n}"),
+        ("F16", 0, "<<worker2>>  running  stopped  running  running"),
+        ("F27", 0, '"spec": {"replicas": 0, "selector": {}}'),
+        ("F28", 0, "search shop.svc.cluster.local svc.cluster.local\noptions ndots:5\n"),
+        ("F32", 0, "  egress:\n  - ports:\n    - port: 8123\n"),
+        ("F34", 1, "  - from:\n    - podSelector:\n        matchLabels:\n"),
+        ("F43", 0, "<<worker>> running running stopped running"),
+    ],
+)
+def test_evidence_is_taken_in_the_forms_in_which_commands_print_it(fault, variant, printed):
+    entry = catalogue.entry(fault)
+    seed = seed_of(variant, variants(entry))
+    found = words(seed, NODES)
+    for role in ("worker", "worker2"):
+        printed = printed.replace(f"<<{role}>>", found[role])
+    assert judge(recipe.read(entry, seed, found), "", "", printed).evidence
 
 
 def test_names_and_numbers_differ_with_the_seed_and_never_among_themselves():
