@@ -19,13 +19,14 @@ from k8slab.course import setup
 from k8slab.course.journal import Journal
 from k8slab.course.sealing import seal
 from k8slab.errors import ClusterNotReadyError, ProbeError
-from k8slab.grading import Context, Status, collateral
+from k8slab.grading import Context, Status, additions, collateral
 from k8slab.grading.checks import run_check
 from k8slab.grading.polling import Polling
 from k8slab.grading.wants import look
 from k8slab.objects import meta
 from k8slab.probes.journey import CAPABILITY as TRACE
 from k8slab.probes.journey import journey
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,7 @@ def _make(challenge: Challenge) -> None:
     cluster.apply([_space(name, case) for name in case.namespaces])
     cluster.apply([obj for obj in case.setup if obj["kind"] != "Namespace"])
     setup.wait_ready(cluster, case.sound, SYMPTOM_SECONDS)
+    given = additions.given(challenge.context, Snapshot(cluster))
     challenge.told("breaking it")
     # A scene that is broken afterwards is whole now; one that is broken from the start never was.
     others = _others(challenge) if case.inject else None
@@ -103,7 +105,7 @@ def _make(challenge: Challenge) -> None:
     if others is None:
         others = _others(challenge)
     lost = _lost(challenge)
-    challenge.note("setup", others=others, sealed=seal({"lost": lost}))
+    challenge.note("setup", others=others, given=given, sealed=seal({"lost": lost}))
 
 
 def _space(name: str, case: Case) -> Object:

@@ -177,7 +177,7 @@ class Challenge:
         self._require_ready()
         if any(spec["check"] == "rollout" for spec in self.case.wishes.checks):
             self.told("rolling out under requests, which takes some seconds")
-        result = grade(_Wide(**vars(self._context())), replace(self.case.wishes, may_change=None))
+        result = grade(_Wide(**vars(self.context)), replace(self.case.wishes, may_change=None))
         findings = tuple(self._intact()) if result.passed else ()
         earlier = [one.data.get("points", 0) for one in self.events("check")]
         score = Score(
@@ -287,13 +287,18 @@ class Challenge:
             return ""
         return str(unseal(started.data["sealed"], "the journal").get("lost") or "")
 
-    def _context(self) -> Context:
+    @property
+    def context(self) -> Context:
+        """What the grader is given, with what was noted when the set-up stood."""
         started = self.event("setup")
-        measured = started.data["others"] if started else ()
-        return Context(self.cluster, self.namespace, self.case.setup, measured=measured)
+        data = started.data if started else {}
+        measured, given = data.get("others", ()), data.get("given", {})
+        return Context(
+            self.cluster, self.namespace, self.case.setup, measured=measured, given=given
+        )
 
     def _intact(self) -> list[Finding]:
-        context = self._context()
+        context = self.context
         found = [check_unchanged(context, self.case.wishes.may_change or ())]
         if context.measured:
             found += flows.findings(context, collateral.wants_of(context.measured))

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from k8slab.challenges import Choice, actions, catalogue, current, history, recipe, start
+from k8slab.challenges.beginning import mend
 from k8slab.challenges.challenge import alone
 from k8slab.challenges.words import words
 from k8slab.course import journal as module
 from k8slab.course import turns
 from k8slab.course.journal import Journal
 from k8slab.errors import ApiStatusError, ClusterError, UsageError
+from k8slab.grading import Status
 from k8slab.testing.fake import NODES, FakeCluster
 
 SEED = 4711
@@ -157,3 +159,24 @@ def test_a_journal_of_before_clusters_were_told_apart_is_read(fake, journal):
     assert (found.ready, found.namespace) == (True, challenge.namespace)
     old.add("challenge", "reset", str(SEED))
     assert current(fake, journal=old) is None
+
+
+def test_what_the_cluster_puts_into_every_namespace_was_not_added(journal):
+    class Giving(FakeCluster):
+        """Give each namespace a ConfigMap, as a service mesh does."""
+
+        def apply(self, objects, *, namespace=""):
+            for obj in objects:
+                if obj["kind"] == "Namespace":
+                    given = {"name": "istio-ca-root-cert", "namespace": obj["metadata"]["name"]}
+                    extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": given}
+                    super().apply([extra])
+            return super().apply(objects, namespace=namespace)
+
+    giving = Giving()
+    challenge = start(giving, TYPO, journal=journal)
+    mend(giving, challenge.case)
+    assert [one.status for one in challenge._intact()] == [Status.PASSED] * 2
+    added = {"name": "mine", "namespace": challenge.namespace}
+    giving.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": added}])
+    assert Status.FAILED in [one.status for one in challenge._intact()]
