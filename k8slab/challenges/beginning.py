@@ -13,11 +13,12 @@ from k8slab.challenges.challenge import (
     identity,
     last_begun,
     silent,
+    wrong_of,
 )  # fmt: skip
 from k8slab.challenges.words import words
 from k8slab.course import setup
 from k8slab.course.journal import Journal
-from k8slab.course.sealing import seal
+from k8slab.course.sealing import seal, unseal
 from k8slab.errors import ClusterNotReadyError, ProbeError
 from k8slab.grading import Context, Status, additions, collateral
 from k8slab.grading.checks import run_check
@@ -82,12 +83,31 @@ def _start(
         of=name,
         drawn=choice.seed is None,
         minutes=choice.minutes,
+        **_known(journal, seed, found.id),
     )
     begun = last_begun(cluster, journal)
     assert begun is not None
     challenge = Challenge(cluster, case, journal, begun, told)
+    if challenge.shown:
+        told("its answer was shown before: it gives no points any more")
     _make(challenge)
     return challenge
+
+
+def _known(journal: Journal, seed: int, fault: str) -> dict[str, Any]:
+    """Return what is known of this challenge already, from whenever it was begun before.
+
+    A seed gives the same challenge again on any cluster: the answer that was shown is its answer,
+    and a guess that was wrong is still wrong.
+    """
+    same, shown, diagnoses = False, False, []
+    for event in journal.events(JOURNAL, subject=str(seed)):
+        if event.kind == "begin":
+            same = unseal(event.data["sealed"], "the journal")["fault"] == fault
+        elif same:
+            shown = shown or event.kind == "solution"
+            diagnoses += [event] if event.kind == "diagnosis" else []
+    return {"shown": shown, "wrong": wrong_of(diagnoses)}
 
 
 def _make(challenge: Challenge) -> None:

@@ -30,7 +30,7 @@ from k8slab.objects import meta
 from k8slab.probes.steps import is_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from k8slab.challenges.recipe import Case
@@ -122,6 +122,8 @@ class Challenge:
     def task(self) -> str:
         """The complaint, and what to find out."""
         asks = " Say which hop loses the packets, too." if self.asks_hop else ""
+        if self.shown:
+            asks += "\n\nIts answer has been shown: it gives no points any more."
         return (
             f"{self.case.task}\n\nThe namespace is {self.namespace}. Find the root cause, name its "
             f"object and field with the line of output that shows it, and mend that alone.{asks}"
@@ -136,6 +138,11 @@ class Challenge:
     def over(self) -> bool:
         """Say whether it was ended, by any process."""
         return self.event("reset") is not None
+
+    @property
+    def shown(self) -> bool:
+        """Say whether the answer was shown, in this challenge or in the same one before it."""
+        return bool(self.begun.data.get("shown")) or self.event("solution") is not None
 
     @property
     def asks_hop(self) -> bool:
@@ -185,7 +192,7 @@ class Challenge:
             mended=result,
             intact=findings,
             cause=self._cause_points(),
-            shown=self.event("solution") is not None,
+            shown=self.shown,
             late=self.late,
             before=max(earlier, default=0),
         )
@@ -257,7 +264,7 @@ class Challenge:
 
     def _require_open(self) -> None:
         self._require_ready()
-        if self.event("solution"):
+        if self.shown:
             raise UsageError("the answer has been shown: no diagnosis counts any more")
         if self.late:
             raise UsageError("the time is over: no diagnosis counts any more")
@@ -269,7 +276,10 @@ class Challenge:
         return Diagnosis(right, not right and wrong_before >= 1, self._cause_points(), lines)
 
     def _wrong(self) -> int:
-        return sum(not one.right for one in self._verdicts()) + sum(not one for one in self._hops())
+        return wrong_of(self.events("diagnosis")) + self._wrong_before()
+
+    def _wrong_before(self) -> int:
+        return int(self.begun.data.get("wrong", 0))
 
     def _verdicts(self) -> list[Verdict]:
         found = (one.data.get("right") for one in self.events("diagnosis"))
@@ -279,7 +289,12 @@ class Challenge:
         return [one.data["hop"] for one in self.events("diagnosis") if "hop" in one.data]
 
     def _cause_points(self) -> int:
-        return cause_points(self._verdicts(), self._hops(), asks_hop=self.asks_hop)
+        return cause_points(
+            self._verdicts(),
+            self._hops(),
+            asks_hop=self.asks_hop,
+            wrong_before=self._wrong_before(),
+        )
 
     def _sealed_place(self) -> str:
         started = self.event("setup")
@@ -303,6 +318,13 @@ class Challenge:
         if context.measured:
             found += flows.findings(context, collateral.wants_of(context.measured))
         return found
+
+
+def wrong_of(diagnoses: Iterable[Event]) -> int:
+    """Count the wrong guesses among events: diagnoses and hops."""
+    data = [one.data for one in diagnoses]
+    judged = [Verdict(*one["right"]).right for one in data if one.get("right")]
+    return [*judged, *(one["hop"] for one in data if "hop" in one)].count(False)
 
 
 def _explained(verdict: Verdict) -> tuple[str, ...]:

@@ -141,14 +141,19 @@ def _line(good: bool, what: str, points: int, most: int) -> str:  # noqa: FBT001
     return f"  {'+' if good else '-'} {what}: {points} of {most}"
 
 
-def cause_points(verdicts: Sequence[Verdict], hops: Sequence[bool], *, asks_hop: bool) -> int:
-    """Return the points for the cause: of the best diagnosis, less what wrong guesses cost."""
+def cause_points(
+    verdicts: Sequence[Verdict], hops: Sequence[bool], *, asks_hop: bool, wrong_before: int = 0
+) -> int:
+    """Return the points for the cause: of the best diagnosis, less what wrong guesses cost.
+
+    `wrong_before` are guesses at the same challenge before it was begun anew.
+    """
     field = FIELD - asks_hop
     best = max(
         (OBJECT * one.object + field * one.field + EVIDENCE * (one.evidence and one.right)
          for one in verdicts),
         default=0,
     )  # fmt: skip
-    wrong = sum(not one.right for one in verdicts) + sum(not one for one in hops)
+    wrong = wrong_before + sum(not one.right for one in verdicts) + sum(not one for one in hops)
     best += asks_hop and any(hops)
     return max(0, best - max(0, wrong - FREE_GUESSES))

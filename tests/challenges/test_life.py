@@ -4,6 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from challenges_kit import evidence_for
 
 from k8slab.challenges import Choice, actions, catalogue, current, history, recipe, start
 from k8slab.challenges.beginning import mend
@@ -180,3 +181,32 @@ def test_what_the_cluster_puts_into_every_namespace_was_not_added(journal):
     added = {"name": "mine", "namespace": challenge.namespace}
     giving.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": added}])
     assert Status.FAILED in [one.status for one in challenge._intact()]
+
+
+def test_an_answer_that_was_shown_stays_shown_when_its_seed_is_begun_anew(fake, journal):
+    start(fake, TYPO, journal=journal).give_up()
+    lines = []
+    again = start(fake, TYPO, journal=journal, told=lines.append)
+    assert any("answer was shown before" in line for line in lines)
+    assert "gives no points" in again.task
+    assert again.check().points == 0
+    with pytest.raises(UsageError, match="answer has been shown"):
+        named(again)
+    assert not start(fake, Choice(fault="F03", seed=SEED), journal=journal).shown
+
+
+def test_wrong_guesses_stay_wrong_when_their_seed_is_begun_anew(fake, journal):
+    first = start(fake, TYPO, journal=journal)
+    for wrong in ("pods/nobody", "pods/somebody"):
+        named(first, object=wrong)
+    again = start(fake, TYPO, journal=journal)
+    assert named(again).points == 4
+    assert named(again, object="pods/nobody").counted
+
+
+def named(challenge, **other):
+    """Name the cause as it is, but for what the test says."""
+    cause = challenge.case.causes[0]
+    evidence = evidence_for(challenge.case)
+    told = {"object": cause.object, "field": cause.field, "evidence": evidence}
+    return challenge.diagnose(**(told | other))
