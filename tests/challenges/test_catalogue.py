@@ -11,6 +11,7 @@ from k8slab.challenges import catalogue, recipe
 from k8slab.challenges.catalogue import FOLLOWS, INJECTABLE, TOLD
 from k8slab.challenges.diagnosis import judge
 from k8slab.challenges.words import PARTIES, typo, words
+from k8slab.course.names import fill
 from k8slab.errors import UsageError
 from k8slab.objects import meta
 from k8slab.probes import Outcome
@@ -142,9 +143,24 @@ def test_evidence_is_taken_in_the_forms_in_which_commands_print_it(fault, varian
     entry = catalogue.entry(fault)
     seed = seed_of(variant, variants(entry))
     found = words(seed, NODES)
-    for role in ("worker", "worker2"):
-        printed = printed.replace(f"<<{role}>>", found[role])
-    assert judge(recipe.read(entry, seed, found), "", "", printed).evidence
+    text = fill(printed, found, fault)
+    assert judge(recipe.read(entry, seed, found), "", "", text).evidence
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "field"),
+    [
+        ("F06", "services/<<store>>", "spec.ports[0].name"),
+        ("F16", "node/<<worker2>>", "rules"),
+        ("F24", "node/<<worker>>", "kube-proxy"),
+        ("F28", "deploy/<<client>>", "spec.template.spec.dnsConfig"),
+    ],
+)
+def test_every_way_to_see_what_a_recipe_broke_is_right(fault, told, field):
+    entry = catalogue.entry(fault)
+    seed = seed_of(0, variants(entry))
+    found = words(seed, NODES)
+    assert judge(recipe.read(entry, seed, found), fill(told, found, fault), field, "").right
 
 
 def test_names_and_numbers_differ_with_the_seed_and_never_among_themselves():
