@@ -152,7 +152,9 @@ def check(*, name: str, as_json: bool) -> int:
     """
     with steps() as progress:
         progress("looking")
-        score = _current(name).check()
+        found = _current(name)
+        found.told = progress
+        score = found.check()
     if as_json:
         show_json(score.to_dict())
     else:

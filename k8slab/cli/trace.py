@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from k8slab.cli import options, sources
-from k8slab.cli.console import show, show_json, steps, tell
+from k8slab.cli.console import show, show_json, steps, tell, write_file
 from k8slab.cli.flows import from_words
 from k8slab.errors import UsageError
 
@@ -81,9 +81,9 @@ def trace(
     else:
         show(found.text())
     if pcap:
-        Path(pcap).write_bytes(found.pcapng())
+        write_file(pcap, found.pcapng())
         tell(f"{len(found.frames)} packets are in {pcap}")
     if out:
-        Path(out).write_bytes(JourneyGraph(found).file(form))
+        write_file(out, JourneyGraph(found).file(form))
         tell(f"the picture is in {out}")
     return 0 if found.outcome is Outcome.OPEN else 1

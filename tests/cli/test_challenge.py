@@ -3,6 +3,8 @@
 import io
 import json
 import os
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +66,16 @@ def test_without_a_challenge_the_commands_say_how_to_begin_one(here, k8slab):
     for word in ("status", "check", "give-up", "stop"):
         ran = k8slab("challenge", word)
         assert (ran.code, "begin one: k8slab challenge" in ran.err) == (2, True)
+
+
+def test_a_check_says_what_takes_its_time(k8slab, monkeypatch):
+    said, shown = [], SimpleNamespace(to_dict=dict, solved=True)
+    under_way = SimpleNamespace()
+    under_way.check = lambda: under_way.told("rolling out") or shown
+    monkeypatch.setattr("k8slab.cli.challenge._current", lambda _name: under_way)
+    monkeypatch.setattr("k8slab.cli.challenge.steps", lambda: nullcontext(said.append))
+    assert k8slab("challenge", "check", "--json").code == 0
+    assert said == ["looking", "rolling out"]
 
 
 def test_a_fault_that_cannot_be_is_refused_with_the_reason(here, k8slab):

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from k8slab.cli import sources
+from k8slab.graphs.journey import JourneyGraph
 from k8slab.objects import manifests
 
 PODS = """
@@ -54,3 +57,18 @@ def test_a_form_that_nobody_draws_is_refused_before_anything_is_sent(k8slab):
     ran = k8slab("trace", "a", "b", "80", "--out", "a.jpeg")
     assert ran.code == 2
     assert "there is no form 'jpeg'" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--pcap", "--out"])
+def test_a_file_that_cannot_be_written_is_said_after_the_journey(
+    k8slab, monkeypatch, tmp_path, option
+):
+    found = SimpleNamespace(text=lambda: "the journey", pcapng=bytes, frames=(), outcome=None)
+    monkeypatch.setattr(sources, "attach", lambda _name: None)
+    monkeypatch.setattr("k8slab.probes.journey.journey", lambda *_, **__: found)
+    monkeypatch.setattr(JourneyGraph, "__init__", lambda *_: None)
+    monkeypatch.setattr(JourneyGraph, "file", lambda *_: b"<svg/>")
+    missing = tmp_path / "missing" / "a.svg"
+    ran = k8slab("trace", "a/a", "a/b", "80", option, str(missing))
+    assert (ran.code, ran.out) == (2, "the journey\n")
+    assert str(missing) in ran.err
