@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 JOURNAL = "challenge"
 """Under this name, where a lab's stands, the journal has what concerns challenges."""
-LONGEST_EVIDENCE = 4000
+LONGEST_EVIDENCE = 1_000_000
+"""Characters that are judged: a whole ruleset of a node, and no endless file."""
+KEPT_EVIDENCE = 4000
+"""Characters of it that the journal keeps."""
 
 
 def alone(cluster: Any, doing: str, told: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -204,7 +207,7 @@ class Challenge:
         self._require_open()
         text = str(evidence)[:LONGEST_EVIDENCE]
         verdict = judge(self.case, object, field, text)
-        told = {"object": object, "field": field, "evidence": text}
+        told = {"object": object, "field": field, "evidence": text[:KEPT_EVIDENCE]}
         parts = [verdict.object, verdict.field, verdict.evidence]
         return self._noted(verdict, verdict.right, {"told": told, "right": parts})
 

@@ -8,7 +8,7 @@ from challenges_kit import evidence_for
 
 from k8slab.challenges import Choice, actions, catalogue, current, history, recipe, start
 from k8slab.challenges.beginning import mend
-from k8slab.challenges.challenge import alone
+from k8slab.challenges.challenge import KEPT_EVIDENCE, alone
 from k8slab.challenges.words import words
 from k8slab.course import journal as module
 from k8slab.course import turns
@@ -210,3 +210,13 @@ def named(challenge, **other):
     evidence = evidence_for(challenge.case)
     told = {"object": cause.object, "field": cause.field, "evidence": evidence}
     return challenge.diagnose(**(told | other))
+
+
+def test_the_whole_output_is_evidence_and_its_beginning_is_kept(fake, journal):
+    challenge = start(fake, TYPO, journal=journal)
+    cause, shown = challenge.case.causes[0], challenge.case.evidence[0]
+    long = "a rule\n" * 10_000 + f"app={shown}\n"
+    challenge.diagnose(object=cause.object, field=cause.field, evidence=long)
+    (noted,) = challenge.events("diagnosis")
+    assert noted.data["right"] == [True, True, True]
+    assert noted.data["told"]["evidence"] == long[:KEPT_EVIDENCE]
