@@ -66,8 +66,8 @@ def _start(
     earlier = [one for one in journal.events(JOURNAL, "begin") if one.data.get("of", "") == name]
     number = sum(bool(one.data.get("drawn")) for one in earlier)
     seed = seeds.seed_of(choice, journal.seed, number)
-    found = seeds.pick(choice, seed, cluster.capabilities)
-    filled = words(seed, _worker_names(cluster))
+    found = seeds.pick(choice, seed, seeds.possible(cluster))
+    filled = words(seed, seeds.worker_names(cluster))
     case = recipe.read(found, seed, filled, cluster.capabilities)
     told("making the scene")
     if cluster.get("namespaces", case.namespace) is not None:
@@ -185,13 +185,6 @@ def _lost(challenge: Challenge) -> str:
     except ProbeError:
         return ""
     return str(found.lost.place) if found.lost else ""
-
-
-def _worker_names(cluster: Any) -> list[str]:
-    """Return the nodes that take pods of their own accord."""
-    nodes: list[Object] = cluster.list("nodes")
-    free = [n for n in nodes if not (n.get("spec") or {}).get("taints")]
-    return sorted(meta.name_of(node) for node in free or nodes)
 
 
 def mend(cluster: Any, case: Case) -> None:

@@ -5,7 +5,7 @@ them for one seed and gives a `Case`, plain values that the rest of the room wor
 
     level: 1                    1 one Service, 2 names and policies, 3 nodes and the kernel
     scenes: [shop]              what is set up: manifests, healthy
-    needs: [world]              capabilities of the cluster
+    needs: [world]              capabilities of the cluster, or its shape (`seeds.possible`)
     task: what a user of the shop would complain about
     broken: [...]               fields of the scene that are set up otherwise (`set`: path: value)
     inject: [...]               what is done to the running scene (`actions`)
@@ -64,7 +64,7 @@ EVERYTHING = _Everything()
 RECIPE: Fields = {
     "level": Field((int,), "how hard: 1, 2 or 3", required=True),
     "scenes": Field((list,), "names of files in scenes/", required=True),
-    "needs": Field((list,), "capabilities of the cluster"),
+    "needs": Field((list,), "capabilities of the cluster, or its shape"),
     "task": text("the complaint with which the challenge begins", required=True),
     "broken": Field((list,), "objects of the scenes that are set up otherwise"),
     "inject": Field((list,), "actions on the running scene"),
@@ -161,7 +161,9 @@ def read(
     validate(found, RECIPE, place)
     if variants := found.get("variants"):
         fit = [one for one in variants if all(n in capabilities for n in one.get("needs") or ())]
+        needs = found.get("needs") or []
         found = found | random.Random(f"variant/{seed}").choice(fit)
+        found["needs"] = list(dict.fromkeys([*needs, *(found.get("needs") or ())]))
     validate(found["symptom"], SYMPTOM, f"{place}, symptom")
     space = words["namespace"]
     healthy = [obj for name in found["scenes"] for obj in _scene(name, words, space)]

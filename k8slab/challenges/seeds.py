@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import catalogue
 from k8slab.challenges.recipe import level_and_needs
 from k8slab.errors import UsageError
+from k8slab.objects import meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from k8slab.challenges.catalogue import Entry
+    from k8slab.objects.meta import Object
 
 LEVELS = (1, 2, 3)
 RANGE = 1_000_000
@@ -28,8 +30,10 @@ RANGE = 1_000_000
 _WHY_NOT = {
     "small-conntrack": "the limit of this machine, net.netfilter.nf_conntrack_max, is above 262144:"
     " so many connections would take too much of the kernel's memory",
+    "two-workers": "the fault lies between two nodes that take pods: k8slab up --nodes 3",
+    "ipv4": "the fault is made of IPv4 addresses: k8slab up --ip-family ipv4, or dual",
 }
-"""What an embedded cluster lacks on some machines, and why."""
+"""What an embedded cluster may lack, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +74,32 @@ def seed_of(choice: Choice, own: Callable[[], int], number: int) -> int:
     return int.from_bytes(digest[:6], "big") % RANGE
 
 
-def pick(choice: Choice, seed: int, capabilities: Iterable[str]) -> Entry:
+def worker_names(cluster: Any) -> list[str]:
+    """Return the nodes that take pods of their own accord, or all where none does."""
+    nodes: list[Object] = cluster.list("nodes")
+    free = [n for n in nodes if not (n.get("spec") or {}).get("taints")]
+    return sorted(meta.name_of(node) for node in free or nodes)
+
+
+def possible(cluster: Any) -> frozenset[str]:
+    """Return what recipes may need of a cluster and have: its capabilities, and its shape.
+
+    ``two-workers``: two nodes take pods. ``ipv4``: IPv4 is its family, or the first of its two:
+    nodes' and pods' first addresses are of the cluster's first family (KEP-563).
+    """
+    found = {*cluster.capabilities}
+    if len(worker_names(cluster)) > 1:
+        found.add("two-workers")
+    addresses = (node["status"]["addresses"] for node in cluster.list("nodes"))
+    first = (next((a for a in one if a["type"] == "InternalIP"), None) for one in addresses)
+    if all(one is None or ":" not in one["address"] for one in first):
+        found.add("ipv4")
+    return frozenset(found)
+
+
+def pick(choice: Choice, seed: int, possible: Iterable[str]) -> Entry:
     """Return the fault that a seed means on a cluster; `UsageError` when it can have none."""
-    has = frozenset(capabilities)
+    has = frozenset(possible)
     if choice.fault:
         found = catalogue.entry(choice.fault)
         if lacks := sorted(level_and_needs(found)[1] - has):

@@ -38,7 +38,7 @@ def words(seed: int, nodes: Sequence[str]) -> dict[str, str]:
     found["udp-port"] = str(draw.randrange(5100, 5900))
     found["namespace"] = f"{draw.choice(SPACES)}-{draw.randrange(WORD_RANGE):04x}"
     order = draw.sample(sorted(nodes), len(nodes))
-    # A cluster of one node has no second: what needs two says so.
+    # A cluster of one node has no second: recipes that need two say so (`seeds.possible`).
     found |= {"worker": order[0], "worker2": order[-1]}
     return found
 

@@ -1,5 +1,7 @@
 """Which challenge somebody gets."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from k8slab.challenges import seeds
@@ -8,7 +10,8 @@ from k8slab.challenges.recipe import level_and_needs
 from k8slab.challenges.seeds import Choice, pick, seed_of
 from k8slab.errors import UsageError
 
-EVERYTHING = {"agents", "load-balancer", "nodes", "probe", "small-conntrack", "world"}
+SHAPE = {"ipv4", "two-workers"}
+EVERYTHING = SHAPE | {"agents", "load-balancer", "nodes", "probe", "small-conntrack", "world"}
 
 
 def own():
@@ -42,7 +45,7 @@ def test_a_cluster_gets_no_fault_that_it_cannot_have():
     found = {pick(Choice(), seed, {"probe"}).id for seed in range(400)}
     assert found == {one.id for one in injectable() if not level_and_needs(one)[1]}
     with pytest.raises(UsageError, match="needs what this cluster has not: agents"):
-        pick(Choice(fault="F16"), 1, {"probe"})
+        pick(Choice(fault="F16"), 1, {"probe"} | SHAPE)
     with pytest.raises(UsageError, match="not: small-conntrack") as refused:
         pick(Choice(fault="F18"), 1, EVERYTHING - {"small-conntrack"})
     assert "nf_conntrack_max" in refused.value.hint
@@ -54,3 +57,43 @@ def test_a_cluster_gets_no_fault_that_it_cannot_have():
 def test_a_choice_that_cannot_be_is_refused(wrong):
     with pytest.raises(UsageError):
         Choice(**wrong)
+
+
+def a_node(name, *addresses, taint=False):
+    taints = {"taints": [{"key": "node-role.kubernetes.io/control-plane"}]} if taint else {}
+    told = [{"type": "InternalIP", "address": one} for one in addresses]
+    metadata = {"name": name}
+    return {"kind": "Node", "metadata": metadata, "spec": taints, "status": {"addresses": told}}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "workers", "has"),
+    [
+        (["172.18.0.2"], 2, {"ipv4", "two-workers"}),
+        (["172.18.0.2", "fd00::2"], 1, {"ipv4"}),
+        (["fd00::2"], 2, {"two-workers"}),
+    ],
+)
+def test_what_a_cluster_can_have_follows_from_its_nodes_too(addresses, workers, has):
+    nodes = [a_node(f"worker{number}", *addresses) for number in range(workers)]
+    nodes.append(a_node("control-plane", *addresses, taint=True))
+    cluster = SimpleNamespace(capabilities=frozenset({"nodes"}), list=lambda _: nodes)
+    assert seeds.possible(cluster) == {"nodes"} | has
+
+
+def test_a_fault_that_is_asked_for_says_what_the_shape_of_the_cluster_lacks():
+    with pytest.raises(UsageError, match="not: two-workers") as refused:
+        pick(Choice(fault="F24"), 1, EVERYTHING - {"two-workers"})
+    assert "--nodes 3" in refused.value.hint
+    with pytest.raises(UsageError, match="not: ipv4") as refused:
+        pick(Choice(fault="F06"), 1, EVERYTHING - {"ipv4"})
+    assert "--ip-family" in refused.value.hint
+
+
+def test_a_fault_whose_recipe_names_two_nodes_needs_two_or_does_with_one():
+    """On one worker the words <<worker>> and <<worker2>> are the same node."""
+    alike = {"F13", "F14", "F18"}  # both nodes get the same, or one node is enough
+    named = {one.id for one in injectable() if "<<worker2>>" in one.recipe.read_text("utf-8")}
+    assert {"F08", "F16", "F20", "F23"} <= named
+    needing = {one.id for one in injectable() if "two-workers" in level_and_needs(one)[1]}
+    assert named - alike <= needing
