@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k8slab.challenges import actions, recipe, seeds
+from k8slab.challenges import actions, losing, recipe, seeds
 from k8slab.challenges.challenge import (
     JOURNAL,
     Challenge,
@@ -19,14 +19,12 @@ from k8slab.challenges.words import words
 from k8slab.course import setup
 from k8slab.course.journal import Journal
 from k8slab.course.sealing import seal, unseal
-from k8slab.errors import ClusterNotReadyError, ProbeError
+from k8slab.errors import ClusterNotReadyError
 from k8slab.grading import Context, Status, additions, collateral
 from k8slab.grading.checks import run_check
 from k8slab.grading.polling import Polling
 from k8slab.grading.wants import look
 from k8slab.objects import meta
-from k8slab.probes.journey import CAPABILITY as TRACE
-from k8slab.probes.journey import journey
 from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
@@ -124,8 +122,13 @@ def _make(challenge: Challenge) -> None:
     _await_symptom(challenge)
     if others is None:
         others = _others(challenge)
-    lost = _lost(challenge)
-    challenge.note("setup", others=others, given=given, sealed=seal({"lost": lost}))
+    lost = losing.places(cluster, case)
+    challenge.note(
+        "setup",
+        others=others,
+        given=given,
+        sealed=seal({"lost": "".join(lost[:1]), "also": lost[1:]}),
+    )
 
 
 def _space(name: str, case: Case) -> Object:
@@ -173,18 +176,6 @@ def _not_shown(challenge: Challenge) -> list[str]:
 
 def _passed(finding: Finding) -> bool:
     return finding.status is Status.PASSED
-
-
-def _lost(challenge: Challenge) -> str:
-    """Return the hop that loses the symptom's packets; empty where none does, or no one sees."""
-    case = challenge.case
-    if case.lost is None or TRACE not in challenge.cluster.capabilities:
-        return ""
-    try:
-        found = journey(challenge.cluster, case.symptom.wants[case.lost].flow, predict=False)
-    except ProbeError:
-        return ""
-    return str(found.lost.place) if found.lost else ""
 
 
 def mend(cluster: Any, case: Case) -> None:

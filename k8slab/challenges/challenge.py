@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.challenges import actions, recipe
+from k8slab.challenges import actions, losing, recipe
 from k8slab.challenges.catalogue import entry
 from k8slab.challenges.diagnosis import Verdict, judge
 from k8slab.challenges.score import Diagnosis, Score, cause_points
@@ -214,10 +214,9 @@ class Challenge:
     def hop(self, place: object) -> Diagnosis:
         """Note where packets are lost: as ``str(Journey.lost.place)`` says it, or its name."""
         self._require_open()
-        wanted = self._sealed_place()
-        if not wanted:
+        if not self.asks_hop:
             raise UsageError("no packet is lost on its way here, so there is no hop to name")
-        right = is_place(str(place), wanted)
+        right = self._loses(str(place))
         return self._noted(None, right, {"told": {"hop": str(place)}, "hop": right})
 
     def give_up(self) -> Answer:
@@ -299,11 +298,19 @@ class Challenge:
             wrong_before=self._wrong_before(),
         )
 
+    def _loses(self, said: str) -> bool:
+        """Say whether packets are lost at a place: at the start, or now while they still are."""
+        known = [self._sealed_place(), *self._sealed().get("also", ())]
+        if any(is_place(said, one) for one in known):
+            return True
+        return any(is_place(said, one) for one in losing.places(self.cluster, self.case))
+
     def _sealed_place(self) -> str:
+        return str(self._sealed().get("lost") or "")
+
+    def _sealed(self) -> dict[str, Any]:
         started = self.event("setup")
-        if started is None:
-            return ""
-        return str(unseal(started.data["sealed"], "the journal").get("lost") or "")
+        return {} if started is None else dict(unseal(started.data["sealed"], "the journal"))
 
     @property
     def context(self) -> Context:

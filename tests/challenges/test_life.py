@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from challenges_kit import evidence_for
 
-from k8slab.challenges import Choice, actions, catalogue, current, history, recipe, start
+from k8slab.challenges import Choice, actions, catalogue, current, history, losing, recipe, start
 from k8slab.challenges.beginning import mend
 from k8slab.challenges.challenge import KEPT_EVIDENCE, alone
 from k8slab.challenges.words import words
@@ -15,6 +15,8 @@ from k8slab.course import turns
 from k8slab.course.journal import Journal
 from k8slab.errors import ApiStatusError, ClusterError, UsageError
 from k8slab.grading import Status
+from k8slab.objects import meta
+from k8slab.probes.steps import Place
 from k8slab.testing.fake import NODES, FakeCluster
 
 SEED = 4711
@@ -202,6 +204,31 @@ def test_wrong_guesses_stay_wrong_when_their_seed_is_begun_anew(fake, journal):
     again = start(fake, TYPO, journal=journal)
     assert named(again).points == 4
     assert named(again, object="pods/nobody").counted
+
+
+def test_a_hop_is_right_as_it_is_now_and_by_the_name_of_its_workload(fake, journal, monkeypatch):
+    seen = SimpleNamespace(lost=None)
+    monkeypatch.setattr(losing, "journey", lambda *_, **__: seen)
+    fake.capabilities = frozenset({"probe", losing.CAPABILITY})
+
+    def loses(name):
+        place = Place("pod", f"{space}/{name}")
+        seen.lost = SimpleNamespace(place=place)
+        return str(place)
+
+    case = recipe.read(catalogue.entry("F01"), SEED, words(SEED, NODES[1:]))
+    object.__setattr__(case, "lost", 0)
+    space, workload = case.namespace, meta.name_of(case.setup[0])
+    monkeypatch.setattr(recipe, "read", lambda *_: case)
+    first = loses(f"{workload}-1-0")
+    challenge = start(fake, TYPO, journal=journal)
+    replaced = loses("replaced")
+    for right in (first, workload, f"deployment/{workload}", replaced):
+        assert challenge.hop(right).right, right
+    seen.lost = None
+    assert challenge.hop(first).right
+    assert not challenge.hop(replaced).right
+    assert not challenge.hop("node moon").right
 
 
 def named(challenge, **other):
