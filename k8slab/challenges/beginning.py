@@ -11,6 +11,7 @@ from k8slab.challenges.challenge import (
     alone,
     current,
     identity,
+    is_open,
     last_begun,
     silent,
     wrong_of,
@@ -60,6 +61,9 @@ def _start(
     if (old := current(cluster, journal=journal, told=told)) is not None:
         told("ending the challenge before")
         old.end()
+    elif (left := last_begun(cluster, journal)) is not None and is_open(left, cluster, journal):
+        # It went with the cluster that had this name before.
+        journal.add(JOURNAL, "reset", left.subject, cluster=cluster.name)
     name = choice.sequence
     earlier = [one for one in journal.events(JOURNAL, "begin") if one.data.get("of", "") == name]
     number = sum(bool(one.data.get("drawn")) for one in earlier)

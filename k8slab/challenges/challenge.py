@@ -66,6 +66,12 @@ def last_begun(cluster: Any, journal: Journal) -> Event | None:
     return begun[-1] if begun else None
 
 
+def is_open(begun: Event, cluster: Any, journal: Journal) -> bool:
+    """Say whether nobody has ended what was begun."""
+    ended = journal.events(JOURNAL, "reset", begun.subject)
+    return not any(one.id > begun.id and is_of(one, cluster) for one in ended)
+
+
 def silent(_line: str) -> None:
     """Tell nobody."""
 
@@ -356,8 +362,7 @@ def current(
     last = last_begun(cluster, journal)
     if last is None or last.data.get("uid", uid := identity(cluster)) != uid:
         return None
-    ended = journal.events(JOURNAL, "reset", last.subject)
-    if any(one.id > last.id and is_of(one, cluster) for one in ended):
+    if not is_open(last, cluster, journal):
         return None
     secret = unseal(last.data["sealed"], "the journal")
     found = entry(secret["fault"])

@@ -92,5 +92,11 @@ def history_view(journal: Journal) -> View:
 
 def _meant(found: Challenge, choice: Choice) -> bool:
     same_fault = choice.fault.upper() in ("", found.case.fault.id)
-    same_seed = choice.seed in (None, found.seed)
-    return same_fault and same_seed and choice.level in (0, found.case.level)
+    same_minutes = choice.minutes in (0, found.begun.data.get("minutes", 0))
+    # Without a seed the learner's own next one is meant, and not what somebody else's class drew.
+    if choice.seed is None:
+        same_seed = found.begun.data.get("of", "") == choice.sequence
+    else:
+        same_seed = choice.seed == found.seed
+    same_level = choice.level in (0, found.case.level)
+    return same_fault and same_minutes and same_seed and same_level

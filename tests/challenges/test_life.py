@@ -148,7 +148,8 @@ def test_a_cluster_that_was_made_anew_has_no_challenge_of_the_old_one(journal):
     assert current(fresh, journal=journal) is None
     begun = start(fresh, Choice(fault="F03", seed=SEED + 1), journal=journal)
     assert current(fresh, journal=journal).begun == begun.begun
-    assert not old.over
+    assert [one.state for one in history.attempts(journal)] == ["stopped", "under way"]
+    assert old.over
 
 
 def test_a_journal_of_before_clusters_were_told_apart_is_read(fake, journal):

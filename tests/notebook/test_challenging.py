@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from k8slab.challenges import Choice
 from k8slab.course import load
 from k8slab.notebook import Face
+from k8slab.notebook.challenging import _meant
 
 DATA = Path(__file__).parents[1] / "data" / "solutions"
 
@@ -60,3 +63,21 @@ def test_without_a_challenge_it_says_how_to_begin_one(face):
 def test_a_notebook_restarts_an_agent_of_a_node(face):
     assert "kube-proxy: running" in face.node("worker").agents().text
     assert face.node("worker").restart("kube-proxy").text == "kube-proxy runs"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "same"),
+    [
+        (Choice(course="spring", learner="anna"), True),
+        (Choice(course="spring", learner="anna", minutes=20), True),
+        (Choice(seed=8), True),
+        (Choice(), False),
+        (Choice(course="spring", learner="boris"), False),
+        (Choice(course="spring", learner="anna", minutes=30), False),
+        (Choice(seed=9, course="spring", learner="anna"), False),
+    ],
+)
+def test_a_cell_finds_its_own_challenge_and_nobody_elses(wanted, same):
+    begun = SimpleNamespace(data={"of": "spring/anna", "minutes": 20})
+    case = SimpleNamespace(fault=SimpleNamespace(id="F01"), level=1)
+    assert _meant(SimpleNamespace(begun=begun, case=case, seed=8), wanted) is same
