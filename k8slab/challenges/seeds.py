@@ -30,8 +30,8 @@ RANGE = 1_000_000
 _WHY_NOT = {
     "small-conntrack": "the limit of this machine, net.netfilter.nf_conntrack_max, is above 262144:"
     " so many connections would take too much of the kernel's memory",
-    "two-workers": "the fault lies between two nodes that take pods: k8slab up --nodes 3",
-    "ipv4": "the fault is made of IPv4 addresses: k8slab up --ip-family ipv4, or dual",
+    "two-workers": "the fault lies between two nodes that take pods: k8slab reset --nodes 3",
+    "ipv4": "the fault is made of IPv4 addresses: k8slab reset --ip-family dual",
 }
 """What an embedded cluster may lack, and why."""
 
