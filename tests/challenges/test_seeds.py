@@ -97,3 +97,10 @@ def test_a_fault_whose_recipe_names_two_nodes_needs_two_or_does_with_one():
     assert {"F08", "F16", "F20", "F23"} <= named
     needing = {one.id for one in injectable() if "two-workers" in level_and_needs(one)[1]}
     assert named - alike <= needing
+
+
+@pytest.mark.parametrize("fault", ["F15", "F24", "F43"])
+def test_what_changes_rules_or_routes_of_ipv4_needs_it(fault):
+    """Tables `ip` are those of IPv4, and `ip route flush` means IPv4 (ip-route(8))."""
+    with pytest.raises(UsageError, match="not: ipv4"):
+        pick(Choice(fault=fault), 1, EVERYTHING - {"ipv4"})
