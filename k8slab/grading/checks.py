@@ -209,7 +209,11 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
         return seen.outcome, seen.address
 
     seen = Polling(
-        look=look, good=good, quiet=lambda _: context.quiet(), deadline=context.deadline
+        look=look,
+        good=good,
+        # A server that has just been started may not answer yet.
+        quiet=lambda seen: context.quiet(listening=seen[0] is not Outcome.UNRESOLVED),
+        deadline=context.deadline,
     ).run()
     if good(seen):
         return Finding("dns", Status.PASSED)

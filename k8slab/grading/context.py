@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError
-from k8slab.grading.starting import may_listen_soon
+from k8slab.grading.starting import may_listen_soon, slices_lag
 from k8slab.objects import meta
 from k8slab.probes.targets import Snapshot
 
@@ -56,7 +56,10 @@ class Context:
         Where a server was seen not to be `listening`, a program that has just started may be
         about to. Where the provider does not enforce before it answers, nobody can know: false.
         """
-        if not self.prompt or not self.settled():
+        if not self.prompt:
+            return False
+        there = Snapshot(self.cluster)
+        if not self.settled(there) or slices_lag(self, there):
             return False
         return listening or not may_listen_soon(self)
 

@@ -1,8 +1,12 @@
-"""Programs that have just started: whether they may be about to listen.
+"""Pods that have just started: whether they may be about to answer.
 
 A pod without a readiness probe is Ready before its program listens. So where a flow was refused,
 the pods that have just started are asked whether they listen already; only a program that says
-nothing about its ports, and listens nowhere, gets the benefit of the doubt for a while.
+nothing about its ports, and listens nowhere, gets the benefit of the doubt for a while. One with
+a readiness probe that has not succeeded yet listens for its Services in vain until it has.
+
+A Service follows its pods a moment later, by its EndpointSlices: until these have caught up, a
+refusal of the Service says nothing about what will be.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 from k8slab.errors import K8slabError
 from k8slab.grading.collateral import ports_of
 from k8slab.objects import meta
+from k8slab.objects.slices import SLICES, service_of
 from k8slab.probes import Flow, Outcome, Party, observe
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
+    from k8slab.probes.targets import Snapshot
 
 STARTING = timedelta(seconds=4)
 """How long a program may take from its start until it listens; the API gives whole seconds."""
@@ -33,10 +39,52 @@ def may_listen_soon(context: Context) -> bool:
         for pod in context.cluster.list("pods", space)
         if not meta.is_deleting(pod) and _just_started(pod) and not _says_ready(pod)
     ]
+    if any(_awaits_probe(pod) for pod in young):
+        return True
     telling = [pod for pod in young if _ports(pod)]
     return not _all_listen(context, telling) or any(
         not _listens_somewhere(context, pod) for pod in young if not _ports(pod)
     )
+
+
+def slices_lag(context: Context, there: Snapshot) -> bool:
+    """Say whether a Service of the exercise's namespaces lacks a pod that is ready.
+
+    The endpoints of a Service are the ready pods of its selector (discovery/v1,
+    EndpointConditions); its controller writes them after it has seen the pods.
+    """
+    return any(
+        ready - _listed(there, service)
+        for space in context.namespaces
+        for service in there.objects("services", space).values()
+        if (ready := _ready_behind(there, service))
+    )
+
+
+def _ready_behind(there: Snapshot, service: Object) -> set[str]:
+    """Return the names of the ready pods that a Service selects; none where it has no slices."""
+    spec = service.get("spec") or {}
+    selector = spec.get("selector")
+    if not selector or spec.get("type") == "ExternalName":
+        return set()
+    pods = there.objects("pods", meta.namespace_of(service))
+    return {
+        name
+        for name, pod in pods.items()
+        if selector.items() <= meta.labels_of(pod).items()
+        if _is_ready(pod) and not meta.is_deleting(pod) and pod["status"].get("podIP")
+    }
+
+
+def _listed(there: Snapshot, service: Object) -> set[str]:
+    slices = there.objects(SLICES, meta.namespace_of(service)).values()
+    return {
+        (endpoint.get("targetRef") or {}).get("name", "")
+        for one in slices
+        if service_of(one) == meta.name_of(service)
+        for endpoint in one.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+    }
 
 
 def runs_since(status: Object) -> datetime | None:
@@ -53,9 +101,18 @@ def _just_started(pod: Object) -> bool:
 
 def _says_ready(pod: Object) -> bool:
     """Say whether every container has a readiness probe, and it succeeds."""
+    return _is_ready(pod) and all(one.get("readinessProbe") for one in pod["spec"]["containers"])
+
+
+def _awaits_probe(pod: Object) -> bool:
+    """Say whether a pod is not ready, and a readiness probe of it may still succeed."""
+    probed = any(one.get("readinessProbe") for one in pod["spec"]["containers"])
+    return probed and not _is_ready(pod)
+
+
+def _is_ready(pod: Object) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-    return ready and all(one.get("readinessProbe") for one in pod["spec"]["containers"])
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _ports(pod: Object) -> list[int]:
