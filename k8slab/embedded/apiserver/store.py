@@ -143,9 +143,12 @@ class Store:
         return names.get(name) if names else None
 
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
-        """Return objects with their JSON, sorted by namespace and name as in a real server."""
+        """Return objects with their JSON, in the order of their keys ``NAMESPACE/NAME``.
+
+        That is etcd's order, by which a list is continued page after page: lab-2 before lab.
+        """
         namespaces = self._entries[resource]
-        wanted = [namespace] if namespace else sorted(namespaces)
+        wanted = [namespace] if namespace else sorted(namespaces, key="{}/".format)
         return [entry for space in wanted for _, entry in sorted(namespaces.get(space, {}).items())]
 
     def _scan(self, resource: str, namespace: str) -> Iterable[Entry]:
@@ -170,7 +173,7 @@ class Store:
                 found.pop(change.key, None)
             else:
                 found[change.key] = Entry(orjson.loads(change.old_raw), change.old_raw)
-        return [entry for _, entry in sorted(found.items())]
+        return [found[key] for key in sorted(found, key="/".join)]
 
     def since(self, resource: str, revision: int) -> Iterator[Event]:
         """Return the changes after `revision` that are still known; 410 Gone when too old.

@@ -41,6 +41,8 @@ FIRST_DELAY = 0.005
 """Delay before the first retry, doubled by each failure: client-go's default rate limiter."""
 
 LONGEST_DELAY = 30.0
+DOUBLINGS = 20
+"""How often the delay is doubled at most: it is the longest long before."""
 
 
 class Loop:
@@ -232,7 +234,8 @@ class Loop:
     def _retry(self, key: str) -> None:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        self.add_after(key, min(FIRST_DELAY * 2**failures, LONGEST_DELAY))
+        # Bounded: a power of that many is no float any more after a night.
+        self.add_after(key, min(FIRST_DELAY * 2 ** min(failures, DOUBLINGS), LONGEST_DELAY))
 
 
 async def take_turns(pending: set[str], work: Callable[[str], None]) -> None:

@@ -78,13 +78,21 @@ def from_template(owner: Object, template: Object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": template["spec"]}
 
 
+def _whole_number(text: str) -> int:
+    """Return a number from an annotation; 0 for what is none, as upstream's controllers do."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
+
+
 def first_to_go(pods: Iterable[Object]) -> list[Object]:
     """Sort pods by who is deleted first: unbound, pending, not ready, youngest."""
     phases = {"Pending": 0, "Unknown": 1, "Running": 2}
 
     def rank(pod: Object) -> tuple:
         status, metadata = pod.get("status") or {}, pod["metadata"]
-        cost = int((metadata.get("annotations") or {}).get(DELETION_COST, 0))
+        cost = _whole_number((metadata.get("annotations") or {}).get(DELETION_COST, "0"))
         restarts = max(
             (c["restartCount"] for c in status.get("containerStatuses") or ()), default=0
         )

@@ -25,6 +25,22 @@ def store(tmp_path):
     store.close()
 
 
+def test_lists_are_in_the_order_of_keys_by_which_pages_go_on(store):
+    for space in ("lab", "lab-2", "lab2", "a"):
+        for name in ("b", "a"):
+            store.put("things", thing(name, namespace=space))
+    wanted = sorted(f"{s}/{n}" for s in ("lab", "lab-2", "lab2", "a") for n in "ab")
+    at = store.revision
+    store.put("things", thing("later", namespace="lab-2"))
+
+    def keys(entries):
+        found = (entry.object["metadata"] for entry in entries)
+        return [f"{one['namespace']}/{one['name']}" for one in found]
+
+    assert keys(store.entries_at("things", "", at)) == wanted
+    assert keys(store.entries("things")) == sorted([*wanted, "lab-2/later"])
+
+
 def test_every_change_takes_the_next_revision_which_is_the_objects_version(store):
     first = store.put("things", thing("x"))
     second = store.put("things", thing("y"))

@@ -7,6 +7,7 @@ import time
 import pytest
 from controller_world import eventually
 
+from k8slab.embedded.controllers import loop as loop_module
 from k8slab.embedded.controllers.loop import LONG, SLICE, Loop, take_turns
 from k8slab.errors import ApiStatusError, ReviewPendingError
 
@@ -75,6 +76,24 @@ def test_a_failing_key_is_logged_by_name_retried_and_holds_up_no_other(caplog):
     assert "test: bad failed" in caplog.text
     assert "no luck" in caplog.text
     assert "good failed" not in caplog.text
+
+
+def test_a_key_that_fails_all_night_is_still_retried(monkeypatch):
+    monkeypatch.setattr(loop_module, "LONGEST_DELAY", 0.0)
+
+    async def main():
+        seen = []
+
+        def reconcile(key):
+            seen.append(key)
+            if len(seen) < 1100:  # 2.0**1024 is no float any more
+                raise ApiStatusError("changed", code=409, reason="Conflict")
+
+        loop = Loop("test", reconcile)
+        loop.add("bad")
+        await eventually(lambda: len(seen) == 1100)
+
+    asyncio.run(main())
 
 
 def test_a_conflict_is_retried_without_a_word(caplog):
