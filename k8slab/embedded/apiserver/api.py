@@ -413,6 +413,11 @@ def _separated(kind: Kind, new: Object, old: Object, subresource: str) -> Object
         new.pop("status", None)
         if "status" in old:
             new["status"] = old["status"]
+    if kind.storage == "namespaces":
+        # Only /finalize changes them (namespace strategy, PrepareForUpdate): else what is in the
+        # namespace would outlive it.
+        finalizers = (old.get("spec") or {}).get("finalizers") or []
+        new["spec"] = {**(new.get("spec") or {}), "finalizers": list(finalizers)}
     return new
 
 

@@ -336,8 +336,9 @@ def _namespace(obj: dict) -> None:
     if name := obj["metadata"].get("name"):
         labels["kubernetes.io/metadata.name"] = name
     spec = _section(obj, "spec")
-    if not obj["metadata"].get("deletionTimestamp"):
-        _fill(spec, finalizers=["kubernetes"])
+    finalizers = spec.get("finalizers") or []
+    if not obj["metadata"].get("deletionTimestamp") and "kubernetes" not in finalizers:
+        spec["finalizers"] = [*finalizers, "kubernetes"]
     _fill(_section(obj, "status"), phase="Active")
 
 

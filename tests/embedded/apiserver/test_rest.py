@@ -49,6 +49,26 @@ def test_a_paged_list_is_that_of_one_revision(server, namespace):
     assert [item["metadata"]["name"] for item in now["items"]] == ["a", "b", "c", "c2", "e"]
 
 
+def test_the_finalizers_of_a_namespace_are_changed_by_its_own_subresource_alone(server):
+    path = "/api/v1/namespaces"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "held"}}
+    made = server.request("POST", path, {**body, "spec": {"finalizers": ["x.io/y"]}}).json
+    assert made["spec"]["finalizers"] == ["x.io/y", "kubernetes"]
+    for spec in ({"finalizers": []}, {}):
+        got = server.request("GET", f"{path}/held").json
+        put = server.request("PUT", f"{path}/held", {**got, "spec": spec}).json
+        assert put["spec"]["finalizers"] == ["x.io/y", "kubernetes"]
+    server.request("DELETE", f"{path}/held")
+    got = server.request("GET", f"{path}/held").json
+    server.request("PUT", f"{path}/held", {**got, "spec": {}})
+    assert server.request("GET", f"{path}/held").status == 200
+    for finalizers in (["x.io/y"], []):
+        got = server.request("GET", f"{path}/held").json
+        done = {**got, "spec": {"finalizers": finalizers}}
+        assert server.request("PUT", f"{path}/held/finalize", done).status == 200
+    assert server.request("GET", f"{path}/held").status == 404
+
+
 def test_a_broken_continue_token_is_refused(server, namespace):
     assert server.request("GET", f"{space(namespace)}?continue=%21%21").status == 400
 
