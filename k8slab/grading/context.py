@@ -61,7 +61,7 @@ class Context:
         there = Snapshot(self.cluster)
         if not self.settled(there) or slices_lag(self, there):
             return False
-        return listening or not may_listen_soon(self)
+        return listening or not may_listen_soon(self, there)
 
     def looks(self, first: Snapshot | None = None) -> Callable[[], Snapshot]:
         """Return what gives a snapshot for each look: `first`, read just now, then new ones."""

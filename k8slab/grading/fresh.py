@@ -16,6 +16,7 @@ from k8slab.errors import ClusterNotReadyError
 from k8slab.grading.collateral import owner_of
 from k8slab.grading.interrupted import owed
 from k8slab.grading.lookalikes import added
+from k8slab.grading.starting import is_ready
 from k8slab.grading.watched import pattern_of, released
 from k8slab.objects import meta
 from k8slab.probes.targets import Snapshot
@@ -112,14 +113,6 @@ def _running(made: Made, there: Snapshot) -> bool:
 
 def _has_node(pod: Object) -> bool:
     return bool(pod["spec"].get("nodeName")) and not meta.is_deleting(pod)
-
-
-def is_ready(pod: Object) -> bool:
-    """Say whether a pod is Ready and not on its way out."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return not meta.is_deleting(pod) and any(
-        one.get("type") == "Ready" and one.get("status") == "True" for one in conditions
-    )
 
 
 def _until(

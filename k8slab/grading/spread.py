@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 from k8slab.errors import ProbeError, UsageError
 from k8slab.grading import values
 from k8slab.grading.fields import Field, Fields, text
-from k8slab.grading.fresh import is_ready
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
+from k8slab.grading.starting import is_ready
 from k8slab.objects import meta
 from k8slab.policy import Party
 from k8slab.probes import one_pod, run_in_pod

@@ -16,27 +16,28 @@ from typing import TYPE_CHECKING
 
 from k8slab.errors import K8slabError
 from k8slab.grading.collateral import ports_of
-from k8slab.objects import meta
-from k8slab.objects.slices import SLICES, service_of
+from k8slab.objects import meta, slices
 from k8slab.probes import Flow, Outcome, Party, observe
+from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
-    from k8slab.probes.targets import Snapshot
 
 STARTING = timedelta(seconds=4)
 """How long a program may take from its start until it listens; the API gives whole seconds."""
 
 
-def may_listen_soon(context: Context) -> bool:
-    """Say whether a program of the exercise's namespaces has started and does not listen yet."""
+def may_listen_soon(context: Context, there: Snapshot | None = None) -> bool:
+    """Say whether a program of the exercise's namespaces has started and does not listen yet.
+
+    `there` was read just now, if it is given.
+    """
     young = [
         pod
-        for space in context.namespaces
-        for pod in context.cluster.list("pods", space)
+        for pod in context.listed(there or Snapshot(context.cluster), "pods")
         if not meta.is_deleting(pod) and _just_started(pod) and not _says_ready(pod)
     ]
     if any(_awaits_probe(pod) for pod in young):
@@ -72,18 +73,18 @@ def _ready_behind(there: Snapshot, service: Object) -> set[str]:
         name
         for name, pod in pods.items()
         if selector.items() <= meta.labels_of(pod).items()
-        if _is_ready(pod) and not meta.is_deleting(pod) and pod["status"].get("podIP")
+        if is_ready(pod) and pod["status"].get("podIP")
     }
 
 
 def _listed(there: Snapshot, service: Object) -> set[str]:
-    slices = there.objects(SLICES, meta.namespace_of(service)).values()
+    every = there.objects(slices.SLICES, meta.namespace_of(service)).values()
     return {
         (endpoint.get("targetRef") or {}).get("name", "")
-        for one in slices
-        if service_of(one) == meta.name_of(service)
+        for one in every
+        if slices.service_of(one) == meta.name_of(service)
         for endpoint in one.get("endpoints") or ()
-        if (endpoint.get("conditions") or {}).get("ready") is not False
+        if slices.is_ready(endpoint)
     }
 
 
@@ -101,18 +102,21 @@ def _just_started(pod: Object) -> bool:
 
 def _says_ready(pod: Object) -> bool:
     """Say whether every container has a readiness probe, and it succeeds."""
-    return _is_ready(pod) and all(one.get("readinessProbe") for one in pod["spec"]["containers"])
+    return is_ready(pod) and all(one.get("readinessProbe") for one in pod["spec"]["containers"])
 
 
 def _awaits_probe(pod: Object) -> bool:
     """Say whether a pod is not ready, and a readiness probe of it may still succeed."""
     probed = any(one.get("readinessProbe") for one in pod["spec"]["containers"])
-    return probed and not _is_ready(pod)
+    return probed and not is_ready(pod)
 
 
-def _is_ready(pod: Object) -> bool:
+def is_ready(pod: Object) -> bool:
+    """Say whether a pod is Ready and not on its way out."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    return not meta.is_deleting(pod) and any(
+        one.get("type") == "Ready" and one.get("status") == "True" for one in conditions
+    )
 
 
 def _ports(pod: Object) -> list[int]:

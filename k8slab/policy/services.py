@@ -175,7 +175,7 @@ def _slice(obj: Object) -> Found:
     found: list[tuple[int, Mapping[str, int]]] = [
         (addresses.point(address), ports)
         for endpoint in obj.get("endpoints") or ()
-        if (endpoint.get("conditions") or {}).get("ready") is not False
+        if slices.is_ready(endpoint)
         for address in endpoint.get("addresses") or ()
         if obj.get("addressType") != "FQDN"
     ]
