@@ -1,7 +1,8 @@
 """Find values in an object by a path: ``status.conditions[type=Ready].status``.
 
 Steps are separated by dots; ``[0]`` picks from a list by number, ``[key=value]`` the first
-element whose field has this value, ``["a.b/c"]`` a key that contains dots.
+element whose field has this value (``[targetRef.name=web]``: a field of a field),
+``["a.b/c"]`` a key that contains dots.
 """
 
 from __future__ import annotations
@@ -49,8 +50,13 @@ def _child(value: Any, step: re.Match) -> Any:
     if step["key"] is not None:
         found = value if isinstance(value, list) else ()
         return next(
-            (v for v in found if isinstance(v, dict) and str(v.get(step["key"])) == step["value"]),
+            (v for v in found if isinstance(v, dict) and _told(v, step["key"]) == step["value"]),
             None,
         )
     name = step["quoted"] if step["quoted"] is not None else step["name"]
     return value.get(name) if isinstance(value, dict) else None
+
+
+def _told(element: dict, key: str) -> str:
+    """Return the field of an element as text; a key with dots may lead into its fields."""
+    return str(element[key] if key in element else at(element, key))
