@@ -1,7 +1,9 @@
 """What policies allow as a table: who may reach whom, a sign and the ports in each cell.
 
 Rows and columns are workloads, equal ones together; of very many, namespaces. Signs:
-``+`` all ports, ``o`` some ports (named on the cell), ``.`` nothing.
+``+`` all ports, ``o`` some ports (named on the cell), ``.`` nothing, ``-`` a pod and itself:
+"a Pod cannot block access to itself" (Kubernetes documentation, "Network Policies"); ``/`` where
+neither end is in the namespaces that were asked for, and nobody looked.
 """
 
 from __future__ import annotations
@@ -27,17 +29,24 @@ if TYPE_CHECKING:
 MOST = 100
 """Rows that can be read; of more workloads namespaces are shown."""
 
-_SIGNS = {"+": "#d7f0dd", "o": "#fde68a", ".": "#e5e7eb"}
-MEANINGS = {"+": "all ports", "o": "some ports", ".": "nothing"}
+_SIGNS = {"+": "#d7f0dd", "o": "#fde68a", ".": "#e5e7eb", "-": "#ffffff", "/": "#ffffff"}
+ITSELF = "a pod and itself: no policy stops it"
+ASIDE = "not looked at here"
+MEANINGS = {"+": "all ports", "o": "some ports", ".": "nothing", "-": ITSELF, "/": ASIDE}
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """The table: for a source and a destination the ports; a pair that is missing has none."""
+    """The table: for a source and a destination the ports; a pair that is missing has none.
+
+    Of one pod and itself no policy decides: such a pair is in no cell, and has a sign of its own.
+    """
 
     nodes: tuple[Node, ...]
     cells: Mapping[tuple[str, str], PortSet]
     note: str = ""
+    about: frozenset[str] = frozenset()
+    """The namespaces that were asked for: of pairs with no end in them nothing is known."""
 
     @classmethod
     def of(cls, found: Connections, *, namespaces: Sequence[str] = ()) -> Allowed:
@@ -55,22 +64,37 @@ class Allowed:
                     cells[source, destination] |= block.ports
         ends = {end for pair in cells for end in pair}
         nodes = ends if by_namespace else ends | parts.nodes
-        note = f"{len(parts.groups)} workloads, by namespace" if by_namespace else ""
+        count = f"{len(parts.groups)} workloads, by namespace"
+        notes = [f"{count}: a cell is {flowgraph.SOME}"] if by_namespace else []
+        if namespaces:
+            notes.append(f"only what goes from or to {', '.join(sorted(namespaces))}")
         ports = {(a.key, b.key): found for (a, b), found in cells.items()}
-        return cls(tuple(sorted(nodes, key=_order)), ports, note)
+        about = frozenset(namespaces or (group.namespace for group in parts.groups))
+        return cls(tuple(sorted(nodes, key=_order)), ports, "; ".join(notes), about)
 
     def sign(self, source: Node, destination: Node) -> str:
         """Return the sign of one cell."""
+        if source.key == destination.key and source.alone:
+            return "-"
+        if not (self._asked_for(source) or self._asked_for(destination)):
+            return "/"
         ports = self.cells.get((source.key, destination.key))
         if not ports:
             return "."
         return "+" if ports == ALL else "o"
 
+    def _asked_for(self, node: Node) -> bool:
+        return node.kind == flowgraph.WORKLOAD or (
+            node.kind == flowgraph.NAMESPACE and node.key in self.about
+        )
+
     def alt(self) -> str:
         """Say in words what the table shows."""
         size = f"{len(self.nodes)} rows and columns"
         note = f" {self.note}." if self.note else ""
-        return f"Matrix of what policies allow: {size}, {len(self.cells)} pairs connected.{note}"
+        itself = " No policy stops a pod and itself." if any(n.alone for n in self.nodes) else ""
+        pairs = f"{len(self.cells)} pairs connected"
+        return f"Matrix of what policies allow: {size}, {pairs}.{itself}{note}"
 
     def dot(self) -> str:
         """Return the table as DOT text: one node with an HTML-like table."""
@@ -81,7 +105,7 @@ class Allowed:
             cells = "".join(self._cell(source, each, box) for each in self.nodes)
             name = escape(f"{number}  {_line(source)}")
             rows.append(f'<TR><TD ALIGN="LEFT">{name}</TD>{cells}</TR>')
-        legend = ",  ".join(f"{sign} {meaning}" for sign, meaning in MEANINGS.items())
+        legend = ",  ".join(f"{sign} {meaning}" for sign, meaning in self._legend().items())
         width = len(self.nodes) + 1
         rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="{width}" BORDER="0">{legend}</TD></TR>')
         table = f'<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0">{"".join(rows)}</TABLE>'
@@ -92,10 +116,17 @@ class Allowed:
             f"  table [label=<{table}>];\n}}"
         )
 
+    def _legend(self) -> dict[str, str]:
+        """Return what the signs mean: of namespaces, for some pair of their workloads."""
+        if not any(node.kind == flowgraph.NAMESPACE for node in self.nodes):
+            return MEANINGS
+        some = {sign: f"{MEANINGS[sign]} for some of them" for sign in "+o"}
+        return some | {".": "nothing for any of them", "/": ASIDE}
+
     def _cell(self, source: Node, destination: Node, box: str) -> str:
         sign = self.sign(source, destination)
-        ports = self.cells.get((source.key, destination.key)) or "nothing"
-        told = escape(f"{_line(source)} to {_line(destination)}: {ports}", quote=True)
+        allowed = self.cells.get((source.key, destination.key)) or MEANINGS[sign]
+        told = escape(f"{_line(source)} to {_line(destination)}: {allowed}", quote=True)
         return f'<TD {box} BGCOLOR="{_SIGNS[sign]}" TITLE="{told}" HREF=" ">{sign}</TD>'
 
     def picture(self) -> Picture:
@@ -113,7 +144,7 @@ class Allowed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the table as plain values."""
-        names = {node.key: _line(node) for node in self.nodes}
+        names = {node.key: _line(node, node.label) for node in self.nodes}
         return {
             "title": self.alt(),
             "connections": [
@@ -127,8 +158,9 @@ def _order(node: Node) -> tuple[bool, str, str]:
     return (node.kind == flowgraph.OUTSIDE, node.namespace, node.label)
 
 
-def _line(node: Node) -> str:
-    text = node.label.replace("\n", ", ")
+def _line(node: Node, names: str = "") -> str:
+    """Return a node in one line, with all names or those that a picture has."""
+    text = flowgraph.one_line(names or node.drawn)
     return f"{node.namespace}/{text}" if node.namespace else text
 
 

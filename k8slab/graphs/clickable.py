@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.graphs.flowgraph import ends_of, one_line
 from k8slab.graphs.reasons import Reasons, nodes_to_choose
 from k8slab.graphs.svg import html_table
 
@@ -83,11 +84,12 @@ class Clickable:
 
     @cached_property
     def _rows(self) -> list[tuple[tuple[str, str, str], str]]:
-        pairs = [(edge.source, edge.destination) for edge in self.graph.edges]
-        told = self.graph.to_json()["edges"]
         return [
-            ((one["from"], one["to"], one["ports"]), self._reasons.brief(*pair))
-            for one, pair in zip(told, pairs, strict=True)
+            (
+                (*ends_of(edge), one_line(edge.label)),
+                self._reasons.brief(edge.source, edge.destination),
+            )
+            for edge in self.graph.edges
         ]
 
     @cached_property
@@ -138,7 +140,7 @@ def _asked(source: Node, destination: Node) -> bool:
 
 
 def _line(node: Node) -> str:
-    text = node.label.replace("\n", ", ")
+    text = one_line(node.drawn)
     return f"{node.namespace}/{text}" if node.namespace else text
 
 

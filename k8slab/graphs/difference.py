@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from k8slab.graphs.flowgraph import Edge, FlowGraph, label_of, side_node
+from k8slab.graphs.flowgraph import Edge, FlowGraph, side_node
+from k8slab.policy.ports import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k8slab.policy import AddressSet, Change, Group, PortSet
+    from k8slab.policy import AddressSet, Change, Group
 
 _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -51,9 +52,7 @@ def _edge(
     causes: tuple[str, ...],
 ) -> Edge:
     before, after = ports
-    label = label_of(before if kind == "removed" else after)
-    if kind == "changed":
-        label = f"{label_of(before)}\nnow {label_of(after)}"
     source, destination = (side_node(end) for end in ends)
     shown = after if kind != "removed" else before
-    return Edge(source, destination, label, shown, _MARKS[kind], ", ".join(causes))
+    was = before if kind == "changed" else PortSet()
+    return Edge(source, destination, shown, _MARKS[kind], ", ".join(causes), was)

@@ -8,6 +8,9 @@ Three steps make it small without making it wrong:
   from or to a node that stands for them (`merging`).
 - **Namespaces instead of workloads**, when there are still too many edges; the picture says so.
 
+A picture of some namespaces has the workloads of all others too, those together that mean the same
+to it: who may come in from elsewhere is a part of what policies allow here.
+
 Nodes are told apart by shape and by words, edges by style, arrow and label: colour is never
 the only sign.
 """
@@ -27,12 +30,13 @@ from k8slab.policy.listing import Block
 from k8slab.policy.ports import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from k8slab.graphs.svg import Picture
     from k8slab.policy.listing import Connection, Connections, Group
 
 WORKLOAD, ALL_OF, EVERYONE, OUTSIDE, NAMESPACE = "workload", "all of", "all", "outside", "namespace"
+ELSEWHERE = "elsewhere"
 
 _SHAPES = {
     WORKLOAD: 'shape=box, style="rounded,filled", fillcolor="#eef2ff"',
@@ -40,16 +44,21 @@ _SHAPES = {
     EVERYONE: 'shape=doubleoctagon, style=filled, fillcolor="#e0e7ff"',
     OUTSIDE: 'shape=house, style="filled,dashed", fillcolor="#fef3c7"',
     NAMESPACE: 'shape=tab, style=filled, fillcolor="#e0e7ff"',
+    ELSEWHERE: 'shape=box3d, style=filled, fillcolor="#f3f4f6"',
 }
+_HEADED = (OUTSIDE, NAMESPACE)
 
 MOST_NAMES = 6
-"""Names in one node; of more the first are shown, and how many more there are."""
+"""Names drawn in one node; of more the first, and how many more there are. The table has all."""
 
 LONGEST_LABEL = 40
-"""Letters of ports on an edge."""
+"""Letters of ports drawn on an edge; the table has all."""
 
 READABLE_EDGES = 250
 """More edges between workloads than this are drawn between namespaces."""
+
+SOME = "what some workload of one may send to some workload of the other, not what all may"
+"""What namespaces instead of workloads say: an edge is there when one pair has it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,6 +68,7 @@ class Node:
     key: str
     kind: str
     label: str
+    """All names that it has, a line each."""
     namespace: str = ""
     sample: str = ""
     """A pod's key or an address that stands for all of it."""
@@ -67,6 +77,14 @@ class Node:
     other: str = ""
     """The key of a second pod, where there is one: what they send each other can be asked for."""
 
+    @property
+    def drawn(self) -> str:
+        """Return the label with as many names as can be read in a picture."""
+        names = self.label.split("\n")
+        head = 1 if self.kind in _HEADED else 0  # says what follows, and is no name itself
+        more = len(names) - head - MOST_NAMES
+        return "\n".join([*names[:-more], f"and {more} more"]) if more > 1 else self.label
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -74,10 +92,28 @@ class Edge:
 
     source: Node
     destination: Node
-    label: str
-    ports: PortSet = field(default_factory=PortSet)
+    ports: PortSet
     mark: str = ""
     why: str = ""
+    before: PortSet = field(default_factory=PortSet)
+    """What it was, where that changed."""
+    within: bool = False
+    """Where both ends are several namespaces: within each of them, and not between two."""
+
+    @property
+    def label(self) -> str:
+        """Return the ports in words, with `before` and `within`."""
+        return self._told(words_of)
+
+    @property
+    def drawn(self) -> str:
+        """Return the label as long as it can be read in a picture."""
+        return self._told(short_words)
+
+    def _told(self, words: Callable[[PortSet], str]) -> str:
+        changed = f"{words(self.before)}\nnow " if self.before else ""
+        within = "within each: " if self.within else ""
+        return f"{within}{changed}{words(self.ports)}"
 
 
 _MARKS = {
@@ -141,7 +177,7 @@ class FlowGraph:
             if back.get(number, number) < number:
                 continue
             ends = f"{names[edge.source.key]} -> {names[edge.destination.key]}"
-            label = quote(f"{edge.mark} {edge.label}".strip())
+            label = quote(f"{edge.mark} {edge.drawn}".strip())
             heads = _BOTH[edge.mark] if number in back else ""
             lines.append(f"  {ends} [id=edge{number}, label={label}, {_MARKS[edge.mark]}{heads}];")
         return "\n".join([*lines, "}"])
@@ -170,13 +206,13 @@ class FlowGraph:
 
     def _words(self, edge: Edge) -> str:
         mark = f"{MEANINGS[edge.mark]}: " if edge.mark else ""
-        ends = f"{plain(edge.source)} to {plain(edge.destination)}"
-        return f"{mark}{ends}: {edge.label}.".replace("\n", ", ")
+        ends = f"{brief(edge.source)} to {brief(edge.destination)}"
+        return f"{mark}{ends}: {edge.drawn}.".replace("\n", ", ")
 
     def table(self) -> str:
         """Return the edges as an HTML table."""
         rows = [
-            [plain(edge.source), plain(edge.destination), edge.label, MEANINGS.get(edge.mark, "")]
+            [*ends_of(edge), one_line(edge.label), MEANINGS.get(edge.mark, "")]
             for edge in self.edges
         ]
         return html_table(["from", "to", "ports", "change"], rows, self.title)
@@ -188,10 +224,11 @@ class FlowGraph:
             "note": self.note,
             "edges": [
                 {
-                    "from": plain(edge.source),
-                    "to": plain(edge.destination),
-                    "ports": str(edge.ports) if edge.ports else edge.label,
+                    **dict(zip(("from", "to"), ends_of(edge), strict=True)),
+                    "ports": str(edge.ports),
                     **({"change": MEANINGS[edge.mark]} if edge.mark else {}),
+                    **({"before": str(edge.before)} if edge.before else {}),
+                    **({"within": "each"} if edge.within else {}),
                 }
                 for edge in self.edges
             ],
@@ -207,13 +244,31 @@ class FlowGraph:
 
 
 def plain(node: Node) -> str:
-    """Return the name of a node on one line."""
-    text = node.label.replace("\n", ", ")
-    return f"{node.namespace}: {text}" if node.namespace else text
+    """Return all names of a node on one line."""
+    return _with_namespace(node, node.label)
+
+
+def brief(node: Node) -> str:
+    """Return on one line what a picture names of a node."""
+    return _with_namespace(node, node.drawn)
+
+
+def _with_namespace(node: Node, names: str) -> str:
+    return f"{node.namespace}: {one_line(names)}" if node.namespace else one_line(names)
+
+
+def ends_of(edge: Edge) -> tuple[str, str]:
+    """Return all names of both ends."""
+    return plain(edge.source), plain(edge.destination)
+
+
+def one_line(text: str) -> str:
+    """Return the lines of a label as a list in one line."""
+    return text.replace("\n", ", ")
 
 
 def _node(node: Node, name: str) -> str:
-    return f"{name} [id={name}, {_SHAPES[node.kind]}, label={quote(node.label)}];"
+    return f"{name} [id={name}, {_SHAPES[node.kind]}, label={quote(node.drawn)}];"
 
 
 def of_connections(found: Connections, *, title: str, namespaces: Sequence[str] = ()) -> FlowGraph:
@@ -222,13 +277,12 @@ def of_connections(found: Connections, *, title: str, namespaces: Sequence[str] 
     edges = parts.edges()
     if edges is None or len(edges) > READABLE_EDGES:
         edges = _put_together(parts.edges_by_namespace())
-        note = f"by namespace: {len(parts.groups)} workloads have too many connections to be read"
+        why = f"{len(parts.groups)} workloads have too many connections to be read"
+        note = f"by namespace: {why}; an edge is {SOME}"
         nodes = {end for edge in edges for end in (edge.source, edge.destination)}
     else:
-        counts = f"{len(parts.groups)} workloads in {len(parts.nodes)} nodes"
         ends = {end for edge in edges for end in (edge.source, edge.destination)}
-        merged = len(parts.nodes) < len(parts.groups)
-        note = f"{counts}: those with the same connections are together" if merged else ""
+        note = parts.note()
         nodes = {*parts.nodes, *ends}
     return FlowGraph(title, tuple(sorted(nodes)), tuple(edges), note)
 
@@ -260,18 +314,16 @@ def _put_together(edges: Sequence[Edge]) -> list[Edge]:
     for members in twins(labels, sorted(spaces)):
         made = members[0]
         if len(members) > 1:
-            names = _some([each.key for each in members])
+            names = [each.key for each in members]
             made = replace(made, label="\n".join([f"{len(members)} namespaces", *names]))
         instead.update(dict.fromkeys(members, made))
     found: dict[tuple[Node, Node], Edge] = {}
     for edge in edges:
         source = instead.get(edge.source, edge.source)
         destination = instead.get(edge.destination, edge.destination)
-        label = edge.label
-        if source is destination and not _reach_each_other(labels, instead, source):
-            label = f"within each: {label}"
+        within = source is destination and not _reach_each_other(labels, instead, source)
         found[source, destination] = replace(
-            edge, source=source, destination=destination, label=label
+            edge, source=source, destination=destination, within=within
         )
     return list(found.values())
 
@@ -308,29 +360,41 @@ class Parts:
     """Blocks of connections, and the nodes that stand for their workloads."""
 
     def __init__(
-        self, groups: Sequence[Group], blocks: Sequence[Block], whole: Iterable[str] = ()
+        self,
+        groups: Sequence[Group],
+        blocks: Sequence[Block],
+        about: Collection[str] | None = None,
     ) -> None:
-        """Take groups in their order; of the namespaces in `whole` they are all workloads."""
+        """Take some groups in order, or all there are in a picture `about` some namespaces."""
         self.groups = groups
         self.blocks = blocks
-        self.merged = Merged(groups, blocks, {*whole})
+        self.merged = Merged(groups, blocks, about)
         self._nodes: list[Node] = []
         self._node_of: dict[Group, Node] = {}
+        others = [group for group in groups if about is not None and group.namespace not in about]
         for number in range(len(self.merged.classes)):
             members = self.merged.members(number)
-            self._nodes.append(_workload_node(members))
-            self._node_of.update(dict.fromkeys(members, self._nodes[-1]))
+            elsewhere = self.merged.is_elsewhere(number)
+            made = _elsewhere_node(members, others) if elsewhere else _workload_node(members)
+            self._nodes.append(made)
+            self._node_of.update(dict.fromkeys(members, made))
         self.nodes = frozenset(self._nodes)
 
     @classmethod
     def of(cls, found: Connections, namespaces: Sequence[str] = ()) -> Parts:
         """Take all connections, or those that touch some namespaces."""
-        blocks = _within([*found.blocks()], namespaces)
-        shown = [g for g in found.groups if not namespaces or g.namespace in namespaces]
-        seen = {group for block in blocks for side in block[:2] for group in _groups(side)}
-        groups = sorted(seen.union(shown))
-        here, there = (Counter(g.namespace for g in each) for each in (groups, found.groups))
-        return cls(groups, blocks, [name for name in here if here[name] == there[name]])
+        groups = found.groups
+        about = {*namespaces} or {group.namespace for group in groups}
+        return cls(groups, _within([*found.blocks()], namespaces), about)
+
+    def note(self) -> str:
+        """Say what stands together in one node."""
+        told = []
+        for kind, word in ((WORKLOAD, "workloads"), (ELSEWHERE, "workloads of other namespaces")):
+            standing = [node for node in self._node_of.values() if node.kind == kind]
+            if len({*standing}) < len(standing):
+                told.append(f"{len(standing)} {word} in {_count(len({*standing}), 'node')}")
+        return f"{', '.join(told)}: those with the same connections are together" if told else ""
 
     def edges(self) -> list[Edge] | None:
         """Return the edges, the fewest that say all; ``None`` when they are too many to be read."""
@@ -351,7 +415,7 @@ class Parts:
         return Node(name, ALL_OF, name, end.namespace, *samples)
 
     def edges_by_namespace(self) -> list[Edge]:
-        """Return the edges between namespaces, those between the same as one."""
+        """Return the edges between namespaces: all ports that some pair of their workloads has."""
         ports: dict[tuple[Node, Node], PortSet] = defaultdict(PortSet)
         for block in self.blocks:
             destinations = _spaces(block.destinations)
@@ -378,17 +442,21 @@ def _samples(groups: Iterable[Group]) -> tuple[str, bool, str]:
 
 def _edges(ports: dict[tuple[Node, Node], PortSet]) -> list[Edge]:
     return [
-        Edge(source, destination, label_of(found), found)
+        Edge(source, destination, found)
         for (source, destination), found in sorted(ports.items(), key=lambda item: item[0])
         if source is not destination or not source.alone
     ]
 
 
-def label_of(ports: PortSet) -> str:
-    """Return ports as a label of bounded length."""
+def words_of(ports: PortSet) -> str:
+    """Return ports in words, all of them."""
     text = str(ports)
-    if text == "all":
-        return "all ports"
+    return "all ports" if text == "all" else text
+
+
+def short_words(ports: PortSet) -> str:
+    """Return ports as a label of bounded length."""
+    text = words_of(ports)
     return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
 
 
@@ -398,16 +466,25 @@ def short(group: Group) -> str:
 
 
 def _workload_node(groups: Sequence[Group]) -> Node:
-    shown = _some(sorted(short(group) for group in groups))
+    names = sorted(short(group) for group in groups)
     first = min(groups)
-    return Node(first.name, WORKLOAD, "\n".join(shown), first.namespace, *_samples(groups))
+    return Node(first.name, WORKLOAD, "\n".join(names), first.namespace, *_samples(groups))
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    """Return the names, or the first of many and how many more there are."""
-    if len(names) <= MOST_NAMES + 1:
-        return [*names]
-    return [*names[:MOST_NAMES], f"and {len(names) - MOST_NAMES} more"]
+def _elsewhere_node(groups: Sequence[Group], others: Sequence[Group]) -> Node:
+    """Return one node for workloads of namespaces that the picture is not about."""
+    all_of = Counter(group.namespace for group in others)
+    here = Counter(group.namespace for group in groups)
+    lines = [f"all of {space}" for space in sorted(here) if 1 < here[space] == all_of[space]]
+    whole = {line.removeprefix("all of ") for line in lines}
+    lines += sorted(group.name for group in groups if group.namespace not in whole)
+    if len(groups) == len(others) > 1:
+        lines = ["all other namespaces"]
+    return Node(f"elsewhere:{min(groups).name}", ELSEWHERE, "\n".join(lines), "", *_samples(groups))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _outside_node(addresses: AddressSet) -> Node:
@@ -421,19 +498,16 @@ def _one_of(addresses: AddressSet) -> str:
 
 
 def outside_label(addresses: AddressSet) -> str:
-    """Return addresses as a label: everywhere, a few ranges, or how many there are."""
+    """Return addresses as a label: everywhere, or the ranges."""
     parts = []
     for version, whole in EVERYWHERE.items():
         here = addresses & whole
         if not here:
             continue
-        lines = str(here).split(", ")
         if here == whole:
             parts.append(f"any IPv{version} address")
-        elif len(lines) <= MOST_NAMES:
-            parts += lines
         else:
-            parts += [*lines[:MOST_NAMES], f"and {len(lines) - MOST_NAMES} ranges more"]
+            parts += str(here).split(", ")
     return "\n".join(["outside the cluster", *parts])
 
 

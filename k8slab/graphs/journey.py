@@ -1,7 +1,8 @@
 """A packet's journey as a picture: a box for each stay, arrows with what the packet was then.
 
 The way there is drawn with full lines, the way back with dashed ones, and numbers give the
-order. The place where the packet was lost is an octagon with a thick border and says so.
+order. The place where the packet was lost is an octagon with a thick border and says so; a
+refusal is an answer: the place that refused has a box with two borders, and its own word.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.graphs.dot import draw, quote, render
 from k8slab.graphs.svg import html_table
+from k8slab.probes.steps import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ _SHAPES = {
     "world": 'shape=house, style="filled,dashed", fillcolor="#fef3c7"',
 }
 _LOST = 'shape=octagon, style="filled,bold", penwidth=3, fillcolor="#fee2e2", color="#b91c1c"'
+_REFUSED = 'shape=box, peripheries=2, style=filled, fillcolor="#ffedd5", color="#9a3412"'
 _LEGS = {"there": 'color="#1d4ed8"', "back": 'color="#4b5563", style=dashed'}
 
 
@@ -122,7 +125,7 @@ class JourneyGraph:
         return names, [f"{name} [{self._box(members)}];" for name, members in boxes.items()]
 
     def _box(self, stays: list[_Stay]) -> str:
-        lost = any(step.kind == "lost" for stay in stays for step in stay.steps)
+        ended = any(step.kind in ENDINGS for stay in stays for step in stay.steps)
         lines = [str(stays[0].place)]
         for stay in stays:
             back = "back: " if stay.leg == "back" else ""
@@ -130,9 +133,11 @@ class JourneyGraph:
                 if step.kind in ("enters", "leaves", "established"):
                     continue
                 word = back
-                if step.kind == "lost":
-                    word = "LOST AFTER THIS: " if step.facts.get("after") else "LOST HERE: "
+                if step.kind in ENDINGS:
+                    where = "AFTER THIS" if step.facts.get("after") else "HERE"
+                    word = f"{self.journey.ends_as.upper()} {where}: "
                 lines += textwrap.wrap(f"{word}{step.text}", _WIDTH, subsequent_indent="   ")
-        shape = _LOST if lost else _SHAPES[stays[0].place.kind]
+        end = _REFUSED if self.journey.ends_as == "refused" else _LOST
+        shape = end if ended else _SHAPES[stays[0].place.kind]
         label = quote("\n".join([*lines, ""])).replace("\\n", "\\l")  # lines begin at the left
         return f"{shape}, label={label}"

@@ -6,6 +6,7 @@ not exist is dashed, an unanswered question dotted, the one with the answer has 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from k8slab.graphs.dot import quote, render
@@ -13,6 +14,8 @@ from k8slab.graphs.svg import Picture, html_table
 from k8slab.probes.lookups import NO_ANSWER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from k8slab.probes.lookups import Lookup, Query
 
 LISTED = 4
@@ -37,6 +40,22 @@ def _ending(lookup: Lookup) -> str:
     if len(found) > LISTED:
         return f"found {len(found)} addresses"
     return f"found {', '.join(found)}" if found else "nothing was found"
+
+
+def ranking(lookups: Sequence[Lookup]) -> str:
+    """Order look-ups by what they cost: ``fewest queries first: web 2 = db 2 < example.com 8``.
+
+    Where a query was not answered it was sent again, so what was counted is no comparison.
+    """
+    if any(query.answer == NO_ANSWER for lookup in lookups for query in lookup.queries):
+        return "a query was not answered, and sent again: the numbers cannot be compared"
+    ordered = sorted(lookups, key=lambda one: len(one.queries))
+    costs = [len(one.queries) for one in ordered]
+    signs = ["", *(" = " if few == more else " < " for few, more in itertools.pairwise(costs))]
+    told = [
+        f"{sign}{one.name} {len(one.queries)}" for sign, one in zip(signs, ordered, strict=True)
+    ]
+    return f"fewest queries first: {''.join(told)}"
 
 
 def rows(lookup: Lookup) -> list[list[str]]:

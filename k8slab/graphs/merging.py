@@ -4,8 +4,10 @@ The connections come as blocks, sources times destinations on some ports. Two st
 
 - **Equal workloads are one node.** A workload's *row* is whom it may reach on which ports, its
   *column* who may reach it. Workloads of one namespace with the same row and column differ in
-  nothing. Rows and columns are integers with one bit a workload, so this costs a few operations
-  for each block and workload, however many pairs the blocks stand for.
+  nothing. In a picture of some namespaces the others are *elsewhere*: what they may send each
+  other is not in it, so there the same row and column make one node of several namespaces. Rows
+  and columns are integers with one bit a workload, so this costs a few operations for each block
+  and workload, however many pairs the blocks stand for.
 - **What all of a namespace have in common is one edge.** Where a node may reach every node of a
   namespace on some common ports, one edge to the namespace says so, and only nodes with which
   it may do more keep an edge of their own; then the same once more for sources. The whole
@@ -22,9 +24,13 @@ from k8slab.policy.index import bits_of, numbers_of
 from k8slab.policy.ports import ALL, PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from k8slab.policy.listing import Block, Group
+
+
+ELSEWHERE = ""
+"""What stands for the namespace of whoever is in none of those that the picture is about."""
 
 
 class Whole(NamedTuple):
@@ -46,8 +52,14 @@ Line = dict[PortSet, tuple[int, AddressSet]]
 class Merged:
     """Blocks of connections with equal workloads put together."""
 
-    def __init__(self, groups: Sequence[Group], blocks: Sequence[Block], whole: set[str]) -> None:
-        """Take groups in their order; of the namespaces in `whole` they are all workloads."""
+    def __init__(
+        self, groups: Sequence[Group], blocks: Sequence[Block], about: Collection[str] | None
+    ) -> None:
+        """Take groups in their order, all there are, and the namespaces that the picture is about.
+
+        Without these (``None``) the groups are some of many, and nothing stands for a namespace.
+        """
+        self._about = about
         self.groups = groups
         self._numbers = {group.name: number for number, group in enumerate(groups)}
         self._rows: list[Line] = [{} for _ in groups]
@@ -56,14 +68,21 @@ class Merged:
             self._add(block)
         self.classes = self._alike()
         self._class_bits = [bits_of(members, len(groups)) for members in self.classes]
-        self._spaces: dict[str, list[int]] = defaultdict(list)
+        self._spaces = self._sets()
+
+    def _sets(self) -> dict[str, list[int]]:
+        """Return the classes that a `Whole` may stand for, by its namespace: all are first."""
+        if self._about is None:
+            return {}
+        found: dict[str, list[int]] = defaultdict(list)
         for number in range(len(self.classes)):
-            space = self._space(number)
-            if space in whole:
-                self._spaces[space].append(number)
-        spaces = {group.namespace for group in groups}
-        if len(spaces) > 1 and spaces <= whole:
-            self._spaces = {"": [*range(len(self.classes))], **self._spaces}
+            found[self._space(number)].append(number)
+        found.pop(ELSEWHERE, None)
+        everyone = {"": [*range(len(self.classes))]} if len(self._all_spaces()) > 1 else {}
+        return {**everyone, **found}
+
+    def _all_spaces(self) -> set[str]:
+        return {group.namespace for group in self.groups}
 
     def _add(self, block: Block) -> None:
         sources, sources_outside = self._parts(block.sources)
@@ -86,7 +105,8 @@ class Merged:
         found: dict[tuple, list[int]] = defaultdict(list)
         for number, group in enumerate(self.groups):
             lines = (self._rows[number], self._columns[number])
-            found[group.namespace, *(frozenset(line.items()) for line in lines)].append(number)
+            space = self._space_of(group)
+            found[space, *(frozenset(line.items()) for line in lines)].append(number)
         return list(found.values())
 
     def members(self, end: End) -> list[Group]:
@@ -134,8 +154,17 @@ class Merged:
                     found[outside, number] = found.get((outside, number), PortSet()) | ports
         return found
 
+    def _space_of(self, group: Group) -> str:
+        if self._about is None or group.namespace in self._about:
+            return group.namespace
+        return ELSEWHERE
+
     def _space(self, number: int) -> str:
-        return self.groups[self.classes[number][0]].namespace
+        return self._space_of(self.groups[self.classes[number][0]])
+
+    def is_elsewhere(self, number: int) -> bool:
+        """Say whether a class is of namespaces that the picture is not about."""
+        return self._space(number) == ELSEWHERE
 
     def alone(self, number: int) -> bool:
         """Say whether a class is one pod: what it sends to itself no policy can stop."""

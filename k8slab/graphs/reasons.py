@@ -1,8 +1,8 @@
 """Why an edge of the policy graph is there, or is not: the engine's reasons in a learner's words.
 
 A node may stand for many pods. They are alike to every policy, so one of them, the node's
-`sample`, is asked about for all; only where a node stands for a whole namespace, or for all
-workloads, is it an example, and the text says so.
+`sample`, is asked about for all; only where a node stands for a whole namespace, for several, or
+for all workloads, is it an example, and the text says so.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from k8slab.graphs.flowgraph import ALL_OF, EVERYONE, OUTSIDE, WORKLOAD, plain
+from k8slab.graphs.flowgraph import ALL_OF, ELSEWHERE, EVERYONE, OUTSIDE, WORKLOAD, brief
 from k8slab.policy.flow import Flow
 from k8slab.policy.ports import ALL, WITH_PORTS
-from k8slab.policy.verdict import Action
+from k8slab.policy.verdict import Action, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +32,10 @@ USUAL_PORT = ("TCP", 80)
 """What is asked about where nobody says on which port he listens."""
 
 
+_MANY = (ALL_OF, EVERYONE, ELSEWHERE)
+"""Nodes of whose pods some may be in or out for other reasons than others."""
+
+
 @dataclass(frozen=True)
 class Reasons:
     """Answers "why" about pairs of nodes, and about one node, of an estate."""
@@ -46,8 +50,8 @@ class Reasons:
         if start == end:
             return "What a pod sends to itself no policy can stop."
         allowed = self.estate.connections().between(start, end)
-        lines = [f"{plain(source)} to {plain(destination)}: {_ports_told(allowed)}"]
-        if ALL_OF in (source.kind, destination.kind) or EVERYONE in (source.kind, destination.kind):
+        lines = [f"{brief(source)} to {brief(destination)}: {_ports_told(allowed)}"]
+        if any(node.kind in _MANY and node.other for node in (source, destination)):
             lines.append(f"One example of many: {start} to {end}.")
         asked = list(self._ports(end, allowed))
         for protocol, port in asked[:MOST_PORTS]:
@@ -69,15 +73,15 @@ class Reasons:
     def node(self, node: Node) -> str:
         """Return which policies select a node."""
         if node.kind == OUTSIDE:
-            return f"{plain(node)}: no policy selects it."
+            return f"{brief(node)}: no policy selects it."
         if not node.sample:
-            return plain(node)
+            return brief(node)
         selecting = [
             f"  {policy.key} ({' and '.join(policy.rules)})"
             for policy in self.estate.policies
             if node.sample in self.estate.selected(policy)
         ]
-        name = plain(node) if node.kind == WORKLOAD else f"{plain(node)}, for example {node.sample}"
+        name = brief(node) if node.kind == WORKLOAD else f"{brief(node)}, for example {node.sample}"
         return "\n".join([f"{name} is selected by:", *(selecting or ["  no policy"])])
 
     def _ports(self, end: str, allowed: PortSet) -> Iterator[tuple[str, int]]:
@@ -109,9 +113,8 @@ class Reasons:
         policy = next((p for p in self.estate.policies if p.key == reason.decided_by), None)
         if policy is None or reason.rule is None:
             return lines
-        word = f"spec.{reason.direction}[{reason.rule}]"
         place = f" ({policy.place})" if policy.place else ""
-        lines.append(f"  rule {word} of {policy.key}{place}")
+        lines.append(f"  rule {path_of(reason.direction, reason.rule)} of {policy.key}{place}")
         if reason.peer is not None and (found := _peer(policy.spec, reason)):
             lines.append(f"  peer {found}")
         return lines
@@ -152,4 +155,4 @@ def _peer(spec: object, reason: Reason) -> str:
 
 def nodes_to_choose(nodes: Iterable[Node]) -> list[Node]:
     """Return the nodes for which a pair can be asked: workloads, and the outside."""
-    return [node for node in nodes if node.sample and node.kind in (WORKLOAD, OUTSIDE)]
+    return [node for node in nodes if node.sample and node.kind in (WORKLOAD, ELSEWHERE, OUTSIDE)]

@@ -23,29 +23,41 @@ _WIDTH = 60
 _CHOICE = re.compile(r"(\d+) : goto (\S+?)(?=,|\s)")
 _LONG = re.compile(r" vmap \{.*")
 
-HEAD = ["endpoint", "pod", "node", "state", "used"]
+HEAD = ["endpoint", "pod", "node", "state"]
 
 
 def summary(front: Front) -> str:
     """Say in one sentence where the Service is reached and how many endpoints are used."""
     used = sum(endpoint.used for endpoint in front.endpoints)
+    by = f" by {front.node}" if front.node else ""
     return (
         f"Service {front.key} ({front.kind}): {', '.join(front.addresses) or 'no address'}; "
-        f"{used} of {_count(len(front.endpoints), 'endpoint')} used"
+        f"{used} of {_count(len(front.endpoints), 'endpoint')} {_used(front)}{by}"
     )
+
+
+def _used(front: Front) -> str:
+    """Return the word for an endpoint to which connections lead: only a node's rules know it."""
+    return "used" if front.node else "can be used"
 
 
 def rows(front: Front) -> list[list[str]]:
     """Return the cells of the table of endpoints."""
     return [
-        [one.address, one.name or "-", one.node or "-", one.state, "yes" if one.used else "no"]
+        [one.address, one.name or "-", one.node or "-", one.state, _how(one)]
         for one in front.endpoints
     ]
 
 
+def _how(endpoint: Endpoint) -> str:
+    if not endpoint.used:
+        return "no"
+    return f"from {endpoint.only} only" if endpoint.only else "yes"
+
+
 def table(front: Front) -> str:
     """Return endpoints and rules as HTML tables."""
-    tables = html_table(HEAD, rows(front), summary(front))
+    tables = html_table([*HEAD, _used(front)], rows(front), summary(front))
     if front.rules:
         told = [[rule.place, rule.text] for rule in front.rules]
         tables += html_table(["where", "rule"], told, f"Its rules on {front.node}")
@@ -56,7 +68,7 @@ def text(front: Front) -> str:
     """Return the same as lines of text."""
     lines = [summary(front)]
     for address, name, node, state, used in rows(front):
-        lines.append(f"  {address}  pod {name}  node {node}  {state}  used: {used}")
+        lines.append(f"  {address}  pod {name}  node {node}  {state}  {_used(front)}: {used}")
     if front.rules:
         lines.append(f"rules on {front.node}:")
     before = ""
@@ -70,11 +82,17 @@ def text(front: Front) -> str:
 def alt(front: Front) -> str:
     """Say in words what the picture shows."""
     told = [
-        f"{one.name or 'an address'} {one.address}, {one.state}{'' if one.used else ', not used'}"
+        f"{one.name or 'an address'} {one.address}, {one.state}{_exception(one)}"
         for one in front.endpoints[:MOST]
     ]
     rules = f" {_count(len(front.rules), 'rule')} on {front.node}." if front.rules else ""
     return f"{summary(front)}. {'; '.join(told) or 'Nobody is behind it'}.{rules}"
+
+
+def _exception(endpoint: Endpoint) -> str:
+    if not endpoint.used:
+        return ", not used"
+    return f", used {_how(endpoint)}" if endpoint.only else ""
 
 
 def dot(front: Front) -> str:
@@ -93,7 +111,9 @@ def dot(front: Front) -> str:
     for number, one in enumerate(front.endpoints[:MOST]):
         lines.append(f"  e{number} [{_style(one)}, label={quote(_label(one))}];")
         if one.used:
-            lines.append(f"  {begin} -> e{number} [label={quote(_rewriting(front, one))}];")
+            told = [f"from {one.only} only"] if one.only else []
+            label = "\n".join([*told, _rewriting(front, one)])
+            lines.append(f"  {begin} -> e{number} [label={quote(label)}];")
         else:
             lines.append(
                 f'  {begin} -> e{number} [style=dotted, arrowhead=none, label="not used"];'

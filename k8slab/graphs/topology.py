@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from k8slab.policy.model import Pod
     from k8slab.policy.services import Service
 
+_ARROWS = "arrows: the pods that a Service selects; dashed: not ready"
 PENDING = "(no node yet)"
 MOST = 120
 """Boxes and arrows that can be read; of more, pods are put together."""
@@ -49,7 +50,7 @@ class Topology:
     nodes: tuple[str, ...]
     pods: tuple[Box, ...]
     services: tuple[tuple[str, str, tuple[str, ...]], ...]
-    """Key, address line, keys of the pods behind it."""
+    """Key, address line, keys of the pods that its selector names, ready or not."""
     note: str = ""
     """What was put together to make the picture readable."""
 
@@ -132,7 +133,8 @@ class Topology:
         return self.readable()._dot()  # noqa: SLF001  of its own class
 
     def _dot(self) -> str:
-        title = f" label={quote(self.note)}; labelloc=t;" if self.note else ""
+        told = "\n".join(filter(None, [self.note, _ARROWS if self._edges() else ""]))
+        title = f" label={quote(told)}; labelloc=t;" if told else ""
         lines = [
             "digraph topology {",
             f'  rankdir=LR;{title} edge [color="#4b5563"];',
@@ -153,7 +155,10 @@ class Topology:
             lines.append("  }")
             firsts.append(here[0].key if here else f"empty:{node}")
         lines += _in_order(firsts)
-        lines += [f"  {quote('svc:' + key)} -> {quote(pod)};" for key, pod in self._edges()]
+        waiting = {box.key for box in self.pods if not box.ready}
+        for key, pod in self._edges():
+            style = " [style=dashed]" if pod in waiting else ""
+            lines.append(f"  {quote('svc:' + key)} -> {quote(pod)}{style};")
         return "\n".join([*lines, "}"])
 
     def _edges(self) -> list[tuple[str, str]]:
@@ -168,11 +173,11 @@ class Topology:
             return f"Topology. {counts}; the table has all of them."
         parts = []
         for node in self.nodes:
-            here = [box.label for box in self.pods if box.node == node]
+            here = [_words(box) for box in self.pods if box.node == node]
             parts.append(f"node {node}: {', '.join(here) or 'no pods'}")
         parts += [
-            f"Service {key} leads to {', '.join(behind) or 'no pod'}"
-            for key, _, behind in self.services
+            f"Service {key} ({address}) selects {', '.join(behind) or 'no pod'}"
+            for key, address, behind in self.services
         ]
         return "Topology. " + "; ".join(parts) + "."
 
@@ -181,9 +186,10 @@ class Topology:
         rows = []
         for box in self.pods:
             before = [key for key, _, behind in self.services if box.key in behind]
-            state = "ready" if box.ready else "not ready"
-            rows.append([box.label, box.node, box.address or "-", state, ", ".join(before) or "-"])
-        return html_table(["pod", "node", "address", "state", "Services"], rows, "Topology")
+            cells = [box.label, box.node, box.address or "-", _state(box)]
+            rows.append([*cells, ", ".join(before) or "-"])
+        heads = ["pod", "node", "address", "state", "selected by Services"]
+        return html_table(heads, rows, "Topology")
 
     def text(self) -> str:
         """Return the same as lines of text."""
@@ -191,12 +197,9 @@ class Topology:
         for node in self.nodes:
             lines.append(f"node {node}")
             here = [box for box in self.pods if box.node == node]
-            lines += [
-                f"  {box.label}  {box.address or '-'}  {'ready' if box.ready else 'not ready'}"
-                for box in here
-            ]
+            lines += [f"  {box.label}  {box.address or '-'}  {_state(box)}" for box in here]
         for key, address, behind in self.services:
-            lines.append(f"Service {key} {address} -> {', '.join(behind) or 'no pod'}")
+            lines.append(f"Service {key} {address} selects {', '.join(behind) or 'no pod'}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -240,6 +243,14 @@ def _in_order(firsts: Sequence[str]) -> list[str]:
             f"  {point} -> {quote(first)} [style=invis];",
         ]
     return lines
+
+
+def _state(box: Box) -> str:
+    return "ready" if box.ready else "not ready"
+
+
+def _words(box: Box) -> str:
+    return f"{box.label} ({box.address or 'no address'}, {_state(box)})"
 
 
 def _pod_line(box: Box) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from k8slab.policy.addresses import PRIVATE, text_of
 from k8slab.policy.ports import ALL, PortSet
+from k8slab.policy.verdict import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -271,7 +272,7 @@ class Rule:
     @property
     def path(self) -> str:
         """Return the field, as in ``spec.ingress[0]``."""
-        return f"spec.{self.direction}[{self.index}]"
+        return path_of(self.direction, self.index)
 
     @cached_property
     def names(self) -> tuple[tuple[str, str], ...]:

@@ -20,17 +20,23 @@ class Action(Enum):
     DENY = "deny"
 
 
+def path_of(direction: str, index: int) -> str:
+    """Return the name of a rule, the field that the API's own messages name: spec.ingress[0]."""
+    return f"spec.{direction}[{index}]"
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """One rule that did not admit the flow, and the first thing that did not match."""
 
     policy: str
+    direction: str
     rule: int | None
     """Index in the policy's list; ``None`` when the policy has no rule in this direction."""
     why: str
 
     def __str__(self) -> str:
-        rule = "" if self.rule is None else f" rule {self.rule + 1}"
+        rule = "" if self.rule is None else f" {path_of(self.direction, self.rule)}"
         return f"{self.policy}{rule}: {self.why}"
 
 
@@ -71,7 +77,7 @@ class Reason:
         if not self.matched or self.rule is None:
             return self.lines()
         _, _, label = self.decided_by.partition(" ")
-        return [*self.lines(), f"  {label} rule {self.rule + 1}: {self.matched}"]
+        return [*self.lines(), f"  {label} {path_of(self.direction, self.rule)}: {self.matched}"]
 
 
 MOST_NAMES = 4

@@ -60,11 +60,11 @@ def _ask_tier(question: Question, tier: str, policies: list[Policy]) -> Reason |
         rules = policy.rules[question.direction]
         if not rules and tier == NETWORK:
             why = f"has no {question.direction} rule, so it admits nobody"
-            misses.append(Miss(policy.label, None, why))
+            misses.append(Miss(policy.label, question.direction, None, why))
         for rule in rules:
             sides = (question.subject, question.peer)
             if why := rule.mismatch(sides, question.port, question.protocol):
-                misses.append(Miss(policy.label, rule.index, why))
+                misses.append(Miss(policy.label, question.direction, rule.index, why))
             elif rule.action == PASS:
                 return None
             elif rule.action != LOG:
@@ -78,7 +78,7 @@ def _ask_tier(question: Question, tier: str, policies: list[Policy]) -> Reason |
 
 def _decided(question: Question, policy: Policy, rule: Rule, names: tuple[str, ...]) -> Reason:
     action = Action.DENY if rule.action == DENY else Action.ALLOW
-    place = f"{question.direction} rule {rule.index + 1} of"
+    place = f"{rule.path} of"
     if policy.tier != NETWORK:
         word = "denies" if rule.action == DENY else "accepts"
         text = f"{place} {policy.tier} policy {policy.label} {word} it"

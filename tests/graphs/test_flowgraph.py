@@ -1,3 +1,4 @@
+import json
 import shutil
 import xml.etree.ElementTree as ET
 
@@ -66,7 +67,8 @@ def test_workloads_with_the_same_connections_are_one_node():
     pods = [pod(f"web-{n}", app="web") for n in range(9)]
     found = graph(*only_ingress(*pods, pod("db"), admit("db", "web", 5432)))
     (node,) = {e.source for e in found.edges if e.label == "TCP 5432"}
-    assert node.label.splitlines() == [*(f"web-{n}" for n in range(6)), "and 3 more"]
+    assert node.label.splitlines() == [f"web-{n}" for n in range(9)]
+    assert node.drawn.splitlines() == [*(f"web-{n}" for n in range(6)), "and 3 more"]
     assert "10 workloads in 2 nodes" in found.note
 
 
@@ -98,12 +100,36 @@ def test_a_pod_has_no_edge_to_itself_and_a_template_has():
     assert ("deployment/a", "deployment/a", "all ports") in edges(graph(template))
 
 
-def test_the_graph_of_one_namespace_has_only_what_touches_it():
+def test_the_graph_of_one_namespace_says_who_of_the_others_reaches_it_and_who_does_not():
     objects = only_ingress(pod("a"), pod("b", "other"), pod("c", "other"), pod("d", "far"),
                            admit("a", "b", 1), admit("c", "d", 2, "other"))  # fmt: skip
     found = graph(*objects, namespaces=["shop"])
-    assert ("b", "a", "TCP 1") in edges(found)
-    assert "d" not in {node.label for node in found.nodes}
+    assert ("other/b", "a", "TCP 1") in edges(found)
+    (rest,) = [node for node in found.nodes if node.label == "far/d\nother/c"]
+    assert rest not in {end for edge in found.edges for end in (edge.source, edge.destination)}
+    assert found.note.startswith("3 workloads of other namespaces in 2 nodes:")
+    assert {node.kind for node in found.nodes} == {"workload", "elsewhere", "outside"}
+
+
+def test_what_many_other_namespaces_have_in_common_is_one_node():
+    far = [pod(name, space) for space in ("x", "y", "z") for name in ("one", "two")]
+    free = graph(pod("a"), pod("b"), *far, namespaces=["shop"])
+    assert "all other namespaces" in {node.label for node in free.nodes}
+    shut = graph(pod("a"), pod("b"), *only_ingress(*far[:2]), *far[2:], namespaces=["shop"])
+    assert ("a\nb", "all of y\nall of z", "all ports") in edges(shut)
+    assert ("all workloads", "a\nb", "all ports") in edges(shut)
+    assert "all of x" in {node.label for node in shut.nodes}
+
+
+def test_all_workloads_are_all_of_the_cluster_and_not_those_of_the_picture():
+    objects = [pod("a"), pod("b"), pod("x", "near"), pod("far", "other"), deny("other")]
+    found = graph(*objects, namespaces=["shop"])
+    assert "all workloads" not in {node.label for node in found.nodes}
+    ends = {e.destination.label for e in found.edges if e.source.label == "a\nb"}
+    assert "near/x" in ends
+    assert "other/far" not in ends
+    everyone = graph(*objects[:4], namespaces=["shop"])
+    assert ("a\nb", "all workloads", "all ports") in edges(everyone)
 
 
 def many(count, *, closed=True):
@@ -116,6 +142,7 @@ def many(count, *, closed=True):
 def test_too_many_edges_are_drawn_between_namespaces_and_the_picture_says_so():
     found = graph(*many(flowgraph.READABLE_EDGES + 50))
     assert "by namespace: 300 workloads" in found.note
+    assert found.note.endswith("to some workload of the other, not what all may")
     assert {node.kind for node in found.nodes} == {"namespace", "outside"}
     assert found.note in found.dot()
 
@@ -183,6 +210,48 @@ def test_the_matrix_has_a_sign_and_the_ports_in_each_cell():
     assert ">TCP 5432</td>" in table.table()
 
 
+def test_a_pod_and_itself_have_a_sign_of_their_own_since_no_policy_can_stop_them():
+    pair = [pod("web-1", app="web"), pod("web-2", app="web")]
+    found = policy.compile(only_ingress(*pair, pod("db"), admit("db", "web", 5432)))
+    table = allowed.Allowed.of(found.connections())
+    db, web, _outside = table.nodes
+    assert (table.sign(db, db), table.sign(web, web)) == ("-", ".")
+    assert "shop/db to shop/db: a pod and itself: no policy stops it" in table.dot()
+    assert "shop/web-1, web-2 to shop/web-1, web-2: nothing" in table.dot()
+    assert "No policy stops a pod and itself." in table.to_json()["title"]
+
+
+def test_a_matrix_of_some_namespaces_claims_nothing_about_what_others_send_each_other():
+    estate = policy.compile([pod("web"), pod("one", "far"), pod("two", "near")])
+    table = allowed.Allowed.of(estate.connections(), namespaces=["shop"])
+    by_kind = {node.kind: node for node in table.nodes}
+    web, others, outside = (by_kind[kind] for kind in ("workload", "elsewhere", "outside"))
+    assert [table.sign(*pair) for pair in ((web, others), (others, web))] == ["+", "+"]
+    aside = [(others, others), (others, outside), (outside, others), (outside, outside)]
+    assert {table.sign(*pair) for pair in aside} == {"/"}
+    assert "all other namespaces to all other namespaces: not looked at here" in table.dot()
+    assert "only what goes from or to shop" in table.alt()
+
+
+def test_a_matrix_by_namespace_claims_nothing_about_others_either(monkeypatch):
+    monkeypatch.setattr(allowed, "MOST", 1)
+    estate = policy.compile([pod("web"), pod("one", "far"), pod("two", "far")])
+    table = allowed.Allowed.of(estate.connections(), namespaces=["shop"])
+    far, shop, outside = table.nodes
+    assert {far.kind, shop.kind} == {"namespace"}
+    assert [table.sign(*pair) for pair in ((far, far), (far, outside))] == ["/", "/"]
+    assert [table.sign(*pair) for pair in ((far, shop), (shop, outside))] == ["+", "+"]
+    assert "/ not looked at here" in table.dot()
+
+
+def test_a_matrix_of_namespaces_says_that_a_cell_is_of_some_of_their_workloads():
+    found = policy.compile(many(allowed.MOST + 1)).connections()
+    table = allowed.Allowed.of(found)
+    assert {node.kind for node in table.nodes} == {"namespace", "outside"}
+    assert "a cell is what some workload of one may send to some" in table.alt()
+    assert "o some ports for some of them" in table.dot()
+
+
 @needs_dot
 def test_a_graph_that_cannot_be_laid_out_in_time_becomes_a_matrix_that_says_why(monkeypatch):
     found = policy.compile(only_ingress(pod("web"), pod("db"), admit("db", "web", 5432)))
@@ -216,10 +285,42 @@ def test_the_topology_has_the_control_plane_first_and_then_the_nodes_by_name():
     assert Topology.of(nodes, [], []).nodes == ("z", "a", "b")
 
 
-def test_a_long_list_of_ports_and_of_addresses_stays_short():
-    ports = policy.PortSet.union(policy.PortSet.of("TCP", n) for n in range(1, 200, 2))
-    assert len(flowgraph.label_of(ports)) == flowgraph.LONGEST_LABEL
+def test_what_is_too_long_for_the_picture_is_complete_in_table_and_json():
+    numbers = range(1, 200, 2)
+    pods = [pod(f"web-{n}", app="web") for n in range(12)]
+    peer = {"podSelector": {"matchLabels": {"app": "web"}}}
     blocks = [{"ipBlock": {"cidr": f"10.{n}.0.0/16"}} for n in range(1, 40, 2)]
-    objects = [pod("a"), deny(policyTypes=["Ingress"], ingress=[{"from": blocks}])]
-    (outside,) = {e.source for e in graph(*objects).edges if e.source.kind == "outside"}
-    assert outside.label.endswith("and 14 ranges more")
+    db = deny(
+        podSelector={"matchLabels": {"app": "db"}},
+        policyTypes=["Ingress"],
+        ingress=[{"from": [peer, *blocks], "ports": [{"port": n} for n in numbers]}],
+    )
+    found = graph(*only_ingress(*pods, pod("db")), db)
+    by_end = {edge.source.kind: edge for edge in found.edges if edge.destination.label == "db"}
+    assert len(by_end["workload"].drawn) == flowgraph.LONGEST_LABEL
+    assert by_end["outside"].source.drawn.endswith("and 14 more")
+    assert by_end["workload"].source.drawn.endswith("and 6 more")
+    for told in (found.table(), json.dumps(found.to_json())):
+        for part in ("web-11", "10.39.0.0/16", "199"):
+            assert part in told
+        assert " more" not in told
+        assert "…" not in told
+
+
+def test_the_table_of_a_matrix_names_every_workload_of_a_row():
+    pods = [pod(f"web-{n}", app="web") for n in range(12)]
+    found = policy.compile(only_ingress(*pods, pod("db"), admit("db", "web", 5432)))
+    table = allowed.Allowed.of(found.connections())
+    assert "and 6 more" in table.dot()
+    for told in (table.table(), json.dumps(table.to_json())):
+        assert "web-11" in told
+        assert " more" not in told
+
+
+def test_a_change_of_ports_has_both_in_table_and_json():
+    before = only_ingress(pod("web"), pod("db"), admit("db", "web", 1))
+    after = only_ingress(pod("web"), pod("db"), admit("db", "web", 2))
+    found = difference.of_changes(policy.diff(policy.compile(before), policy.compile(after)))
+    assert "TCP 1, now TCP 2" in found.table()
+    (edge,) = found.to_json()["edges"]
+    assert (edge["before"], edge["ports"]) == ("TCP 1", "TCP 2")

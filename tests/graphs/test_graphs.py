@@ -53,6 +53,20 @@ def test_everything_in_the_picture_is_in_text_and_table(topology):
     assert "no pods" in topology.alt()  # n2
 
 
+def test_a_service_selects_pods_that_are_not_ready_and_nobody_says_that_it_leads_there():
+    labels = {"app": "web"}
+    waits = {"metadata": {"name": "new", "namespace": "shop", "labels": labels},
+             "spec": {"nodeName": "n1"}, "status": {"podIP": "10.244.0.2"}}  # fmt: skip
+    found = Topology.of(NODES, [PODS[0], waits], SERVICES)
+    assert '"svc:shop/web" -> "shop/new" [style=dashed];' in found.dot()
+    assert '"svc:shop/web" -> "shop/web";' in found.dot()
+    assert "arrows: the pods that a Service selects" in found.dot()
+    for told in (found.text(), found.alt()):
+        assert "selects shop/new, shop/web" in told
+        for word in ("10.244.0.1", "10.244.0.2", "10.96.0.9", "not ready"):
+            assert word in told
+
+
 @needs_dot
 def test_the_picture_is_svg_with_a_title(topology):
     picture = topology.picture()

@@ -59,6 +59,29 @@ def test_the_losing_hop_has_its_own_shape_and_says_so():
     assert "node worker" in box
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("lost", "rejected: the Service has no endpoint"), ("refused", "no program listens on 9")],
+)
+def test_a_refusal_is_not_told_as_a_loss(kind, text):
+    end = step("there", NODE, kind, text)
+    steps = (*arrived().steps[:2], end)
+    graph = JourneyGraph(
+        Journey(
+            Flow.of("shop/web", "shop/db", 80),
+            Outcome.REFUSED,
+            steps=steps,
+            lost=end if kind == "lost" else None,
+        )
+    )
+    (box,) = (line for line in graph.dot().splitlines() if "peripheries=2" in line)
+    assert f"REFUSED HERE: {text}" in box
+    assert f"refused at node worker: {text}" in graph.alt()
+    assert f"REFUSED: {text}" in graph.table()
+    for told in (graph.dot(), graph.alt(), graph.table(), graph.journey.text()):
+        assert "lost" not in told.lower()
+
+
 def test_what_was_lost_out_of_sight_is_not_said_to_be_lost_at_the_place_before():
     left = Step("there", WEB, "lost", "it came to no place watched", facts={"after": True})
     seen = Journey(Flow.of("shop/web", "shop/db", 80), Outcome.SILENT, steps=(left,), lost=left)

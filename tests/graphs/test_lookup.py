@@ -41,6 +41,15 @@ def test_the_summary_counts_queries_and_names():
     assert graph.summary(one).endswith("1 query for 1 name; nothing was found")
 
 
+def test_several_look_ups_are_ordered_by_their_cost():
+    one = lookup(Query("example.com.", "A", SERVER, "NOERROR"))
+    assert graph.ranking([FOUND, one, one]) == (
+        "fewest queries first: example.com 1 = example.com 1 < example.com 4"
+    )
+    again = lookup(Query("example.com.", "A", SERVER), *one.queries)
+    assert "cannot be compared" in graph.ranking([FOUND, again])
+
+
 def test_a_second_server_is_a_step_of_its_own():
     silent = Query("example.com.", "A", "10.96.0.58")
     found = lookup(silent, Query("example.com.", "A", SERVER, "NOERROR", ("A 203.0.113.10",)))

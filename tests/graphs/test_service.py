@@ -1,6 +1,7 @@
 """A Service with endpoints and rules as picture, table and text: all say the same."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -22,8 +23,23 @@ EMPTY = Front("shop/web", "ClusterIP", ("10.96.1.26 port 80/TCP",), (), note="no
 
 
 def test_the_summary_counts_the_endpoints_that_are_used():
-    wanted = "Service shop/web (ClusterIP): 10.96.1.26 port 80/TCP; 1 of 2 endpoints used"
+    wanted = "Service shop/web (ClusterIP): 10.96.1.26 port 80/TCP; 1 of 2 endpoints used by worker"
     assert graph.summary(FRONT) == wanted
+
+
+def test_without_a_nodes_rules_nobody_says_that_an_endpoint_is_used():
+    unread = replace(FRONT, node="", rules=(), note="no rules are shown")
+    assert graph.summary(unread).endswith("1 of 2 endpoints can be used")
+    assert ">can be used</th>" in graph.table(unread)
+    assert "ready  can be used: yes" in graph.text(unread)
+
+
+def test_an_endpoint_that_only_some_connections_reach_says_so_everywhere():
+    partly = replace(FRONT, endpoints=(replace(ONE, only="inside"), TWO))
+    assert graph.rows(partly)[0][-1] == "from inside only"
+    assert "10.244.1.3:8080, ready, used from inside only;" in graph.alt(partly)
+    assert 'label="from inside only\\n0: dnat to 10.244.1.3:8080"' in graph.dot(partly)
+    assert "used: from inside only" in graph.text(partly)
 
 
 def test_table_and_text_have_every_endpoint_and_every_rule():

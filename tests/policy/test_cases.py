@@ -252,8 +252,8 @@ def test_a_denial_tells_the_first_mismatch_of_every_rule():
         "ingress: [{from: [{podSelector: {matchLabels: {app: fe}}}]}, {ports: [{port: http}]}]"
     )
     text = estate(spec).decide(read_flow("shop/web shop/db 80")).explain()
-    assert "shop/p rule 1: pod shop/web: label app=web is not app=fe" in text
-    assert "shop/p rule 2: port 80 is not http (8080 on this pod)" in text
+    assert "shop/p spec.ingress[0]: pod shop/web: label app=web is not app=fe" in text
+    assert "shop/p spec.ingress[1]: port 80 is not http (8080 on this pod)" in text
 
 
 def test_a_service_without_ready_pods_leaves_nothing_to_decide():

@@ -43,14 +43,14 @@ def decide(*policies, to="shop/db", port=80):
 def test_an_admin_accept_comes_before_a_network_policy_and_says_which_rule_it_was():
     verdict = decide(cluster_policy(ingress=[rule("Accept")]), CLOSED)
     assert verdict.allowed
-    assert "ingress rule 1 of Admin policy p accepts it" in verdict.explain()
+    assert "spec.ingress[0] of Admin policy p accepts it" in verdict.explain()
 
 
 def test_a_deny_names_the_policy_and_the_rule():
     verdict = decide(cluster_policy(ingress=[rule("Pass", protocols=[{"udp": {"destinationPort":
         {"number": 80}}}]), rule("Deny")]))  # fmt: skip
     assert not verdict.allowed
-    assert "ingress rule 2 of Admin policy p denies it" in verdict.explain()
+    assert "spec.ingress[1] of Admin policy p denies it" in verdict.explain()
 
 
 def test_baseline_is_asked_only_where_no_network_policy_selects():

@@ -35,13 +35,16 @@ def test_an_admitted_flow_names_policy_rule_and_peer():
 
 def test_every_rule_that_did_not_match_tells_its_first_mismatch():
     misses = decide("shop/web shop/db 80").reasons[1].misses
-    assert misses == (
-        Miss("shop/p", 0, "pod shop/web: label app=web is not app=frontend"),
-        Miss("shop/p", 1, "namespace shop: label team=a is not team=z; "
-                          "namespace shop: has no label color"),
-        Miss("shop/p", 2, "address 10.244.0.1 is in 10.244.0.0/24, which this rule leaves out"),
-        Miss("shop/p", 3, "port 80 is not http (8080 on this pod); protocol TCP is not UDP"),
-    )  # fmt: skip
+    whys = (
+        "pod shop/web: label app=web is not app=frontend",
+        "namespace shop: label team=a is not team=z; namespace shop: has no label color",
+        "address 10.244.0.1 is in 10.244.0.0/24, which this rule leaves out",
+        "port 80 is not http (8080 on this pod); protocol TCP is not UDP",
+    )
+    assert misses == tuple(Miss("shop/p", "ingress", n, why) for n, why in enumerate(whys))
+    assert [str(miss).partition(":")[0] for miss in misses] == [
+        f"shop/p spec.ingress[{n}]" for n in range(4)
+    ]
 
 
 def test_the_rules_before_the_one_that_matched_are_told_too():
@@ -97,5 +100,5 @@ def test_what_replicas_have_in_common_is_told_once():
         "  svc:shop/db port 80 is port 8080 of shop/db, shop/db2: that is what policies see",
         "  egress of shop/web: allow, no policy selects it for egress",
         "  ingress of shop/db, shop/db2: deny, isolated by shop/p, and no rule admits it",
-        "    shop/p rule 1: port 8080 is not 1",
+        "    shop/p spec.ingress[0]: port 8080 is not 1",
     ]
