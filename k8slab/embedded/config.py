@@ -71,7 +71,9 @@ class ClusterConfig:
     node_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].nodes])
     load_balancer_cidrs: list[str] = field(default_factory=lambda: [RANGES[4].load_balancers])
     load_balancer: bool = True
-    max_pods: int = 110
+    max_pods: int = 250
+    """Pods that a node takes. They are cheap here, and all labs have to find room on one cluster,
+    one after the other; the kubelet's default is 110, OpenShift's is 250."""
     api_port: int = 0
     """The loopback port of the API on the host; kept across restarts."""
 
@@ -150,32 +152,81 @@ def make_state_home() -> Path:
     """
     home = state_home()
     try:
-        existing = [*os.scandir(home)] if home.exists() else []
-        if all(entry.name.startswith(OURS) for entry in existing):
-            make_private(home)
+        existing = [*os.scandir(home)]
+    except FileNotFoundError:
+        existing = []
     except OSError as error:
-        raise _unusable(home, error) from error
+        raise unusable(home, error.strerror) from error
+    if all(entry.name.startswith(OURS) for entry in existing):
+        return make_private(home)
+    _demand_own(home)
     return home
 
 
 def make_private(directory: Path) -> Path:
-    """Return the directory, made where it is missing and narrowed to 0700 where it is wider."""
+    """Return the directory, made where it is missing and narrowed to 0700 where it is wider.
+
+    One that somebody else made is refused, and so is somebody else's link to it: what lies
+    there could be read or replaced by them.
+    """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _made(directory)
         if directory.stat().st_mode & 0o077:
             directory.chmod(0o700)
     except OSError as error:
-        raise _unusable(directory, error) from error
+        raise unusable(directory, error.strerror) from error
     return directory
 
 
-OURS = ("clusters", "locks", "kept", "reports", "progress.sqlite")
+def make_own(directory: Path) -> Path:
+    """Return the directory, made 0700 where it is missing; one that is there keeps its mode.
+
+    One that somebody else made is refused, as by `make_private`, and so is one into which others
+    may write: they could put there what is taken for ours.
+    """
+    try:
+        _made(directory)
+        if directory.stat().st_mode & 0o022:
+            raise unusable(directory, f"others may write into it: chmod go-w {directory}")
+    except OSError as error:
+        raise unusable(directory, error.strerror) from error
+    return directory
+
+
+def _made(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _demand_own(directory)
+
+
+def _demand_own(directory: Path) -> None:
+    for found in (directory.lstat(), directory.stat()):
+        if found.st_uid != os.geteuid():
+            raise unusable(directory, f"it belongs to the user {found.st_uid}, and not to you")
+
+
+OURS = ("clusters", "grading", "locks", "kept", "reports", "progress.sqlite")
 """What k8slab itself puts into the state directory."""
 
 
-def _unusable(directory: Path, error: OSError) -> EnvironmentLacksError:
+def exists(file: Path) -> bool:
+    """Say whether a file of the state directory is there; one that is hidden from us is an error.
+
+    `Path.exists` says of such a file, from Python 3.14 on, that it is not there.
+    """
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        ways = (way for way in reversed(file.parents) if not os.access(way, os.X_OK))
+        raise unusable(next(ways, file.parent), error.strerror) from error
+    return True
+
+
+def unusable(directory: Path, why: str | None) -> EnvironmentLacksError:
+    """Return the error that the state directory, or one in it, cannot be used, with the reason."""
     return EnvironmentLacksError(
-        f"the directory {directory} cannot be used: {error.strerror}",
+        f"the directory {directory} cannot be used: {why}",
         hint="k8slab keeps its state there: make it yours, or choose another place: "
         "export K8SLAB_HOME=DIRECTORY",
     )

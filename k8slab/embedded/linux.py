@@ -7,11 +7,14 @@ Sources: unshare(2), setns(2), mount(2), pivot_root(2), prctl(2).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 import struct
 import threading
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,8 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture (syscalls(2), Linux 5.12)
+_SYS_OPENAT2 = 437  # as well (Linux 5.6)
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -216,6 +221,57 @@ def close_all_but(keep: set[int]) -> None:
         if number > last:  # closerange(0, 0) would close everything
             os.closerange(last, number)
         last = number + 1
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read a file in whose place somebody may have put a link, a pipe or something without end.
+
+    Raises `OSError`, also for what is no file of at most `limit` bytes. Only the last step of
+    `path` is held not to be a link.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a directory at `path`, where there is one, to a free name beside it.
+
+    For where a file of ours has to go: a file or a link can be unlinked, and what somebody keeps
+    in a directory is not ours to remove.
+    """
+    if path.is_dir() and not path.is_symlink():
+        names = (path.with_name(f"{path.name}.aside{number}") for number in count(1))
+        path.rename(next(name for name in names if not os.path.lexists(name)))
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open what lies in a directory; no ``..`` and no link of `path` leads out of it (openat2(2)).
+
+    Raises `OSError`: EXDEV for a path that leads out.
+    """
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    descriptor = int(
+        _libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(directory),
+            os.fsencode(path),
+            how,
+            ctypes.c_size_t(len(how)),
+        )
+    )
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return descriptor
 
 
 def open_netns() -> int:

@@ -41,13 +41,17 @@ TYPES = {
     "CAA": 257,
 }
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
-IN = 1
+IN, ANY_CLASS = 1, 255
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
+BADVERS = 16
+"""The sender's version of EDNS is not known here (RFC 6891, 9)."""
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
-_OPCODE = 0x7800
+OPCODE = 0x7800
+NOTIFY = 4 << 11
+"""The opcode of RFC 1996, in its place among the flags; a query's is 0."""
 PLAIN_UDP = 512
 """Bytes that a UDP answer may have when the question has no EDNS0 (RFC 1035, 4.2.1)."""
 DNSSEC_OK = 0x8000
@@ -79,6 +83,7 @@ class Edns(NamedTuple):
     size: int = 1232
     flags: int = 0
     options: bytes = b""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +107,8 @@ class Message:
     def reply(self, **changes: Any) -> Message:
         """Return an empty response to this query; `changes` are fields of the response."""
         edns = Edns(self.edns.size, self.edns.flags & DNSSEC_OK) if self.edns else None
-        flags = QR | (self.flags & (RD | CD | _OPCODE))
+        # Of other opcodes nothing is copied but the opcode itself, as in Go's package dns.
+        flags = QR | (self.flags & (OPCODE if self.flags & OPCODE else RD | CD))
         changes = {"flags": flags, "edns": edns} | changes
         return replace(self, answers=(), authority=(), additional=(), **changes)
 
@@ -230,7 +236,8 @@ def _read(data: bytes) -> Message:
         for _ in range(count):
             record, size, at = _read_record(data, at)
             if record.type == OPT:
-                edns = Edns(size, record.ttl & 0xFFFF, record.data)
+                version = record.ttl >> 16 & 0xFF
+                edns = Edns(size, record.ttl & 0xFFFF, record.data, version)
             else:
                 section.append(record)
     return Message(
@@ -347,7 +354,7 @@ class _Writer:
             for record in section:
                 self._record(record)
         if (edns := message.edns) is not None:
-            high = (message.rcode >> 4) << 24
+            high = (message.rcode >> 4) << 24 | edns.version << 16
             self.data += b"\0" + _RECORD.pack(OPT, edns.size, high | edns.flags, len(edns.options))
             self.data += edns.options
         return bytes(self.data)
@@ -385,7 +392,8 @@ class _Writer:
 
     def _record(self, record: Record) -> None:
         self.name(record.name)
-        self.data += _RECORD.pack(record.type, IN, record.ttl, 0)
+        klass = IN if self.message.klass == ANY_CLASS else self.message.klass
+        self.data += _RECORD.pack(record.type, klass, record.ttl, 0)
         start = len(self.data)
         self._record_data(record.type, record.data)
         self.data[start - 2 : start] = (len(self.data) - start).to_bytes(2)

@@ -45,6 +45,9 @@ def records(draw):
 sections = st.lists(records(), max_size=3, unique=True).map(tuple)
 
 
+edns = st.builds(Edns, st.integers(512, 65535), st.just(0), st.just(b""), st.integers(0, 255))
+
+
 @st.composite
 def messages(draw):
     return Message(
@@ -56,7 +59,7 @@ def messages(draw):
         answers=draw(sections),
         authority=draw(sections),
         additional=draw(sections),
-        edns=draw(st.none() | st.builds(Edns, st.integers(512, 65535), st.just(0), st.just(b""))),
+        edns=draw(st.none() | edns),
     )
 
 

@@ -3,6 +3,9 @@
 The internet's resolver (203.0.113.53, and 172.18.0.1, which the nodes use) knows the
 internet's names and says NXDOMAIN to all others. The corporate server knows ``corp.test``
 alone and refuses the rest: to reach both, a cluster forwards one zone to each.
+
+Below ``ip`` in each zone a name spells its own address, as some public services do:
+``192-0-2-7.ip.example.net`` is 192.0.2.7. So there are names that nobody has written down.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from k8slab.embedded.wire import (
     AA,
     AAAA,
     MX,
+    NOERROR,
     NOTIMP,
     NS,
     NXDOMAIN,
@@ -83,20 +87,38 @@ class NameServer:
         if query.flags & 0x7800:
             return query.reply(rcode=NOTIMP)
         flags = query.reply().flags | (RA if self._recursive else 0)
-        zone = _zone(query.name)
-        known = query.name in self._names
-        if not known and zone not in self._zones:
+        zone, spelled = _zone(query.name), self._spelled(query.name)
+        exists = spelled is not None or self._exists(query.name)
+        rcode = NOERROR if exists else NXDOMAIN
+        if zone not in self._zones and (zone == "." or not exists):
             if not self._recursive:
                 return query.reply(rcode=REFUSED)
-            # "No such name" comes from the root, whose word a resolver passes on.
-            reply = query.reply(rcode=NXDOMAIN, flags=flags)
-            return replace(reply, authority=(self._soa("."),))
+            # What is nobody's zone here is known from the root, whose word a resolver passes on.
+            return replace(query.reply(rcode=rcode, flags=flags), authority=(self._soa("."),))
         records = tuple(self._records.get((query.name, query.type), ()))
-        inside = any(name.endswith("." + query.name) for name in self._names)
-        reply = query.reply(flags=flags | AA, rcode=0 if known or inside else NXDOMAIN)
+        if spelled and query.type == A:
+            records = (spelled,)
+        reply = query.reply(flags=flags | AA, rcode=rcode)
         if records:
             return replace(reply, answers=records)
         return replace(reply, authority=(self._soa(zone),))
+
+    def _exists(self, name: str) -> bool:
+        """Say whether a name has records or names below it: neither is NXDOMAIN (RFC 8020)."""
+        if name in self._names or name.removeprefix("ip.") in self._zones:
+            return True
+        return name == "." or any(known.endswith("." + name) for known in self._names)
+
+    def _spelled(self, name: str) -> Record | None:
+        """Return the address that a name spells; ``None`` where it spells none."""
+        first, _, rest = name.partition(".")
+        if not rest.startswith("ip.") or rest.removeprefix("ip.") not in self._zones:
+            return None
+        try:
+            address = ipaddress.IPv4Address(first.replace("-", "."))
+        except ValueError:
+            return None
+        return Record(name, A, TTL, str(address))
 
     def answer_bytes(self, data: bytes, *, udp: bool) -> bytes | None:
         """Answer a message as bytes; ``None`` for what is no query."""
@@ -111,5 +133,6 @@ class NameServer:
 
 
 def _zone(name: str) -> str:
-    """Return the registered domain: the last two labels."""
-    return ".".join(name.rstrip(".").split(".")[-2:]) + "."
+    """Return the registered domain, the last two labels; the root for what has no two."""
+    labels = name.rstrip(".").split(".")
+    return ".".join(labels[-2:]) + "." if len(labels) > 1 else "."

@@ -218,8 +218,8 @@ class ChildProcess:
         ended: asyncio.Future[int],
         *,
         stdin: asyncio.StreamWriter | None,
-        stdout: asyncio.StreamReader | None,
-        stderr: asyncio.StreamReader | None,
+        stdout: streams.Reader | None,
+        stderr: streams.Reader | None,
     ) -> None:
         self.stdin = stdin
         self.stdout = stdout
@@ -234,9 +234,16 @@ class ChildProcess:
             streams.resize_terminal(self._launched.terminal, columns, rows)
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, and let go of what it says.
+
+        Processes that it began may run on, as on a real node; they would keep our ends of the
+        pipes open for as long as the container lives.
+        """
         if not self._ended.done():
             send_signal(self._launched.pidfd, signal.SIGKILL)
+        for stream in (self.stdout, self.stderr):
+            if stream:
+                stream.close()
 
     async def wait(self) -> int:
         """Return the exit code, or 128 + the signal that ended it."""

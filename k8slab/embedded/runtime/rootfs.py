@@ -67,21 +67,25 @@ _EMPTY = (
 )
 _OPEN = 0o1777
 _OLD = "/.cluster"
-"""Where the cluster's root is while a container's is built."""
+"""Where the cluster's root is, covered, while a container's is built."""
 
 
 def build(plan: RootPlan, hostname: str) -> None:
     """Pivot into a new tmpfs and make it the root that `plan` describes, up to /proc.
 
-    The caller has a new mount namespace. All is built from inside, with the cluster's root
-    at `_OLD`, so that no symlink of the new root can lead out of it. `finish` does the rest:
+    The caller has a new mount namespace. All is built from inside, so that no symlink of the
+    new root can lead out of it. The cluster's root lies at `_OLD`, but something empty and
+    read-only covers it: a link in a volume could lead a mount point there, where each node's
+    files and the cluster's keys are. Our working directory is the one below the cover, and
+    what is bound is named from it. `finish` does the rest:
     the process that builds leaves a megabyte of pages that it wrote to, which therefore is
     not the one that stays.
     """
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, _size(plan.size))
     os.mkdir(SCRATCH + _OLD)
     linux.pivot_root(SCRATCH, SCRATCH + _OLD)
-    os.chdir("/")
+    os.chdir(_OLD)
+    linux.mount(f".{SCRATCH}", _OLD, flags=linux.MS_BIND)  # of the cluster's root: read-only
     for name in _EMPTY:
         os.mkdir(f"/{name}", 0o755)
     for name in ("/tmp", "/var/tmp"):
@@ -102,8 +106,9 @@ def finish(plan: RootPlan) -> None:
 
     In that order: a new /proc may be mounted only where one is to be seen already.
     """
+    linux.umount(_OLD)  # the cover
     if plan.cluster_processes:
-        _bind("/proc", "/proc")
+        linux.mount(f"{_OLD}/proc", "/proc", flags=linux.MS_BIND | linux.MS_REC)
     else:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     if not plan.writable_proc_sys:
@@ -120,7 +125,8 @@ def _node_root(path: str) -> None:
     """
     os.makedirs(path, exist_ok=True)
     linux.mount("/", path, flags=linux.MS_BIND | linux.MS_REC)
-    linux.mount(f"{_OLD}/proc", f"{path}/proc", flags=linux.MS_BIND | linux.MS_REC)
+    linux.mount("./proc", f"{path}/proc", flags=linux.MS_BIND | linux.MS_REC)
+    linux.umount(path + _OLD)  # the cover
     linux.umount(path + _OLD, linux.MNT_DETACH)
 
 
@@ -131,13 +137,13 @@ def _size(size: str) -> str:
 
 def _programs() -> None:
     for name in PROGRAM_DIRECTORIES:
-        source = f"{_OLD}/{name}"
+        source = f"./{name}"
         if os.path.islink(source):
             os.symlink(os.readlink(source), f"/{name}")
         elif os.path.isdir(source):
             _bind(f"/{name}", f"/{name}")
     tcpdump = shutil.which("tcpdump", path=PROGRAM_PATH)
-    if tcpdump and os.path.exists(f"{_OLD}{SHIM}"):
+    if tcpdump and os.path.exists(f".{SHIM}"):
         os.mkdir("/opt/k8slab")
         _bind(tcpdump, capture.REAL)
         if not sys.base_prefix.startswith("/usr"):
@@ -166,9 +172,9 @@ def _etc(plan: RootPlan, hostname: str) -> None:
         for name, content in host_settings().items():
             _write(f"/etc/{name}", content)
         for name in _ETC_BINDS:
-            if os.path.exists(f"{_OLD}/etc/{name}"):
+            if os.path.exists(f"./etc/{name}"):
                 _bind(f"/etc/{name}", f"/etc/{name}")
-    if os.path.isdir(f"{_OLD}{CERTIFICATES}"):
+    if os.path.isdir(f".{CERTIFICATES}"):
         _bind(str(CERTIFICATES), "/etc/ssl/certs", read_only=True)
     for path, content in plan.files:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -195,7 +201,7 @@ def _devices() -> None:
 
 def _bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Show `source` of the cluster's root at `target`, which is made where it is missing."""
-    source = _OLD + source
+    source = f".{source}"
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):

@@ -472,15 +472,15 @@ class Runtime:
                 launched,
                 self._zygote.ended(launched.pid),
                 stdin=await streams.open_writer(os.dup(launched.terminal)) if stdin else None,
-                stdout=streams.open_reader(os.dup(launched.terminal)),
+                stdout=streams.Reader(os.dup(launched.terminal)),
                 stderr=None,
             )
         return ChildProcess(
             launched,
             self._zygote.ended(launched.pid),
             stdin=await streams.open_writer(ours.stdin) if stdin else None,
-            stdout=streams.open_reader(ours.stdout),
-            stderr=streams.open_reader(ours.stderr),
+            stdout=streams.Reader(ours.stdout),
+            stderr=streams.Reader(ours.stderr),
         )
 
     def _open_log(self, log_path: str) -> LogFile | None:

@@ -83,18 +83,23 @@ class Pump(asyncio.ReadTransport):
             self.close()
 
 
-def open_reader(descriptor: int) -> asyncio.StreamReader:
-    """Return a stream that reads `descriptor`, which it owns."""
-    reader = asyncio.StreamReader()
+class Reader(asyncio.StreamReader):
+    """A stream that reads a descriptor, which it owns."""
 
-    def feed(data: bytes) -> None:
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._pump = Pump(descriptor, self._take)
+        self.set_transport(self._pump)
+
+    def close(self) -> None:
+        """Read no more: this is the end, whoever still has the other side."""
+        self._pump.close()
+
+    def _take(self, data: bytes) -> None:
         if data:
-            reader.feed_data(data)
+            self.feed_data(data)
         else:
-            reader.feed_eof()
-
-    reader.set_transport(Pump(descriptor, feed))
-    return reader
+            self.feed_eof()
 
 
 async def open_writer(descriptor: int) -> asyncio.StreamWriter:

@@ -9,16 +9,21 @@ so that an endless writer fills only that.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import shutil
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
 from k8slab.embedded.runtime.messages import Bind
 from k8slab.embedded.runtime.rootfs import CERTIFICATES, RUN
-from k8slab.embedded.runtime.spec import FileData
+from k8slab.embedded.runtime.spec import ContainerCannotRunError, FileData
+from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
     from k8slab.embedded.runtime.spec import Mount
@@ -44,12 +49,8 @@ def bind(sandbox_uid: str, mount: Mount) -> Bind:
         _scratch(sandbox_uid)
         volume.mkdir(mode=0o777, exist_ok=True)
         volume.chmod(0o777)
-    source = volume / mount.sub_path if mount.sub_path else volume
-    if mount.sub_path and mount.files is None:
-        source.mkdir(parents=True, exist_ok=True)
+    source = _part(sandbox_uid, volume, mount) if mount.sub_path else volume
     read_only = mount.read_only or mount.files is not None
-    if mount.sub_path:
-        source = source.resolve()  # through ``..data``: what is mounted stays as it is
     return Bind(source=str(source), path=mount.path, read_only=read_only)
 
 
@@ -60,9 +61,9 @@ def update(sandbox_uid: str, volume: str, files: dict[str, bytes]) -> None:
 
 def remove(sandbox_uid: str) -> None:
     """Forget the volumes of a sandbox."""
-    scratch = RUN / sandbox_uid / "scratch"
-    if scratch.is_dir():
-        linux.umount(str(scratch), linux.MNT_DETACH)
+    place = RUN / sandbox_uid
+    for mounted in (*place.glob("parts/*"), *place.glob("scratch")):
+        _unmount(str(mounted))
     shutil.rmtree(RUN / sandbox_uid, ignore_errors=True)
 
 
@@ -93,6 +94,71 @@ def write(volume: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(f"{place}/{old}")
 
 
+def _part(sandbox_uid: str, volume: Path, mount: Mount) -> Path:
+    """Show a part of a volume at a path of its own, which no program can change.
+
+    A container that shares the volume may put links into it, at any time, that lead out of it
+    for us. So the part is opened with a call that follows none of these, and mounted by its
+    descriptor (kubelet: ``pkg/volume/util/subpath``, after CVE-2017-1002101).
+    """
+    root = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = _opened(root, mount.sub_path, make=mount.files is None)
+    except OSError as error:
+        text = f'failed to prepare subPath for volumeMount "{mount.volume}": {mount.sub_path}: '
+        leads_out = "it leads out of the volume" if error.errno == errno.EXDEV else error.strerror
+        raise ContainerCannotRunError(f"{text}{leads_out}") from error
+    finally:
+        os.close(root)
+    try:
+        return _mounted(part, RUN / sandbox_uid / "parts", f"{mount.volume}/{mount.sub_path}")
+    finally:
+        os.close(part)
+
+
+def _opened(root: int, path: str, *, make: bool) -> int:
+    """Open a part of a volume; directories that are missing are made."""
+    try:
+        return linux.open_beneath(root, path, os.O_PATH)
+    except FileNotFoundError:
+        if not make:
+            raise
+    names = Path(path).parts
+    for depth, name in enumerate(names):
+        parent = linux.open_beneath(root, "/".join(names[:depth]) or ".", os.O_PATH)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent)
+        finally:
+            os.close(parent)
+    return linux.open_beneath(root, path, os.O_PATH)
+
+
+def _mounted(part: int, place: Path, key: str) -> Path:
+    """Mount what is behind a descriptor; a container that starts again gets the same path."""
+    is_directory = stat.S_ISDIR(os.fstat(part).st_mode)
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    target = place / f"{name}-{'directory' if is_directory else 'file'}"
+    if target.exists():
+        _unmount(str(target))
+    elif is_directory:
+        target.mkdir(parents=True)
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    linux.mount(f"/proc/self/fd/{part}", str(target), flags=linux.MS_BIND)
+    return target
+
+
+def _unmount(target: str) -> None:
+    """Unmount what may not be mounted: a container before may have failed halfway."""
+    try:
+        linux.umount(target, linux.MNT_DETACH)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:  # umount(2): "target is not a mount point"
+            raise
+
+
 def _path(sandbox_uid: str, volume: str, *, files: bool) -> Path:
     return RUN / sandbox_uid / ("files" if files else "scratch") / volume
 
@@ -102,7 +168,12 @@ def _scratch(sandbox_uid: str) -> None:
     if not directory.exists():
         directory.mkdir(parents=True)
         flags = linux.MS_NOSUID | linux.MS_NODEV
-        linux.mount("tmpfs", str(directory), "tmpfs", flags, f"size={SIZE},nr_inodes=16k,mode=755")
+        size = f"size={SIZE},nr_inodes=16k,mode=755"
+        try:
+            linux.mount("tmpfs", str(directory), "tmpfs", flags, size)
+        except KernelError:  # else the next container would find it, without its bound
+            directory.rmdir()
+            raise
 
 
 def trust(extra: bytes) -> None:

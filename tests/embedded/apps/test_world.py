@@ -146,6 +146,11 @@ def test_every_host_of_the_table_has_its_names_both_ways(host):
     assert [r.data for r in ask(host.network, reverse, "PTR").answers] == [f"{host.names[0]}."]
 
 
+def test_a_name_may_spell_its_address():
+    (record,) = ask("corp", "192-0-2-7.ip.corp.test.").answers
+    assert record.data == "192.0.2.7"
+
+
 @pytest.mark.parametrize(
     ("network", "name", "kind", "rcode", "answers"),
     [
@@ -154,6 +159,10 @@ def test_every_host_of_the_table_has_its_names_both_ways(host):
         ("internet", "example.com.", "TXT", wire.NOERROR, 1),
         ("internet", "example.com.", "SOA", wire.NOERROR, 1),
         ("internet", "example.com.", "AAAA", wire.NOERROR, 1),
+        ("internet", "192-0-2-7.ip.example.net.", "A", wire.NOERROR, 1),
+        ("internet", "192-0-2-7.ip.example.net.", "AAAA", wire.NOERROR, 0),
+        ("internet", "192-0-2-700.ip.example.net.", "A", wire.NXDOMAIN, 0),
+        ("internet", "192-0-2-7.ip.corp.test.", "A", wire.NXDOMAIN, 0),
         ("internet", "no.example.com.", "A", wire.NXDOMAIN, 0),
         ("internet", "wiki.corp.test.", "A", wire.NXDOMAIN, 0),
         ("internet", "web.shop.svc.cluster.local.", "A", wire.NXDOMAIN, 0),
@@ -161,11 +170,35 @@ def test_every_host_of_the_table_has_its_names_both_ways(host):
         ("corp", "example.com.", "A", wire.REFUSED, 0),
     ],
 )
-def test_what_is_not_there_is_denied_with_the_right_code(network, name, kind, rcode, answers):
+def test_what_is_there_is_answered_and_what_is_not_denied_with_the_right_code(
+    network, name, kind, rcode, answers
+):
     reply = ask(network, name, kind)
     assert (reply.rcode, len(reply.answers)) == (rcode, answers)
     soa = [record.type for record in reply.authority]
     assert soa == ([wire.SOA] if not answers and rcode != wire.REFUSED else [])
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "zone"),
+    [
+        ("internet", "ip.example.net.", "example.net."),
+        ("corp", "ip.corp.test.", "corp.test."),
+        ("internet", "net.", "."),
+        ("internet", ".", "."),
+        ("internet", "113.0.203.in-addr.arpa.", "in-addr.arpa."),
+        ("corp", "1.168.192.in-addr.arpa.", "in-addr.arpa."),
+    ],
+)
+def test_a_name_with_nothing_but_names_below_it_exists(network, name, zone):
+    reply = ask(network, name)
+    assert (reply.rcode, reply.answers) == (wire.NOERROR, ())
+    assert [(r.type, r.name) for r in reply.authority] == [(wire.SOA, zone)]
+
+
+def test_the_corporate_server_does_not_know_what_is_above_its_zone():
+    assert ask("corp", "test.").rcode == ask("corp", "ip.example.net.").rcode == wire.REFUSED
+    assert ask("internet", "nic.").rcode == ask("internet", "ip.net.").rcode == wire.NXDOMAIN
 
 
 def test_the_key_is_private_and_certificates_are_made_once(tmp_path):

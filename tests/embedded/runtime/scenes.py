@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from k8slab.embedded import linux
@@ -22,6 +24,7 @@ from k8slab.embedded.runtime.spec import (
     Mount,
     SandboxSpec,
 )
+from k8slab.errors import KernelError
 
 PIDS = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done"
 
@@ -263,6 +266,87 @@ async def volumes(runtime):
     found["updated"] = await in_shell(runtime, other, "ls /config; cat /config/a; cat /etc/colour")
     found["full"] = await in_shell(runtime, one, "head -c 100m /dev/zero > /shared/big")
     return found
+
+
+async def leading_out(runtime):
+    """Mount parts of a volume in which a program has put links that lead out of it."""
+    shared, files = Mount(path="/shared", volume="shared"), {"a": b"1"}
+    one = await running(runtime, mounts=(shared,))
+    links = "ln -s /k8slab out; ln -s .. up; ln -s in within; ln -s /.cluster/k8slab old; "
+    links += "ln -s /.cluster/run/k8slab run; ln -s ../.cluster/run/k8slab/new dangling"
+    await in_shell(runtime, one, f"cd /shared; mkdir -p in/deep; echo text > file; {links}")
+    Path("/k8slab/secret").write_text("secret")  # noqa: ASYNC240
+    outcomes = {}
+
+    async def attempt(name, *mounts):
+        try:
+            container = await started(runtime, mounts=mounts)
+        except ContainerCannotRunError as error:
+            outcomes[name] = error.message
+            return
+        seen = await in_shell(runtime, container, "cat /x; ls /x; ls /shared")
+        outcomes[name] = "".join(seen[1:])
+
+    for path in ("out", "out/new", "up/..", "../..", "within/deep", "new/er", "file"):
+        await attempt(path, Mount(path="/x", volume="shared", sub_path=path))
+    for path in ("../../../../k8slab", "b", "a", "a"):
+        await attempt(f"files {path}", Mount(path="/x", volume="c", files=files, sub_path=path))
+    for path in ("old/planted", "run/planted"):
+        await attempt(f"target {path}", shared, Mount(path=f"/shared/{path}", volume="other"))
+    for path in ("run/planted.conf", "dangling"):
+        part = Mount(path=f"/shared/{path}", volume="c", files=files, sub_path="a")
+        await attempt(f"target {path}", shared, part)
+    outcomes["run"] = " ".join(path.name for path in Path("/run/k8slab").iterdir())  # noqa: ASYNC240
+    await runtime.remove_sandbox("pod")
+    mounts = Path("/proc/self/mounts").read_text()  # noqa: ASYNC240
+    left = sorted(path.name for path in Path("/k8slab").iterdir())  # noqa: ASYNC240
+    return {"outcomes": outcomes, "inside": left, "mounts": mounts.count("/parts/")}
+
+
+async def refused_mounts(runtime):
+    """Start containers while the kernel refuses mounts, and again when it does so no more."""
+    part = Mount(path="/x", volume="c", files={"a": b"1"}, sub_path="a")
+    mounts = (Mount(path="/shared", volume="shared"), part)
+    await runtime.create_sandbox(SandboxSpec(uid="pod", hostname="own"))
+    real, refused = linux.mount, []
+
+    def mount(source, target, *more, **options):
+        if target not in refused:
+            refused.append(target)
+            raise KernelError(f"mount({target!r}): No space left on device", errno=errno.ENOSPC)
+        real(source, target, *more, **options)
+
+    linux.mount = mount
+    for _ in mounts:
+        with suppress(KernelError):
+            await started(runtime, mounts=mounts)
+    linux.mount = real
+    container = await started(runtime, mounts=mounts)
+    seen = await in_shell(runtime, container, "cat /x; df --output=size /shared | tail -1")
+    await runtime.create_sandbox(SandboxSpec(uid="other", hostname="own"))
+    refused.clear()
+    linux.mount = mount
+    with suppress(KernelError):
+        await started(runtime, "other", mounts=(part,))
+    linux.mount = real
+    await runtime.remove_sandbox("other")
+    left = sorted(path.name for path in Path("/run/k8slab").glob("*/"))  # noqa: ASYNC240
+    return {"refused": len(refused), "seen": seen, "left": left}
+
+
+async def killed_commands(runtime):
+    """Kill commands whose own children hold their output open."""
+    container = await running(runtime)
+    await runtime._refilling  # else a spare sandbox in the making would be counted, too
+    counts, said = [], []
+    for _ in range(3):
+        spec = ExecSpec(("sh", "-c", "sleep 1000 & echo on; sleep 1000"))
+        process = await runtime.exec(container.id, spec)
+        await process.stdout.readline()
+        process.kill()
+        said.append((await process.stdout.read()).decode())
+        counts.append([await process.wait(), len(os.listdir("/proc/self/fd"))])  # noqa: PTH208
+    return {"counts": counts, "said": said}
 
 
 async def bounds(runtime):

@@ -162,6 +162,36 @@ def test_volumes_are_shared_and_their_files_change_all_at_once(perform):
     assert "No space left" in seen["full"][2]
 
 
+def test_no_part_of_a_volume_leads_out_of_it(perform):
+    seen = perform("leading_out")
+    outcomes = seen["outcomes"]
+    for path in ("out", "out/new", "up/..", "../..", "files ../../../../k8slab"):
+        assert "it leads out of the volume" in outcomes[path], path
+    assert "No such file" in outcomes["files b"]
+    assert "text" in outcomes["file"]
+    assert outcomes["files a"].startswith("1")
+    assert all("cannot access '/x'" not in outcomes[path] for path in ("within/deep", "new/er"))
+    for path in ("old/planted", "run/planted", "run/planted.conf", "dangling"):
+        assert "create failed" in outcomes[f"target {path}"], path
+    assert not {"planted", "planted.conf", "new"} & set(outcomes["run"].split())
+    assert (seen["inside"], seen["mounts"]) == (["secret"], 0)
+
+
+def test_a_mount_that_was_refused_once_is_made_the_next_time(perform):
+    seen = perform("refused_mounts")
+    code, text, _ = seen["seen"]
+    assert (code, text.split()) == (0, ["1", "65536"])  # the file; what emptyDirs may hold, in KiB
+    assert seen["refused"] == 1
+    assert "other" not in seen["left"]
+
+
+def test_a_killed_command_keeps_no_descriptor_although_its_children_run_on(perform):
+    seen = perform("killed_commands")
+    assert seen["said"] == ["", "", ""]
+    assert [code for code, _ in seen["counts"]] == [137] * 3
+    assert len({descriptors for _, descriptors in seen["counts"]}) == 1
+
+
 def test_a_fork_bomb_and_an_endless_writer_are_bounded_and_told(perform):
     seen = perform("bounds")
     code, _, complaint = seen["bomb"]
