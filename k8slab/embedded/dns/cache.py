@@ -12,8 +12,10 @@ from k8slab.embedded.dns.durations import seconds
 from k8slab.embedded.dns.zone import in_zone
 from k8slab.embedded.wire import (
     DNSSEC_OK,
+    IN,
     NOERROR,
     NXDOMAIN,
+    OPCODE,
     QR,
     RD,
     SERVFAIL,
@@ -114,7 +116,7 @@ class _Cache:
 
     def keep(self, key: Key, message: Message) -> None:
         """Keep a response for as long as its records allow."""
-        if message.flags & TC:
+        if message.flags & (TC | OPCODE):
             return
         now = time.monotonic()
         if message.rcode == SERVFAIL:
@@ -155,7 +157,8 @@ def cache(directive: Directive, site: Site, plan: Plan) -> Wrap:
     def wrap(following: Handler) -> Handler:
         def handle(query: Query) -> Result:
             message = query.message
-            if not any(in_zone(message.name, zone) for zone in kept.zones):
+            known = any(in_zone(message.name, zone) for zone in kept.zones)
+            if not known or message.klass != IN:  # of no use, and no answer to those of IN
                 return following(query)
             key = _key(message)
             found = kept.get(key)
@@ -188,7 +191,7 @@ def _keep(kept: _Cache, key: Key, result: Result) -> Result:
 
 def _repeat(query: Query, found: Message) -> Message:
     reply = query.reply("cache", rcode=found.rcode)
-    flags = QR | (reply.flags & RD) | (found.flags & ~RD)
+    flags = QR | (reply.flags & (RD | OPCODE)) | (found.flags & ~RD)
     return replace(
         reply,
         flags=flags,

@@ -12,6 +12,7 @@ import asyncio
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import wire
@@ -19,7 +20,7 @@ from k8slab.embedded.apps.sockets import listen, plain
 from k8slab.embedded.dns.chain import Plan, Query, Result, Site, refuse
 from k8slab.embedded.dns.observing import count_query, shuffles
 from k8slab.embedded.dns.zone import in_zone
-from k8slab.embedded.wire import FORMERR, NOTIMP, PLAIN_UDP, QR, Message
+from k8slab.embedded.wire import BADVERS, FORMERR, NOTIMP, PLAIN_UDP, QR, Message
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -30,8 +31,14 @@ MAX_WAITING = 5_000
 """Questions that wait for an upstream at once."""
 BATCH = 128
 """Datagrams read before the event loop gets its turn."""
-TCP_IDLE_SECONDS = 10.0
-"""CoreDNS' idle time-out for TCP."""
+TCP_IDLE_SECONDS, TCP_WRITE_SECONDS = 10.0, 5.0
+"""CoreDNS' time-outs for TCP: of a client that asks nothing, and of one that reads no answer."""
+MAX_CLIENTS = 500
+"""TCP connections at once; one more is closed, and its client asks again."""
+_ONE_QUESTION = (1, 1, 1, 2)
+"""Of each section the most records that a query or NOTIFY may have (of questions exactly one): a
+NOTIFY has one in the answers (RFC 1996, 3.7), an IXFR one in the authority (RFC 1995, 3), EDNS and
+TSIG are additional. As in Go's package dns."""
 
 
 class _Kept:
@@ -62,6 +69,8 @@ class DnsPort:
         self._version = -1
         self._spent = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clients = 0
+        self._forwards = False
         self._server: asyncio.Server | None = None
 
     @property
@@ -73,6 +82,8 @@ class DnsPort:
         """Answer with these chains from now on."""
         self.flush()
         self._sites, self._plan = sites, plan
+        directives = (each for site in sites for each in site.block.directives)
+        self._forwards = any(directive.name == "forward" for directive in directives)
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -90,7 +101,13 @@ class DnsPort:
             task.cancel()
 
     def dispatch(self, query: Query) -> Result:
-        """Answer through the block whose zone fits best."""
+        """Answer through the block whose zone fits best.
+
+        Classes other than IN are refused, but where a server forwards, as CoreDNS does
+        (``EnableChaos``): ``CH TXT version.bind`` is then the upstream's to answer.
+        """
+        if query.message.klass != wire.IN and not self._forwards:
+            return refuse(query)
         site = self._site(query.message.name)
         return site.handler(query) if site else refuse(query)
 
@@ -200,22 +217,41 @@ class DnsPort:
         self._send(wire.write(reply, _limit(query)), peer)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the questions of one TCP connection, one after the other (RFC 7766)."""
-        peer = writer.get_extra_info("peername")
+        if self._clients >= MAX_CLIENTS:
+            writer.transport.abort()
+            return
+        self._clients += 1
         try:
-            while True:
-                async with asyncio.timeout(TCP_IDLE_SECONDS):
-                    (length,) = struct.unpack("!H", await reader.readexactly(2))
-                    data = await reader.readexactly(length)
-                answer = await self._answer_stream(data, peer)
-                if answer is None:
-                    return
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError):
-            return  # the client has gone, or is silent
+            await self._converse(reader, writer)
+        finally:
+            self._clients -= 1
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one TCP connection, and see that the answers reach a client that reads them."""
+        try:
+            with suppress(asyncio.IncompleteReadError):  # it asks no more, and may read on
+                await self._answer_all(reader, writer)
+            writer.close()
+            async with asyncio.timeout(TCP_WRITE_SECONDS):
+                await writer.wait_closed()
+        except (TimeoutError, OSError):
+            writer.transport.abort()  # the client has gone, is silent, or does not read
         finally:
             writer.close()
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the questions of a connection, one after the other (RFC 7766)."""
+        peer = writer.get_extra_info("peername")
+        while True:
+            async with asyncio.timeout(TCP_IDLE_SECONDS):
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+                data = await reader.readexactly(length)
+            answer = await self._answer_stream(data, peer)
+            if answer is None:
+                return
+            writer.write(struct.pack("!H", len(answer)) + answer)
+            async with asyncio.timeout(TCP_WRITE_SECONDS):
+                await writer.drain()
 
     async def _answer_stream(self, data: bytes, peer: tuple) -> bytes | None:
         query = _read(data, peer, "tcp")
@@ -235,10 +271,22 @@ def _read(data: bytes, peer: tuple, protocol: str) -> Query | bytes | None:
     """Return the query, or the bytes of an error response, or ``None`` for what gets no answer."""
     if len(data) < 12 or data[2] & 0x80:
         return None
+    flags, *counts = struct.unpack_from("!5H", data, 2)
+    # A NOTIFY is answered as a question: CoreDNS hands it to the plugins, and none of those here
+    # looks at the opcode. The sections of an UPDATE mean something else.
+    if flags & wire.OPCODE not in (0, wire.NOTIFY):
+        return _bare(data, flags & wire.OPCODE | NOTIMP)
+    if counts[0] != 1 or any(n > most for n, most in zip(counts, _ONE_QUESTION, strict=True)):
+        return _bare(data, FORMERR)
     try:
         message = wire.read(data)
     except wire.WireError:
-        return data[:2] + struct.pack("!5H", QR | FORMERR, 0, 0, 0, 0)
-    if message.flags & 0x7800:
-        return wire.write(message.reply(rcode=NOTIMP))
+        return _bare(data, FORMERR)
+    if message.edns and message.edns.version:
+        return wire.write(message.reply(rcode=BADVERS))
     return Query(message, plain(peer), protocol, len(data))
+
+
+def _bare(query: bytes, rcode: int) -> bytes:
+    """Return a response that is a header only, to what is not looked at any further."""
+    return query[:2] + struct.pack("!5H", QR | rcode, 0, 0, 0, 0)

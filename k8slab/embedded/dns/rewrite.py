@@ -18,12 +18,13 @@ from k8slab.embedded.dns.chain import then
 from k8slab.embedded.wire import CNAME, NS, PTR, TYPES, Message, Record, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k8slab.embedded.dns.chain import Handler, Plan, Query, Result, Site, Wrap
     from k8slab.embedded.dns.corefile import Directive
 
 _MATCHES = ("exact", "prefix", "suffix", "substring", "regex")
+_GROUP = re.compile(r"\{(\d+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,13 @@ def _matcher(match: str, old: str, new: str) -> Callable[[str], str | None]:
         return lambda name: second if name == first else None
     if match == "regex":
         pattern = re.compile(old)
-        template = re.sub(r"\{(\d+)\}", r"\\g<\1>", new)
 
         def by_regex(name: str) -> str | None:
             found = pattern.search(name.removesuffix("."))
-            return canonical(found.expand(template)) if found else None
+            if found is None:
+                return None
+            groups = (found[0], *found.groups(""))
+            return canonical(_GROUP.sub(lambda one: _group(one, groups), new))
 
         return by_regex
     old, new = old.lower(), new.lower()
@@ -128,6 +131,12 @@ def _matcher(match: str, old: str, new: str) -> Callable[[str], str | None]:
     if match == "prefix":
         return lambda name: new + name.removeprefix(old) if name.startswith(old) else None
     return lambda name: name.replace(old, new) if old in name else None
+
+
+def _group(number: re.Match[str], groups: Sequence[str]) -> str:
+    """Return the group of a ``{1}``; one that the pattern has not stays as it is written."""
+    at = int(number[1])
+    return groups[at] if at < len(groups) else number[0]
 
 
 def _type_rule(directive: Directive, words: list[str]) -> Callable[[Message], Message | None]:

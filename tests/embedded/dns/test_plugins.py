@@ -135,6 +135,11 @@ def test_other_rewrites_change_the_answers_name_only_when_told_to(rule, owner):
     assert reply.answers[0].data == "10.96.1.1"
 
 
+def test_a_group_that_the_pattern_has_not_stays_as_it_is_written():
+    chain = Chain(f"{KUBERNETES}\nrewrite name regex (.*)\\.example {{1}}.{{2}}.cluster.local")
+    assert chain.ask("web.example").rcode == wire.NXDOMAIN
+
+
 def test_rewrite_rules_are_tried_in_order_and_stop():
     chain = Chain(
         f"{KUBERNETES}\nrewrite name exact a.example {WEB}\nrewrite name prefix a nothing"

@@ -3,6 +3,7 @@
 import http.client
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -272,9 +273,69 @@ def test_bytes_that_are_no_question_are_survived(start_dns):
         sock.send(b"x")
         sock.send(b"\xab\xcd\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1")
         assert sock.recv(512)[:4] == b"\xab\xcd\x80\x01"  # FORMERR
-        sock.send(wire.write(wire.Message(id=1, flags=4 << 11, name="a.example.")))
-        assert wire.read(sock.recv(512)).rcode == wire.NOTIMP
+        for opcode, rest in ((2, b""), (5, b"\1x")):  # STATUS; UPDATE, whose records are empty
+            query = wire.write(wire.Message(id=1, flags=opcode << 11, name="a.example."))
+            sock.send(query + rest)
+            flags = 1 << 15 | opcode << 11 | wire.NOTIMP
+            assert sock.recv(512) == struct.pack("!6H", 1, flags, 0, 0, 0, 0)
+        question = wire.write(wire.Message(id=1, name="a.example."))[12:]
+        long = b"\x3f" + b"a" * 63
+        for counts, rest in (
+            ((2, 0, 0, 0), question * 2),
+            ((0, 0, 0, 0), b""),
+            ((1, 2, 0, 0), question * 3),
+            ((1, 0, 0, 0), long * 4 + b"\0\0\1\0\1"),  # a name of 257 bytes
+            ((1, 0, 0, 0), b"\1a\xc0\x0c\0\1\0\1"),  # which never ends
+        ):
+            sock.send(struct.pack("!6H", 1, 0, *counts) + rest)
+            assert sock.recv(512) == struct.pack("!6H", 1, 1 << 15 | wire.FORMERR, 0, 0, 0, 0)
     assert server.data("a.example.") == ["10.0.0.1"]
+
+
+def test_a_notify_is_answered_as_a_question_and_nothing_of_it_is_kept_for_others(start_dns):
+    hosts = "hosts {\n  10.0.0.1 a.example\n }"
+    with Upstream() as upstream:
+        forward = f"cache\n forward . 127.0.0.1:{upstream.port}"
+        for plugins in (hosts, f"cache\n {hosts}", forward):
+            server = start_dns(f".:$PORT {{\n {plugins}\n}}\n")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(30)
+                sock.connect(("127.0.0.1", server.port))
+                for opcode in (wire.NOTIFY, 0, wire.NOTIFY):
+                    flags = opcode | wire.RD
+                    sock.send(wire.write(wire.Message(id=1, flags=flags, name="a.example.")))
+                    answer = wire.read(sock.recv(512))
+                    assert (answer.rcode, len(answer.answers)) == (wire.NOERROR, 1)
+                    assert answer.flags & (wire.QR | wire.OPCODE) == wire.QR | opcode
+                    # The bit is copied from queries alone, as Go's package dns does it.
+                    assert upstream.asked or bool(answer.flags & wire.RD) == (not opcode)
+        assert len(upstream.asked) == 2  # the first one, and the question
+
+
+def test_a_version_of_edns_that_nobody_knows_is_told(start_dns):
+    server = start_dns(".:$PORT {\n hosts {\n  10.0.0.1 a.example\n }\n}\n")
+    answer = server.ask("a.example.", use_edns=1)
+    assert (answer.rcode(), answer.edns, answer.answer) == (dns.rcode.BADVERS, 0, [])
+    assert server.ask("a.example.", use_edns=0).rcode() == dns.rcode.NOERROR
+
+
+def test_other_classes_are_refused_but_where_the_server_forwards_and_are_never_mixed_up(start_dns):
+    server = start_dns(".:$PORT {\n hosts {\n  10.0.0.1 a.example\n }\n cache\n}\n")
+    for klass in ("CH", "HS", "ANY"):
+        assert server.ask("a.example.", rdclass=klass).rcode() == dns.rcode.REFUSED
+    assert server.data("a.example.") == ["10.0.0.1"]
+    with Upstream() as upstream:
+        server = start_dns(f".:$PORT {{\n forward . 127.0.0.1:{upstream.port}\n cache\n}}\n")
+        query = wire.Message(id=1, klass=3, name="b.example.")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(30)
+            sock.connect(("127.0.0.1", server.port))
+            sock.send(wire.write(query))
+            answer = sock.recv(512)
+        assert wire.read(answer).rcode == wire.NOERROR
+        assert answer.count(b"\0\1\0\3") == 2  # of the question, and of the record
+        assert server.data("b.example.") == ["203.0.113.9"]
+        assert upstream.asked == ["b.example."] * 2
 
 
 def test_repeated_answers_keep_the_id_and_are_counted(start_dns):
