@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.network import calico, ruleset_nat, ruleset_policy, ruleset_proxy
+from k8slab.embedded.network import (
+    calico,
+    ruleset_balancer,
+    ruleset_nat,
+    ruleset_policy,
+    ruleset_proxy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 PROXY, NETWORK = "kube-proxy", "network-agent"
 TABLES = {
     PROXY: (ruleset_proxy.TABLE,),
-    NETWORK: (ruleset_policy.TABLE, ruleset_nat.TABLE),
+    NETWORK: (ruleset_policy.TABLE, ruleset_nat.TABLE, ruleset_balancer.TABLE),
 }
 """The agents, and the tables that each of them writes."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from k8slab.embedded.network.netlink import Link
 
 NAME = "calico"
+INTERFACE_PREFIX = "cali"
+"""How the names of the nodes' ends of pods' links begin (Felix's ``InterfacePrefix``)."""
 _NODE_MAC = "ee:ee:ee:ee:ee:ee"
 _GATEWAY = {4: "169.254.1.1", 6: "fe80::ecee:eeff:feee:eeee"}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
@@ -37,7 +39,7 @@ def interface_name(uid: str, sandbox: int) -> str:
     `sandbox` counts the pod's sandboxes, since the interface of the one before may still be
     on its way out.
     """
-    return "cali" + hashlib.sha1(f"{uid}/{sandbox}".encode()).hexdigest()[:11]  # noqa: S324
+    return INTERFACE_PREFIX + hashlib.sha1(f"{uid}/{sandbox}".encode()).hexdigest()[:11]  # noqa: S324
 
 
 def host_prefix(address: str) -> str:

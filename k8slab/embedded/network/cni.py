@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded import linux
 from k8slab.embedded.config import CNI_DIRECTORY
 from k8slab.errors import PodNetworkError
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 FILE = "10-calico.conflist"
 _ENDINGS = {".conf", ".conflist", ".json"}
+_LIMIT = 65_536
+"""Bytes of a configuration; Calico's own has some 400."""
+_NOT_UNDERSTOOD = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError),
+    RecursionError,  # of json, for what is nested without end
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,12 @@ class Configuration:
         self._node = node
 
     def install(self) -> None:
-        """Write Calico's own file, which then is the only one."""
+        """Write Calico's own file, which then is the only one; a directory there is set aside."""
         self.remove()
         self._directory.mkdir(parents=True, exist_ok=True)
-        (self._directory / FILE).write_text(_calico(self._node), encoding="utf-8")
+        linux.set_aside(self._directory / FILE)
+        with (self._directory / FILE).open("x", encoding="utf-8") as file:
+            file.write(_calico(self._node))
 
     def remove(self) -> None:
         """Remove every file that could count."""
@@ -69,16 +78,17 @@ class Configuration:
         if not files:
             raise PodNetworkError(f"no networks found in /{CNI_DIRECTORY}")
         try:
-            found = json.loads(files[0].read_text(encoding="utf-8"))
+            found = json.loads(linux.read_regular(files[0], _LIMIT))
             return _range_sets(_ipam(found))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except _NOT_UNDERSTOOD as error:
             place = f"/{CNI_DIRECTORY}/{files[0].name}"
             raise PodNetworkError(f"error parsing configuration {place}: {error!r}") from error
 
     def _files(self) -> list[Path]:
         if not self._directory.is_dir():
             return []
-        return sorted(file for file in self._directory.iterdir() if file.suffix in _ENDINGS)
+        named = [file for file in self._directory.iterdir() if file.suffix in _ENDINGS]
+        return sorted(file for file in named if file.is_symlink() or not file.is_dir())
 
 
 def _ipam(config: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from k8slab.embedded.network.attributes import MESSAGE, split, split_messages
 from k8slab.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 _NETFILTER = 12
 _SUBSYSTEM = 1 << 8
@@ -80,6 +80,18 @@ def forget_udp(netns: int, stale: Callable[[UdpFlow], bool]) -> int:
             return 0
         doomed = [flow for flow in _flows(channel) if stale(flow)]
         return sum(_delete(channel, flow) for flow in doomed)
+
+
+def leads_elsewhere(
+    known: Mapping[tuple[str, int], Collection[tuple[str, int]]],
+) -> Callable[[UdpFlow], bool]:
+    """Return what says of a flow to one of the `known` places that it leads to none of its ends."""
+
+    def stale(flow: UdpFlow) -> bool:
+        ends = known.get((flow.destination, flow.port))
+        return ends is not None and (flow.answered_by, flow.answering_port) not in ends
+
+    return stale
 
 
 def usage(netns: int) -> Usage:

@@ -4,18 +4,24 @@ What is left of them would lead others astray: whoever gets the address next, or
 packets go on to nobody. And a pod that never closed what it opened would fill the table for days.
 
 To find one pod's connections the kernel walks the table of all namespaces, some 5 ms. So this is
-done in the background, once for all pods of a node that have gone meanwhile.
+done in the background, once for all pods of a node that have gone meanwhile. But whoever gets an
+address before that waits for it: else the new pod would have the old one's connections, or lose
+some of its own.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+import threading
+from collections import defaultdict
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network.conntrack import Cleaner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from k8slab.embedded.network.node import Node, Pod
     from k8slab.embedded.network.queue import KernelQueue
 
@@ -25,21 +31,29 @@ class Forgetting:
 
     def __init__(self, queue: KernelQueue) -> None:
         self._queue = queue
-        self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._doomed: defaultdict[str, set[str]] = defaultdict(set)
+        """By node; an address stays until its connections are gone, however often that fails."""
+        self._called_for: set[str] = set()
+        """Nodes that will be looked after, with all addresses that are there by then."""
+        self._one_at_a_time = threading.Lock()
 
     def gone(self, node: Node, pod: Pod) -> None:
         """Have a pod's connections on its node forgotten soon; on the kernel thread."""
-        waiting = self._waiting[node.name]
-        waiting.extend(pod.addresses)
-        # Whoever empties it takes all that is there, so only the first to come calls for that.
-        if len(waiting) <= len(pod.addresses):
-            cleaner = Cleaner(node.netns)
-            self._queue.later(partial(_empty, waiting, cleaner), finish=cleaner.close)
+        self._doomed[node.name].update(pod.addresses)
+        if node.name not in self._called_for:
+            cleaner = Cleaner(node.netns)  # may fail: then the next one that goes calls again
+            self._called_for.add(node.name)
+            self._queue.later(partial(self._empty, node.name, cleaner), finish=cleaner.close)
 
+    def before_reuse(self, node: Node, addresses: Collection[str]) -> None:
+        """Return when nothing is left of those who had these addresses; on the kernel thread."""
+        if not self._doomed[node.name].isdisjoint(addresses):
+            with closing(Cleaner(node.netns)) as cleaner:
+                self._empty(node.name, cleaner)
 
-def _empty(waiting: deque[str], cleaner: Cleaner) -> None:
-    addresses = []
-    while waiting:
-        addresses.append(waiting.popleft())
-    if addresses:
-        cleaner.forget(addresses)
+    def _empty(self, node: str, cleaner: Cleaner) -> None:
+        with self._one_at_a_time:
+            self._called_for.discard(node)  # who comes from now on may come too late for us
+            if addresses := self._doomed[node].copy():
+                cleaner.forget(addresses)
+                self._doomed[node].difference_update(addresses)

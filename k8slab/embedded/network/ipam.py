@@ -50,7 +50,11 @@ class Ipam:
         homes = {known.home for known in self._nodes.values()}
         home = next(number for number in range(len(homes) + 1) if number not in homes)
         self._nodes[node] = _Node(home)
-        return self._claim(node)
+        try:
+            return self._claim(node)
+        except PodNetworkError:
+            del self._nodes[node]
+            raise
 
     def remove_node(self, node: str) -> None:
         """Give back every block of `node`."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network import conntrack
+from k8slab.embedded.network.calico import INTERFACE_PREFIX
 from k8slab.embedded.network.capture import parse
 from k8slab.embedded.network.meanings import Meaning, meaning
 from k8slab.embedded.network.netlink import Netlink
@@ -27,7 +28,7 @@ from k8slab.errors import KernelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from k8slab.embedded.network.capture import Ends, Packet
+    from k8slab.embedded.network.capture import Ends, Packet, Seen
     from k8slab.embedded.network.following import Pass, Place, Record, Sight
     from k8slab.embedded.network.tracing import Met
 
@@ -343,7 +344,10 @@ class _Telling:
 def route_of(place: Place, packet: Packet, came_by: str | None) -> tuple[str, dict[str, str | int]]:
     """Return in words, and as facts, which route a packet has at a place now."""
     with closing(Netlink(place.netns)) as kernel:
-        link = kernel.link(came_by) if came_by else None
+        link = kernel.find(came_by) if came_by else None
+        if came_by and link is None:  # with its pod, since the packet was seen there
+            why = f"the interface {came_by} has gone"
+            return f"route to {packet.destination}: {why}", {"to": "", "why": why}
         try:
             found = kernel.find_route(packet.destination, packet.source, link)
         except KernelError as error:
@@ -418,6 +422,9 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
     seen = sight.seen
     if seen.leaving:
         return f"it left by {seen.interface} and came in nowhere", seen.packet, seen.interface
+    if not visit.met and _came_forged(visit.place, seen):
+        text = f"no route leads back to its source by {seen.interface}: taken for forged"
+        return text, seen.packet, seen.interface
     if visit.place.kind in ("node", SWITCH):
         text, facts = route_of(visit.place, seen.packet, seen.interface)
         if "why" in facts:
@@ -432,6 +439,25 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
     if visit.leg == THERE and visit.place.kind in ("pod", "world"):
         return "it arrived, and no program answered", seen.packet, seen.interface
     return "it came in and went no further", seen.packet, seen.interface
+
+
+def _came_forged(place: Place, seen: Seen) -> bool:
+    """Say whether a node drops what a pod sent, before any rule can be followed.
+
+    It is the reverse path check of `ruleset_policy`: the source is not routed to that link.
+    """
+    if place.kind != "node" or not seen.interface.startswith(INTERFACE_PREFIX):
+        return False
+    anywhere = "::" if ":" in seen.packet.source else "0.0.0.0"
+    with closing(Netlink(place.netns)) as kernel:
+        try:
+            back = kernel.find_route(seen.packet.source, anywhere)
+        except KernelError as error:
+            if error.errno not in _NO_WAY:
+                raise
+            return True
+        link = kernel.find(seen.interface)
+        return link is not None and back.link != link.index
 
 
 def _refused(record: Record, visits: Sequence[_Visit]) -> Step | None:

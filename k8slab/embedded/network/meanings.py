@@ -11,7 +11,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.network import ruleset_nat, ruleset_policy, ruleset_proxy
+from k8slab.embedded.network import (
+    ruleset_balancer,
+    ruleset_nat,
+    ruleset_policy,
+    ruleset_proxy,
+)
 from k8slab.embedded.network.tracing import TABLE
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ _POLICY = re.compile(
 )
 _CHOICE = re.compile(r"numgen random mod (\d+)")
 _COMMENT = re.compile(r'comment "([^"]*)"')
-_NUMBER = re.compile(r"rule (\d+)$")
+_RULE = re.compile(r"spec\.\w+\[\d+\]$")
 _ESTABLISHED = "ct state established,related accept"
 _REJECTED = {
     "service-endpoints-check": "the Service has no endpoint",
@@ -60,6 +65,8 @@ def meaning(met: Met, rule: str, before: Met | None = None) -> Meaning:
         return _policy(met, rule)
     if met.table == ruleset_nat.TABLE:
         return _nat(met, rule)
+    if met.table == ruleset_balancer.TABLE:
+        return _balancer(met)
     return _foreign(met, rule)
 
 
@@ -116,14 +123,14 @@ def _policy(met: Met, rule: str) -> Meaning:
         facts = _facts(found)
         return Meaning("asked", f"{_named(found)} selects the pod for {found['direction']}", facts)
     found = _POLICY.fullmatch(met.chain)
-    number = _NUMBER.search(note)
+    named = _RULE.search(note)
     if found and met.verdict in ("accept", "drop", "goto"):
         facts = _facts(found) | {"verdict": met.verdict}
-        rule_word = f"{found['direction']} rule {number[1]}" if number else "a rule"
-        if number:
-            facts["rule"] = int(number[1])
+        place = named[0] if named else "a rule"
+        if named:
+            facts["rule"] = place
         does = {"accept": "admits it", "drop": "denies it", "goto": "passes it on"}[met.verdict]
-        return Meaning("policy", f"{_named(found)}: {rule_word} {does}", facts)
+        return Meaning("policy", f"{_named(found)}: {place} {does}", facts)
     if met.verdict == "drop":
         why = note or "policies are being written anew: nothing new passes"
         return Meaning("policy", f"dropped: {why}", {"verdict": "drop", "why": why})
@@ -147,6 +154,13 @@ def _nat(met: Met, rule: str) -> Meaning:
         why = "it leaves the pod network" if "natOutgoing" in rule else "a pod calls its own port"
         return Meaning("masquerade", f"masqueraded, since {why}")
     return _STEP
+
+
+def _balancer(met: Met) -> Meaning:
+    if met.verdict != "drop":
+        return _STEP
+    why = "no Service has this port of a load balancer's address"
+    return Meaning("reject", f"rejected: {why}", {"why": why})
 
 
 def _foreign(met: Met, rule: str) -> Meaning:

@@ -10,6 +10,7 @@ Sources: rtnetlink(7), netlink(7), linux/if_link.h, linux/rtnetlink.h.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket
@@ -405,7 +406,7 @@ class Netlink:
             deadline = time.monotonic() + _SECONDS_FOR_UP
             while not (link := self.link(name)).up:
                 left = deadline - time.monotonic()
-                if left <= 0 or not select.select([events], [], [], left)[0]:
+                if left <= 0 or not _readable(events, left):
                     what = f"link {name} did not come up within {_SECONDS_FOR_UP:.0f} s"
                     raise KernelError(what, errno=errno.ETIMEDOUT)
                 events.recv(1 << 16)
@@ -417,6 +418,16 @@ class Netlink:
         flags |= _REQUEST | message.flags
         head = MESSAGE.pack(size, message.kind, flags, self._sequence, 0)
         return head + message.body + bytes(-size % 4)
+
+
+def _readable(channel: socket.socket, seconds: float) -> bool:
+    """Wait until there is something to read, at most so long.
+
+    A daemon of many pods has more descriptors than select(2) knows.
+    """
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(math.ceil(1000 * seconds)))
 
 
 def _refusal(message: Message, body: bytes) -> KernelError | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -230,25 +231,36 @@ class Network:
         # A name of its own: the port of a node that has just gone may still be there.
         self._ports += 1
         node.port = f"node{self._ports}"
-        try:
+        with ExitStack() as undo:
+            undo.callback(node.close)
             node.start(self._switch)
-        except BaseException:
-            node.close()
-            raise
-        blocks = [ipam.add_node(name) for ipam in self._ipams]
+            node.rules.healed = partial(self._forget_stale, node)
+            blocks = []
+            for ipam in self._ipams:
+                blocks.append(ipam.add_node(name))
+                undo.callback(ipam.remove_node, name)
+            self._introduce(node)
+            self._services.bring_up(node)
+            self._nodes[name] = node
+            undo.callback(self._nodes.pop, name)
+            if self._node_files:
+                plugin = self._plugins[name] = Configuration(self._node_files / name, name)
+                undo.callback(self._plugins.pop, name)
+                undo.callback(plugin.remove)
+                plugin.install()
+            for cidr in blocks:
+                undo.callback(self._forget_block, cidr, node)
+                self._spread(node, cidr)
+            undo.pop_all()
+        return node
+
+    def _introduce(self, node: Node) -> None:
+        """Tell a new node of the others, and them of it."""
         for other in self._nodes.values():
-            other.know(node)
+            _if_possible(other, partial(other.know, node))
             node.know(other)
             for cidr in self.pod_cidrs(other.name):
                 node.route_block(cidr, other)
-        self._services.bring_up(node)
-        self._nodes[name] = node
-        if self._node_files:
-            self._plugins[name] = Configuration(self._node_files / name, name)
-            self._plugins[name].install()
-        for cidr in blocks:
-            self._spread(node, cidr)
-        return node
 
     def _node_addresses(self, name: str) -> list[str]:
         """Return a node's addresses: by its place among the configured names, else a free one."""
@@ -275,15 +287,19 @@ class Network:
         node.own_block(cidr)
         for other in self._nodes.values():
             if other is not node:
-                other.route_block(cidr, node)
+                _if_possible(other, partial(other.route_block, cidr, node))
+
+    def _forget_block(self, cidr: str, node: Node) -> None:
+        for other in self._nodes.values():
+            if other is not node:
+                other.forget_block(cidr)
 
     def _remove_node(self, node: Node) -> None:
         del self._nodes[node.name]
         if plugin := self._plugins.pop(node.name, None):
             plugin.remove()
         for cidr in self.pod_cidrs(node.name):
-            for other in self._nodes.values():
-                other.forget_block(cidr)
+            self._forget_block(cidr, node)
         for ipam in self._ipams:
             ipam.remove_node(node.name)
         for pod in node.pods.values():
@@ -298,14 +314,16 @@ class Network:
         self._detach(uid)
         self._sandboxes += 1
         interface = calico.interface_name(uid, self._sandboxes)
-        pod = Pod(uid, node.name, interface, tuple(self._allocate(node)))
+        pod = Pod(uid, node.name, interface, tuple(self._allocate(node)), tuple(ports))
         self._pods[uid] = node.pods[uid] = self._owners[interface] = pod
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._forget, node, pod)
+            self._forgetting.before_reuse(node, pod.addresses)
             self._policies.before_attach(node, pod)
-            node.attach(pod, netns, ports)
-        except BaseException:
-            self._forget(node, pod)
-            raise
+            undo.callback(self._reap, node, pod)
+            undo.callback(node.detach, pod)
+            node.attach(pod, netns)
+            undo.pop_all()
         return pod
 
     def _allocate(self, node: Node) -> list[str]:
@@ -329,9 +347,13 @@ class Network:
             node = self._nodes[pod.node]
             node.detach(pod)
             self._forget(node, pod)
-            self._forgetting.gone(node, pod)
-            here = Netlink(node.netns)
-            self._queue.later(partial(reap, here, pod.interface), finish=here.close)
+            self._reap(node, pod)
+
+    def _reap(self, node: Node, pod: Pod) -> None:
+        """Have what is left of a pod that was cut off removed soon: its links, its connections."""
+        self._forgetting.gone(node, pod)
+        here = Netlink(node.netns)
+        self._queue.later(partial(reap, here, pod.interface), finish=here.close)
 
     def _forget(self, node: Node, pod: Pod) -> None:
         del self._pods[pod.uid], node.pods[pod.uid], self._owners[pod.interface]
@@ -342,8 +364,11 @@ class Network:
     def _start_agent(self, node: Node, agent: str) -> None:
         every = [(cidr, one) for one in self._nodes.values() for cidr in self.pod_cidrs(one.name)]
         agents.start(node, agent, every)
-        if agent == agents.PROXY:
-            self._services.forget_stale(node)
+
+    def _forget_stale(self, node: Node) -> None:
+        """Forget UDP flows of the time when a node's rules were not as they must be."""
+        self._services.forget_stale(node)
+        node.forget_stale(node.pods.values())
 
     def _announce(self, address: str, name: str | None) -> None:
         before = self._announced.get(address)
@@ -391,6 +416,15 @@ class Network:
         else:
             pod = self._owners.get(interface)
         return _denial(report, pod, direction, "".join(policy)) if pod else None
+
+
+def _if_possible(node: Node, tell: Callable[[], None]) -> None:
+    """Tell a node of another; one whose link somebody took away hinders nobody."""
+    try:
+        tell()
+    except KernelError as error:
+        hint = "its network agent makes the routes when it is started again"
+        _log.warning("node %s: %s; %s", node.name, error, hint)
 
 
 def _denial(report: Report, pod: Pod, direction: Direction, policy: str) -> Denial:

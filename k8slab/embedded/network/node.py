@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded import linux
 from k8slab.embedded.network import (
     calico,
+    conntrack,
     netlink,
     ruleset_nat,
     ruleset_policy,
@@ -44,6 +45,7 @@ class Pod:
     node: str
     interface: str
     addresses: tuple[str, ...]
+    host_ports: tuple[HostPort, ...] = ()
 
 
 class Node:
@@ -63,6 +65,7 @@ class Node:
                     self.addresses,
                     tuple(config.pod_cidrs),
                     tuple(config.service_cidrs),
+                    tuple(config.load_balancer_cidrs),
                 )
             )
             for family in families(config.pod_cidrs)
@@ -110,16 +113,16 @@ class Node:
             for address in other.addresses
         )
 
-    def attach(self, pod: Pod, netns: int, host_ports: Iterable[HostPort]) -> None:
-        """Connect a pod, whose policies are in force already."""
-        ports = list(host_ports)
+    def attach(self, pod: Pod, netns: int) -> None:
+        """Connect a pod, whose policies are in force already; `detach` undoes a part of it too."""
         for family, tables in self.tables.items():
-            for address in of_family(family, pod.addresses) if ports else ():
-                fragment = ruleset_nat.host_ports(family, ports, address, self.addresses)
+            for address in of_family(family, pod.addresses) if pod.host_ports else ():
+                fragment = ruleset_nat.host_ports(family, pod.host_ports, address, self.addresses)
                 self.change(tables.nat, {("pod", pod.uid): fragment})
         sysctl.write(netns, sysctl.POD)
         link = calico.connect(self.netlink, netns, pod.interface, pod.addresses)
         self.by_index[link.index] = pod
+        self.forget_stale([pod])
 
     def detach(self, pod: Pod) -> None:
         """Cut a pod off; its interfaces are left to `reap`."""
@@ -128,6 +131,22 @@ class Node:
         for tables in self.tables.values():
             if ("pod", pod.uid) in tables.nat:
                 self.change(tables.nat, {("pod", pod.uid): None})
+
+    def forget_stale(self, pods: Iterable[Pod]) -> None:
+        """Forget UDP flows to these pods' host ports that lead elsewhere, or nowhere.
+
+        A client that asked before the port led to this pod goes on with the flow that it has,
+        as long as it asks often enough (the portmap plugin of CNI does the same).
+        """
+        leads: dict[tuple[str, int], set[tuple[str, int]]] = {}
+        for pod in pods:
+            for port in pod.host_ports:
+                for address in ruleset_nat.answered_at(port, self.addresses):
+                    if port.protocol == "UDP":
+                        ends = leads.setdefault((address, port.host_port), set())
+                        ends |= {(own, port.container_port) for own in pod.addresses}
+        if leads:
+            conntrack.forget_udp(self.netns, conntrack.leads_elsewhere(leads))
 
     def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
         """Change the rules of one of the node's tables; see `rules.Rules.change`."""
@@ -145,7 +164,8 @@ class Node:
     def _announced(self, address: str) -> tuple[list[Message], list[Message]]:
         """Return what makes the node answer for an address, and what ends it.
 
-        The Service's rules rewrite the destination before anything is delivered here.
+        The Service's rules rewrite the destination before anything is delivered here; what they
+        leave meets `ruleset_balancer`.
         """
         if ":" in address:
             # Neighbour discovery answers for the addresses of the link itself alone.

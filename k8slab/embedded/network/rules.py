@@ -17,7 +17,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from k8slab.embedded.network import ruleset_nat, ruleset_policy, ruleset_proxy
+from k8slab.embedded.network import (
+    ruleset_balancer,
+    ruleset_nat,
+    ruleset_policy,
+    ruleset_proxy,
+)
 from k8slab.embedded.network.nft import Nft
 from k8slab.embedded.network.nftables import Transactions, messages
 from k8slab.embedded.network.ruleset import Table
@@ -40,32 +45,36 @@ or an answer was lost. Everything else tells of what was asked for."""
 
 @dataclass(slots=True)
 class Tables:
-    """What is known of a node's three tables in one address family."""
+    """What is known of a node's tables in one address family."""
 
     place: Place
     proxy: Table = field(init=False)
     policy: Table = field(init=False)
     nat: Table = field(init=False)
+    balancer: Table = field(init=False)
+    """Has its base alone."""
 
     def __post_init__(self) -> None:
         family = self.place.family
         self.proxy = Table(family, ruleset_proxy.TABLE)
         self.policy = Table(family, ruleset_policy.TABLE)
         self.nat = Table(family, ruleset_nat.TABLE)
+        self.balancer = Table(family, ruleset_balancer.TABLE)
 
     def base(self, *, shut: bool = False, without: Collection[Table] = ()) -> str:
-        """Return the text of the three tables, empty, or of some of them."""
+        """Return the text of the tables, empty, or of some of them."""
         family = self.place.family
         texts = (
             (self.nat, ruleset_nat.base(family, self.place.pod_cidrs)),
             (self.policy, ruleset_policy.base(family, shut=shut)),
             (self.proxy, ruleset_proxy.base(self.place)),
+            (self.balancer, ruleset_balancer.base(family, self.place.load_balancer_cidrs)),
         )
         return "".join(text for table, text in texts if table not in without)
 
     def all(self) -> list[Table]:
         """Return the tables, those first without which too much would pass."""
-        return [self.policy, self.proxy, self.nat]
+        return [self.policy, self.proxy, self.nat, self.balancer]
 
 
 def families(cidrs: Iterable[str]) -> list[Family]:
@@ -79,8 +88,10 @@ class Rules:
     def __init__(self, node: str, netns: int, tables: Mapping[Family, Tables]) -> None:
         self._node = node
         self.tables = tables
+        self.healed: Callable[[], object] = _nothing
+        """Called when tables were written anew: what packets met meanwhile may have left traces."""
         self._held = ExitStack()
-        self._shut = False
+        self._shut = self._anew = False
         self._resting: dict[Table, dict[Key, Fragment | None]] = {}
         """Tables whose agent is stopped, with what they would have been told since."""
         self.nft = self._held.enter_context(closing(Nft(netns)))
@@ -114,7 +125,7 @@ class Rules:
             wanted = {**table.missing, **changes}
             table.missing = {key: one for key, one in wanted.items() if one is not None}
         _all_of(lambda table: self._by_halves(table, [*table.missing.items()]), told)
-        self._reopen()
+        self._finish()
 
     def rests(self, name: str) -> bool:
         """Say whether the agent of a table is stopped."""
@@ -130,6 +141,7 @@ class Rules:
         left = [table for table in every if table not in wanted]
         parts = (tables.base(shut=True, without=left) for tables in self.tables.values())
         self._run_base("".join(parts))
+        self._anew = True
         self._shut |= any(tables.policy in wanted for tables in self.tables.values())
         for table in wanted:
             table.lose()
@@ -146,7 +158,7 @@ class Rules:
     def restore(self, why: object) -> None:
         """Write all tables whose agent runs anew, for the reason `why`."""
         self._rewrite(why)
-        self._reopen()
+        self._finish()
 
     def change(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
         """Apply changed fragments, all in one transaction if possible.
@@ -167,7 +179,7 @@ class Rules:
             elif len(wanted) < 2:
                 raise
             self._by_halves(table, list(wanted.items()))
-        self._reopen()
+        self._finish()
 
     def _commit(self, table: Table, changes: Mapping[Key, Fragment | None]) -> None:
         plan = table.plan(changes)
@@ -206,11 +218,22 @@ class Rules:
         self.nft.run(text)
         self._generation += 1
 
+    def _finish(self) -> None:
+        """Let packets pass again after tables were written anew, and tell of it."""
+        self._reopen()
+        if self._anew:
+            self._anew = False
+            self.healed()
+
     def _reopen(self) -> None:
         policies = [tables.policy for tables in self.tables.values()]
         if self._shut and not any(one.missing or one in self._resting for one in policies):
             self._run_base("".join(ruleset_policy.reopened(family) for family in self.tables))
             self._shut = False
+
+
+def _nothing() -> None:
+    """Stand for the listener until there is one."""
 
 
 def _all_of(write: Callable[[T], None], items: Iterable[T]) -> None:

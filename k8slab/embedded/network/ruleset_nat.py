@@ -67,9 +67,13 @@ def host_ports(
     """Return the map elements that lead from the node's addresses to the pod's ports."""
     elements: dict[tuple[str, str], str] = {}
     for port in ports:
-        any_address = port.host_ip in ("", "0.0.0.0", "::")
-        for address in of_family(family, node if any_address else [port.host_ip]):
+        for address in of_family(family, answered_at(port, node)):
             where = f"{address} . {port.protocol.lower()} . {port.host_port}"
             elements["host-ports", where] = f"{pod} . {port.container_port}"
         elements["host-port-hairpins", f"{pod} . {pod}"] = ""
     return Fragment(elements=elements)
+
+
+def answered_at(port: HostPort, node: Iterable[str]) -> Iterable[str]:
+    """Return the addresses at which a host port is answered, of those of its `node` or another."""
+    return node if port.host_ip in ("", "0.0.0.0", "::") else [port.host_ip]

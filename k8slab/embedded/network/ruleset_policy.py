@@ -22,6 +22,11 @@ What belongs to a connection that was accepted before passes first: like Calico,
 does not cut an established connection. The node's own traffic to a pod leaves through the
 output hook, where nothing is asked. The forward hook comes after the destination rewrite, so
 a policy sees the pod and its own port, never a Service.
+
+Policies know pods by their addresses, so a pod must not send with another's: what comes in by a
+pod's link with a source that is not routed to that link is dropped before anything else looks at
+it, connection tracking included (the reverse path check, RFC 3704, 2.1, which Calico's Felix
+writes into its raw tables for both families).
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from __future__ import annotations
 from ipaddress import collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.network.calico import INTERFACE_PREFIX
 from k8slab.embedded.network.ruleset import (
     ADDRESS_TYPE,
     Family,
@@ -102,6 +108,12 @@ _CHAIN = """\
     {next}
   }}
 """
+_REVERSE_PATH = """\
+  chain reverse-path {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "{pods}*" fib saddr . iif oif missing counter drop comment "forged source"
+  }}
+"""
 _HOOK = """\
   chain {name} {{
     type filter hook {hook} priority {priority}; policy accept;
@@ -135,9 +147,10 @@ def base(family: Family, *, shut: bool = False) -> str:
         _HOOK.format(name=name, hook=hook, priority=priority, first="drop" if shut else first)
         for name, (hook, priority, first) in _HOOKS.items()
     )
+    reverse_path = _REVERSE_PATH.format(pods=INTERFACE_PREFIX)
     return (
         f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n"
-        f"table {family} {TABLE} {{\n{maps}{chains}{hooks}}}\n"
+        f"table {family} {TABLE} {{\n{reverse_path}{maps}{chains}{hooks}}}\n"
     )
 
 
@@ -195,7 +208,7 @@ def policy_fragment(policy: PolicyDirection, family: Family) -> Fragment:
         place = f"{tier}{policy.policy}/{policy.direction}/{number}"
         peers = _peers(rule, place, family, policy.direction, sets, elements)
         ports = _ports(rule, place, family, sets, elements)
-        note = comment(f"{policy.policy} {policy.direction} rule {number + 1}")
+        note = comment(f"{policy.policy} spec.{policy.direction}[{number}]")
         rules += [
             f"{peer} {port} {_verdict(policy, rule)} {note}".lstrip().replace("  ", " ")
             for peer in peers

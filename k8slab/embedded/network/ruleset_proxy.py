@@ -14,6 +14,7 @@ loadBalancerSourceRanges, sessionAffinity).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.network.ruleset import (
@@ -144,6 +145,7 @@ class Place:
     pod_cidrs: tuple[str, ...]
     """The cluster's pod ranges: what comes from there to a ClusterIP is not masqueraded."""
     service_cidrs: tuple[str, ...]
+    load_balancer_cidrs: tuple[str, ...] = ()
 
 
 def base(place: Place) -> str:
@@ -160,7 +162,8 @@ def base(place: Place) -> str:
 def depends_on_node(port: ServicePort) -> bool:
     """Tell whether the rules of `port` differ between nodes."""
     hinted = any(e.for_nodes is not None or e.for_zones is not None for e in port.endpoints)
-    return port.internal_local or port.external_local or hinted
+    guarded = bool(port.source_ranges and port.load_balancer_ips)
+    return port.internal_local or port.external_local or hinted or guarded
 
 
 def usable(endpoints: list[Endpoint]) -> list[Endpoint]:
@@ -317,6 +320,13 @@ class _Writer:
         if not ranges or not balancers:
             return
         chain = hashed_name("firewall", self.name)
+        # The node that answers for the address asks with it as its own source.
+        if any(_within(address, ranges) for address in self.place.addresses):
+            ranges += [address for address in balancers if not _within(address, ranges)]
         self.chains[chain] = (f"{self.family} saddr != {one_of(ranges)} drop",)
         for address in balancers:
             self.elements["firewall-ips", self._where(address)] = f"goto {chain}"
+
+
+def _within(address: str, ranges: list[str]) -> bool:
+    return any(ip_address(address) in ip_network(each, strict=False) for each in ranges)

@@ -137,12 +137,7 @@ class Services:
             if after:
                 for frontend in _frontends(after, node):
                     backends[frontend] |= _backends(after)
-
-        def stale(flow: conntrack.UdpFlow) -> bool:
-            known = backends.get((flow.destination, flow.port))
-            return known is not None and (flow.answered_by, flow.answering_port) not in known
-
-        conntrack.forget_udp(node.netns, stale)
+        conntrack.forget_udp(node.netns, conntrack.leads_elsewhere(backends))
 
 
 def _tell(task: Task) -> KernelError | None:

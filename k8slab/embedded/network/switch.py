@@ -37,6 +37,9 @@ _LINKS = {
     },
 }
 """The router's and the other address on each link to the world (RFC 5737, TEST-NET-1; RFC 3849)."""
+_ROUTER_ON_LINK = "fe80::1/64"
+"""The router's link-local address: without one the kernel asks for no neighbour on behalf of others
+(ndisc_send_ns), and what the internet sends to a load balancer's address would get no further."""
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -79,6 +82,8 @@ class Switch:
                 bridge, f"{gateway(cidr)}/{ip_network(cidr).prefixlen}"
             )
         ]
+        if 6 in self._versions:
+            addresses += netlink.own_address(bridge, _ROUTER_ON_LINK)
         self._netlink.send(
             [netlink.up(LOOPBACK), *netlink.quiet(bridge), netlink.up(bridge), *addresses]
         )
@@ -115,7 +120,8 @@ class Switch:
 
     def unplug(self, port: str) -> None:
         """Cut a namespace off; its link goes with it."""
-        self._netlink.send([netlink.down(self._netlink.link(port))])
+        if link := self._netlink.find(port):  # else somebody deleted it, at the other end
+            self._netlink.send([netlink.down(link)])
 
     def close(self) -> None:
         """Remove bridge and world; ports of nodes go with their namespaces."""

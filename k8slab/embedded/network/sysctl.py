@@ -27,7 +27,8 @@ REFUSE_ALWAYS = {
 ROUTER = REFUSE_ALWAYS | {
     "ipv4/ip_forward": 1,
     "ipv6/conf/all/forwarding": 1,
-    # Answers may come back another way (Service, load balancer): no reverse path filter.
+    # Answers may come back another way (Service, load balancer): no reverse path filter. On the
+    # links of pods, where nothing may, a rule does the same (`ruleset_policy`).
     "ipv4/conf/all/rp_filter": 0,
     "ipv4/conf/default/rp_filter": 0,
     # Do not tell clients to go around the node that rewrites their packets.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 
 import pytest
 from ranges_kit import DUAL
@@ -80,6 +81,41 @@ def test_what_cannot_be_understood_is_named_with_its_file(place, text):
         PodNetworkError, match=f"error parsing configuration /{CNI_DIRECTORY}/{FILE}"
     ):
         told(place, text)
+
+
+def test_no_pipe_link_or_flood_in_a_files_place_holds_anybody_up(place):
+    plugin = Configuration(place.parents[2], "worker")
+    (place / FILE).unlink()
+    os.mkfifo(place / FILE)
+    with pytest.raises(PodNetworkError, match="it is no regular file"):
+        plugin.range_sets()
+    (place / FILE).unlink()
+    (place / FILE).symlink_to("/dev/zero")
+    with pytest.raises(PodNetworkError, match="error parsing configuration"):
+        plugin.range_sets()
+    (place / FILE).unlink()
+    (place / FILE).write_text("[" * 60_000)
+    with pytest.raises(PodNetworkError, match="error parsing configuration"):
+        plugin.range_sets()
+
+
+def test_a_directory_is_no_configuration(place):
+    (place / "00-first.conf").mkdir()
+    plugin = Configuration(place.parents[2], "worker")
+    assert plugin.range_sets() == []
+    plugin.remove()
+    with pytest.raises(PodNetworkError, match="no networks found"):
+        plugin.range_sets()
+
+
+def test_a_directory_where_the_file_is_to_be_is_set_aside(place):
+    (place / FILE).unlink()
+    (place / FILE / "mine").mkdir(parents=True)
+    plugin = Configuration(place.parents[2], "worker")
+    plugin.install()
+    assert plugin.range_sets() == []
+    assert (place / FILE).is_file()
+    assert (place / f"{FILE}.aside1" / "mine").is_dir()
 
 
 def test_without_a_file_there_is_no_network(place):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 
 import pytest
 from ranges_kit import DUAL
@@ -56,6 +57,27 @@ async def test_a_pod_that_goes_leaves_none_of_its_connections_behind(fabric):
         assert entries(f) == 5
         await f.network.detach_pod("old")
         await f.network.detach_pod("older")
+        await in_background_done(f)
+        assert entries(f) == 1
+
+
+@pytest.mark.kernel
+async def test_a_pod_that_gets_the_address_of_one_just_gone_inherits_and_loses_no_connection(
+    fabric,
+):
+    async with fabric() as f:
+        address = await f.pod("old")
+        await f.pod("client", 2)
+        assert await f.ask("client", "old") == f"old {f.address['client']}"
+        busy = threading.Event()
+        f.network._queue._reaper.submit(busy.wait, 30)  # as when many links are being deleted
+        await f.network.detach_pod("old")
+        assert entries(f) == 1
+        f.network._ipams[0]._nodes[f.nodes[1]].last = -1  # all other addresses had their turn
+        assert await f.pod("new") == address
+        assert entries(f) == 0
+        assert await f.ask("client", "new") == f"new {f.address['client']}"
+        busy.set()
         await in_background_done(f)
         assert entries(f) == 1
 

@@ -4,10 +4,14 @@ import asyncio
 import itertools
 import os
 import signal
+from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from ranges_kit import DUAL
 
+from k8slab.embedded import linux
+from k8slab.embedded.network import journey
 from k8slab.embedded.network.following import Place, Question
 from k8slab.embedded.network.model import (
     Endpoint,
@@ -16,7 +20,16 @@ from k8slab.embedded.network.model import (
     PortRange,
     ServicePort,
 )
-from k8slab.embedded.network.netlink import Netlink, Route, delete_route, ipv6_exists, route
+from k8slab.embedded.network.netlink import (
+    LOOPBACK,
+    Netlink,
+    Route,
+    delete_route,
+    ipv6_exists,
+    own_address,
+    route,
+    up,
+)
 from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 
 pytestmark = pytest.mark.kernel
@@ -36,11 +49,11 @@ class Traveller:
         pods = [Place("pod", name, netns) for name, netns in self.fabric.netns.items()]
         return {(p.kind, p.name): p for p in [*pods, *self.fabric.network.places()]}
 
-    async def go(self, source, address, port=8080, protocol="TCP", kind="pod"):
+    async def go(self, source, address, port=8080, protocol="TCP", kind="pod", *, deadline=30.0):
         places = self.places()
         question = Question(places[kind, source], address, port, protocol)
         return await self.fabric.network.follow(
-            question, list(places.values()), lambda: next(_ports), deadline=30.0
+            question, list(places.values()), lambda: next(_ports), deadline=deadline
         )
 
 
@@ -151,7 +164,7 @@ async def test_a_node_port_of_another_node_is_followed_with_its_new_source(fabri
         journey = await Traveller(here).go("laptop", "172.18.0.3", 30080, kind="world")
         assert journey.record.outcome == "open"
         assert way(journey) == ["laptop", "switch", here.nodes[1], "switch", here.nodes[2], "db"]
-        assert told(journey, "policy") == ["NetworkPolicy shop/all: ingress rule 1 admits it"]
+        assert told(journey, "policy") == ["NetworkPolicy shop/all: spec.ingress[0] admits it"]
         assert way(journey, "back")[-1] == "laptop"
 
 
@@ -270,6 +283,35 @@ async def test_a_packet_whose_route_is_gone_ends_at_the_router_which_has_none_ei
         assert journey.lost.text == "there is no route"
 
 
+async def test_at_another_port_of_a_load_balancers_address_it_is_told_that_no_service_has_it(
+    fabric,
+):
+    async with fabric() as here:
+        await here.pod("web")
+        await here.network.announce_load_balancer("172.18.255.1", here.nodes[1])
+        journey = await Traveller(here).go("web", "172.18.255.1", 22)
+        assert journey.record.outcome == "refused"
+        assert journey.lost.place.name == here.nodes[1]
+        why = "rejected: no Service has this port of a load balancer's address"
+        assert journey.lost.text == why
+
+
+async def test_a_source_that_is_not_the_pods_own_is_lost_at_its_node_and_taken_for_forged(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("db", 2)
+        with closing(Netlink(here.netns["web"])) as pod:
+            eth0 = pod.link("eth0")
+            default = Route(to="0.0.0.0/0", link=eth0, via="169.254.1.1", source="10.244.7.7",
+                            onlink=True, protocol=3)  # fmt: skip
+            pod.send([*own_address(eth0, "10.244.7.7/32"), route(default)])
+        journey = await Traveller(here).go("web", address)
+        assert journey.record.outcome == "silent"
+        assert str(journey.lost.place.name) == here.nodes[1]
+        assert journey.lost.text.startswith("no route leads back to its source by cali")
+        assert way(journey) == ["web", here.nodes[1]]
+
+
 async def test_a_packet_that_comes_back_to_its_pod_unmasked_is_taken_for_forged(fabric):
     async with fabric() as here:
         port = service([await here.pod("db", 1)])
@@ -288,7 +330,8 @@ async def test_an_answer_that_is_lost_is_found_on_its_way_back(fabric):
         node = here.network._nodes[here.nodes[2]].netlink
         node.send([delete_route(Route(to="10.244.1.0/26", link=node.link("eth0")))])
         node.send([route(Route(to="10.244.1.0/26", kind="blackhole"))])
-        journey = await Traveller(here).go("web", address)
+        # What has arrived is waited for to the end.
+        journey = await Traveller(here).go("web", address, deadline=3.0)
         assert (journey.lost.leg, journey.lost.place.name) == ("back", here.nodes[2])
 
 
@@ -333,7 +376,7 @@ async def test_with_two_families_ipv6_is_followed_too(fabric):
         journey = await Traveller(here).go("web", address)
         assert journey.record.outcome == "open"
         assert way(journey) == ["web", here.nodes[1], "switch", here.nodes[2], "db"]
-        assert told(journey, "policy") == ["NetworkPolicy shop/all: ingress rule 1 admits it"]
+        assert told(journey, "policy") == ["NetworkPolicy shop/all: spec.ingress[0] admits it"]
         assert told(journey, "route")[1].startswith("route fd00:10:244")
 
 
@@ -410,3 +453,15 @@ async def test_a_route_that_is_asked_for_is_the_entry_of_the_table(fabric):
             assert kernel.find_route("172.18.0.3", "172.18.0.3").kind == "local"
         finally:
             kernel.close()
+
+
+def test_an_interface_that_has_gone_meanwhile_is_told_and_is_no_fault():
+    here = Place("node", "worker", linux.new_netns())
+    packet = SimpleNamespace(source="10.244.1.9", destination="10.244.2.9")
+    with closing(Netlink(here.netns)) as kernel:
+        kernel.send([up(kernel.link("lo"))])
+        kernel.send([route(Route(to="0.0.0.0/0", link=LOOPBACK))])
+    assert not journey._came_forged(here, SimpleNamespace(packet=packet, interface="cali0"))
+    gone = "the interface cali0 has gone"
+    told = (f"route to 10.244.2.9: {gone}", {"to": "", "why": gone})
+    assert journey.route_of(here, packet, "cali0") == told

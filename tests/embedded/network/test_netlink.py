@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 from contextlib import closing
 
@@ -80,6 +81,25 @@ def test_a_link_that_cannot_come_up_is_an_error_with_its_name(monkeypatch):
         here.send([netlink.up(here.link("near"))])  # the other end stays down
         with pytest.raises(KernelError, match="link near did not come up"):
             here.wait_up("near")
+
+
+@pytest.mark.kernel  # in a child: neither the limit nor what is opened outlives it
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1200, reason="too few files may be open"
+)
+def test_a_daemon_with_many_open_files_waits_for_a_link_all_the_same(monkeypatch):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a shell often has 1,024
+    monkeypatch.setattr(netlink, "_SECONDS_FOR_UP", 0.05)
+    other = linux.new_netns()
+    with closing(Netlink(linux.open_netns())) as here:
+        pair(here, other)
+        here.send([netlink.up(here.link("near"))])  # the other end stays down
+        many = [os.dup(0) for _ in range(1100)]
+        with pytest.raises(KernelError, match="link near did not come up"):
+            here.wait_up("near")
+        for number in many:
+            os.close(number)
 
 
 @pytest.mark.kernel

@@ -11,7 +11,7 @@ import pytest
 from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig
 from k8slab.embedded.network import netlink
-from k8slab.embedded.network.model import HostPort
+from k8slab.embedded.network.model import Endpoint, HostPort, ServicePort
 from k8slab.embedded.network.network import Network
 from k8slab.errors import ClusterError, KernelError, UsageError
 
@@ -251,3 +251,105 @@ def test_an_unknown_cni_or_proxy_mode_is_refused_by_name():
         Network(ClusterConfig(cni="weave"))
     with pytest.raises(UsageError, match="'ipvs'"):
         Network(ClusterConfig(proxy_mode="ipvs"))
+
+
+@pytest.mark.kernel
+async def test_a_udp_client_of_a_host_port_is_served_by_the_pod_that_has_it_now(fabric):
+    async with fabric(nodes=2) as f:
+        client = ("laptop", "172.18.0.3", 5300)
+        assert await f.ask_udp(*client, from_port=5353) == "refused"  # remembered as a flow
+        for name in ("first", "second"):
+            ports = [HostPort("UDP", "", 5300, 53)]
+            await f.pod(name, serve=(), udp=(53,), host_ports=ports)
+            assert await f.ask_udp(*client, from_port=5353) == f"{name} 172.18.0.250"
+            await f.network.detach_pod(name)
+
+
+@pytest.mark.kernel
+async def test_flows_that_began_while_the_rules_were_away_are_forgotten_with_the_healing(fabric):
+    async with fabric(nodes=2) as f:
+        await f.pod("p", serve=(), udp=(53,), host_ports=[HostPort("UDP", "", 5300, 53)])
+        worker = f.nodes[1]
+        dns = ServicePort(
+            namespace="default",
+            service="dns",
+            protocol="UDP",
+            port=53,
+            node_port=30053,
+            cluster_ips=("10.96.0.53",),
+            endpoints=(Endpoint(f.address["p"], 53, worker),),
+        )
+        await f.network.sync_services({dns.key: dns})
+        rules = f.network._nodes[worker].rules
+        for port in (5300, 30053):
+            assert await f.ask_udp("laptop", "172.18.0.3", port, from_port=5353) != "refused"
+
+        async def heal_by_a_refused_change():
+            await f.network.sync_services({})
+            await f.network.sync_services({dns.key: dns})
+
+        for heal in (f.network._resync.look, heal_by_a_refused_change):
+            rules.nft.run("flush ruleset")
+            for port in (5300, 30053):
+                answer = await f.ask_udp("laptop", "172.18.0.3", port, from_port=port)
+                assert answer == "refused"
+            await heal()
+            for port in (5300, 30053):
+                answer = await f.ask_udp("laptop", "172.18.0.3", port, from_port=port)
+                assert answer.startswith("p "), port
+
+
+@pytest.mark.kernel
+async def test_a_host_port_of_an_attach_that_failed_leads_nowhere(fabric):
+    async with fabric(nodes=2) as f:
+        await f.pod("a")
+        before = f.rules(f.nodes[1], "calico"), f.rules(f.nodes[1], "network-policy")
+        ports = [HostPort("TCP", "", 80, 8080)]
+        with pytest.raises(KernelError, match="add veth pair"):
+            await f.network.attach_pod(
+                node=f.nodes[1], uid="b", netns=f.netns["a"], host_ports=ports
+            )
+        assert (f.rules(f.nodes[1], "calico"), f.rules(f.nodes[1], "network-policy")) == before
+        assert (await f.ask(f.nodes[0], "a")).startswith("a ")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("failing", ["bring_up", "_introduce", "_spread"])
+async def test_a_node_that_could_not_be_added_can_be_added_again(fabric, monkeypatch, failing):
+    async with fabric(nodes=2) as f:
+        there = open_descriptors()
+        here = f.network._services if failing == "bring_up" else f.network
+
+        def refuse(*_):
+            raise KernelError("no room", errno=errno.ENOSPC)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(here, failing, refuse)
+            with pytest.raises(KernelError, match="no room"):
+                await f.network.add_node("late")
+        assert open_descriptors() == there
+        assert set(f.network._nodes) == set(f.nodes)
+        assert await f.network.add_node("late") == ["172.18.0.4"]
+        assert f.network.pod_cidrs("late") == ["10.244.2.0/26"]
+
+
+@pytest.mark.kernel
+async def test_a_node_whose_link_is_down_hinders_no_other_node_and_can_be_removed(fabric, caplog):
+    async with fabric() as f:
+        broken = f.network._nodes[WORKER2].netlink
+        broken.send([netlink.down(broken.link("eth0"))])
+        for _ in range(63):
+            f.network._ipams[0].allocate(WORKER)
+        assert await f.pod("p") == "10.244.1.65"
+        assert await f.ask(CONTROL, "p") == "p 172.18.0.2"
+        assert f"node {WORKER2}: add unicast route 10.244.1.64/26" in caplog.text
+        broken.send([netlink.up(broken.link("eth0"))])
+        await f.network.start_agent(WORKER2, "network-agent")
+        assert await f.ask(WORKER2, "p") == "p 172.18.0.4"
+        broken.send([netlink.delete_link(broken.link("eth0"))])
+        assert await f.network.add_node("late") == ["172.18.0.5"]
+        assert await f.ask("late", "p") == "p 172.18.0.5"
+        await f.network.remove_node("late")
+        await f.network.remove_node(WORKER2)
+        assert await f.network.add_node(WORKER2) == ["172.18.0.4"]
+        assert await f.ask(WORKER2, "p") == "p 172.18.0.4"

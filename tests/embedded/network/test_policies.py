@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from ranges_kit import DUAL
 
 from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig
@@ -17,6 +18,7 @@ from k8slab.embedded.network.model import (
     PortRange,
     ServicePort,
 )
+from k8slab.embedded.network.netlink import ipv6_exists
 
 CONTROL, WORKER, WORKER2 = ClusterConfig().node_names
 TCP8080 = (PortRange("TCP", 8080, 8080),)
@@ -329,3 +331,37 @@ async def test_a_flood_of_denied_packets_does_not_stop_the_loop(fabric):
             await asyncio.sleep(0)
             worst, last = max(worst, time.thread_time() - last), time.thread_time()
         assert worst < 0.1  # of the processor's time; a batch takes about a millisecond
+
+
+FREE_SOURCE = {4: (socket.IPPROTO_IP, 19), 6: (socket.IPPROTO_IPV6, 75)}
+"""IP_TRANSPARENT and IPV6_TRANSPARENT: bind to an address that is not one's own (ip(7))."""
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not ipv6_exists(), reason="this kernel has no IPv6")
+async def test_a_pod_cannot_send_with_the_address_of_one_that_a_policy_admits(fabric):
+    async with fabric(**DUAL) as f:
+        for name, node in (("server", 1), ("friend", 2), ("near", 1), ("far", 2)):
+            await f.pod(name, node, serve=())
+        both = {name: f.network._pods[name].addresses for name in f.netns}
+        admitted = PolicyRule(addresses=frozenset(both["friend"]))
+        await f.network.sync_policies([ingress("server", rules=[admitted])])
+        with linux.in_netns(f.netns["server"]):
+            server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        server.bind(("::", 9))
+        server.settimeout(30)
+
+        def send(source, number, address):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with linux.in_netns(f.netns[source]), socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.setsockopt(*FREE_SOURCE[6 if ":" in address else 4], 1)
+                sock.bind((address, 0))
+                sock.sendto(source.encode(), (both["server"][number], 9))
+
+        for number in (0, 1):
+            friend = both["friend"][number]
+            for source in ("near", "far", "friend"):
+                send(source, number, friend)
+            data, peer = server.recvfrom(100)
+            assert (data, peer[0].removeprefix("::ffff:")) == (b"friend", friend)
+        server.close()

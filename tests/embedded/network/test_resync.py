@@ -84,11 +84,11 @@ async def test_while_one_agent_is_stopped_the_other_tables_heal_all_the_same(fab
         await f.network._resync.look()
         assert listed(rules) == of_others
         assert "network-policy" not in rules.nft.run("list ruleset")
-        rules.rest(["kube-proxy", "calico"])
+        rules.rest(["kube-proxy", "calico", "load-balancer"])
         rules.nft.run("flush ruleset")
         await f.network._resync.look()
         assert rules.nft.run("list ruleset") == ""
-        rules.wake(["network-policy", "kube-proxy", "calico"])
+        rules.wake(["network-policy", "kube-proxy", "calico", "load-balancer"])
         assert listed(rules) == wanted
 
 
@@ -119,7 +119,7 @@ async def test_changes_of_ours_and_tables_of_others_are_no_reason_to_write_anyth
 async def test_what_packets_leave_in_the_rules_is_no_change_by_hand(fabric, caplog):
     async with fabric() as f:
         rules = await furnish(f)
-        await f.ask("server", "10.96.3.5", 80)
+        await f.ask("client", "10.96.3.5", 80)
         assert await f.blocked(f.nodes[2], "server")
         rules.nft.run("add table ip mine")
         await f.network._resync.look()

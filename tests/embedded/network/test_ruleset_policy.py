@@ -38,7 +38,7 @@ def test_a_policy_has_a_rule_for_each_way_of_naming_peers_and_ports():
     pods = "pods-WKTVMB4K-shop/allow-front/ingress/0"
     blocks = "blocks-G67QBU2Z-shop/allow-front/ingress/0"
     chain = "ingress-WY6IOVDU-shop/allow-front"
-    note = 'accept comment "shop/allow-front ingress rule 1"'
+    note = 'accept comment "shop/allow-front spec.ingress[0]"'
     assert (
         written(ruleset_policy.policy_fragment(ALLOW, "ip"))
         == f"""\
@@ -75,7 +75,7 @@ add rule ip network-policy {chain} counter drop comment "no policy allows this i
 def test_accepted_egress_still_has_to_pass_ingress():
     out = dataclasses.replace(ALLOW, direction="egress", rules=(PolicyRule(),))
     text = written(ruleset_policy.policy_fragment(out, "ip"))
-    assert text.splitlines()[-1].endswith('accept comment "shop/allow-front egress rule 1"')
+    assert text.splitlines()[-1].endswith('accept comment "shop/allow-front spec.egress[0]"')
 
 
 addresses = st.integers(0, 2**32 - 1)

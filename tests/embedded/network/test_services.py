@@ -3,13 +3,17 @@
 import asyncio
 import dataclasses
 import re
+import socket
+from ipaddress import ip_address, ip_network
 
 import pytest
+from ranges_kit import DUAL
 
 from k8slab.embedded import linux
 from k8slab.embedded.config import ClusterConfig
 from k8slab.embedded.network import conntrack
 from k8slab.embedded.network.model import Endpoint, ServicePort
+from k8slab.embedded.network.netlink import ipv6_exists
 from k8slab.embedded.network.services import may_leave_flows
 from k8slab.errors import KernelError
 
@@ -161,6 +165,46 @@ async def test_a_load_balancer_is_answered_by_one_node_and_can_move(fabric):
         assert await f.blocked("laptop", LB, 80)
 
 
+def solicited(netns, address):
+    """Ask an address itself whether it is still there; return whose the advertisement is."""
+    with linux.in_netns(netns):
+        asking = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with asking:
+        asking.settimeout(30)
+        asking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+        packed = ip_address(address).packed
+        asking.sendto(bytes([135, 0]) + bytes(6) + packed, (address, 0))
+        while (answer := asking.recv(100))[0] != 136:
+            pass
+        return str(ip_address(answer[8:24]))
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not ipv6_exists(), reason="this kernel has no IPv6")
+async def test_a_load_balancer_has_the_ports_of_its_services_and_no_other_one_of_the_node(fabric):
+    async with fabric(**DUAL) as f:
+        await f.pod("a")
+        node = f.network.node_netns(WORKER)
+        await f.serve(node, "the node", 22)
+        both = tuple(str(ip_network(cidr)[10]) for cidr in f.config.load_balancer_cidrs)
+        ends = tuple(Endpoint(own, 8080, WORKER) for own in f.network._pods["a"].addresses)
+        port = dataclasses.replace(BASE, load_balancer_ips=both, endpoints=ends, node_port=30080)
+        await sync(f, port, dataclasses.replace(port, service="empty", port=81, endpoints=()))
+        own = f.network._nodes[WORKER].addresses
+        for address, of_node in zip(both, own, strict=True):
+            await f.network.announce_load_balancer(address, WORKER)
+            for client in ("laptop", "internet", CONTROL, WORKER, "a"):
+                assert (await f.ask(client, address, 80)).startswith("a "), (client, address)
+            assert (await f.ask("laptop", of_node, 22)).startswith("the node ")
+        for client in ("laptop", "internet", CONTROL, WORKER, "a"):
+            assert await f.ask(client, both[0], 81) == "refused"
+            for other in (22, 30080):
+                assert await f.ask(client, both[0], other) == "unreachable", client
+        # With IPv6 the kernel believes an error only when it comes a second time, after 1 s.
+        assert await f.ask("laptop", both[1], 22) == "unreachable"
+        assert solicited(f.network.world["laptop"], both[1]) == both[1]
+
+
 @pytest.mark.kernel
 async def test_source_ranges_drop_other_clients_of_the_load_balancer_only(fabric):
     async with fabric() as f:
@@ -176,6 +220,24 @@ async def test_source_ranges_drop_other_clients_of_the_load_balancer_only(fabric
         assert (await f.ask("internet", LB, 80)).startswith("a ")
         assert await f.blocked("laptop", LB, 80)
         assert (await f.ask("a", IP, 80)).startswith("a ")
+
+
+@pytest.mark.kernel
+async def test_a_node_in_the_source_ranges_is_admitted_also_where_it_answers_for_the_address(
+    fabric,
+):
+    async with fabric() as f:
+        await f.pod("a")
+        nodes = ("172.18.0.2/32", "172.18.0.3/32")
+        port = dataclasses.replace(
+            BASE, load_balancer_ips=(LB,), source_ranges=nodes, endpoints=(endpoint(f, "a"),)
+        )
+        await sync(f, port)
+        await f.network.announce_load_balancer(LB, WORKER)
+        for node in (CONTROL, WORKER):
+            assert (await f.ask(node, LB, 80)).startswith("a ")
+        assert await f.blocked(WORKER2, LB, 80)
+        assert await f.blocked("laptop", LB, 80)
 
 
 @pytest.mark.kernel
