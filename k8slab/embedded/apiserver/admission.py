@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.objectmeta import random_suffix
+from k8slab.embedded.apiserver.validation.others import SYSTEM_PRIORITIES
 from k8slab.objects.meta import is_deleting, name_of, namespace_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ TOKEN_SECONDS = 3607
 EVICTED_AFTER = 300
 """Seconds that a pod stays on a node which is not ready (DefaultTolerationSeconds)."""
 
-SYSTEM_PRIORITIES = {
-    "system-cluster-critical": 2_000_000_000,
-    "system-node-critical": 2_000_001_000,
-}
+KEPT = ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount")
+"""Fields of pods that admission fills in, and that stay when an update leaves them out."""
+
+PRIORITIES = "priorityclasses.scheduling.k8s.io"
 
 
 def check_namespace(api: Api, kind: Kind, namespace: str, name: str) -> None:
@@ -65,6 +66,8 @@ def check_delete(kind: Kind, name: str) -> None:
 
 def admit(api: Api, kind: Kind, obj: Object) -> None:
     """Complete a new object in place, after its defaults."""
+    if kind.resource == PRIORITIES:
+        _only_default(api, obj)
     if kind.resource != "pods":
         return
     _service_account(api, obj)
@@ -74,9 +77,10 @@ def admit(api: Api, kind: Kind, obj: Object) -> None:
 
 def admit_update(api: Api, kind: Kind, new: Object, old: Object) -> None:
     """Complete a changed object in place: what admission added stays where it is left out."""
-    del api
-    if kind.resource == "pods":
-        for field in ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):
+    if kind.resource == PRIORITIES:
+        _only_default(api, new)
+    elif kind.resource == "pods":
+        for field in KEPT:
             if field in old["spec"]:
                 new["spec"].setdefault(field, old["spec"][field])
     elif kind.resource == "services":
@@ -212,15 +216,45 @@ def _tolerations(spec: dict) -> None:
 
 
 def _priority(api: Api, pod: Object) -> None:
+    """Give a pod what its PriorityClass says, or the one that is marked as default."""
     spec = pod["spec"]
-    name = spec.get("priorityClassName")
+    found = _priority_class(api, pod)
+    if name := name_of(found):
+        spec["priorityClassName"] = name
+    for field, wanted, word in (
+        ("priority", found.get("value", 0), "integer value of priority"),
+        ("preemptionPolicy", found["preemptionPolicy"], "string value of PreemptionPolicy"),
+    ):
+        if spec.get(field, wanted) != wanted:
+            why = (
+                f"the {word} ({spec[field]}) must not be provided in pod spec; priority admission "
+                f"controller computed {wanted} from the given PriorityClass name"
+            )
+            raise statuses.forbidden_request("pods", name_of(pod), why)
+        spec[field] = wanted
+
+
+def _priority_class(api: Api, pod: Object) -> Object:
+    """Return the class of a pod; one without a name where there is none."""
+    name = pod["spec"].get("priorityClassName")
+    nothing = {"metadata": {"name": ""}, "preemptionPolicy": "PreemptLowerPriority"}
     if not name:
-        spec["priority"] = 0
-    elif name in SYSTEM_PRIORITIES:
-        spec["priority"] = SYSTEM_PRIORITIES[name]
-    elif found := api.get("priorityclasses.scheduling.k8s.io", name):
-        spec["priority"] = found.get("value", 0)
-    else:
-        why = f"no PriorityClass with name {name} was found"
-        raise statuses.forbidden_request("pods", name_of(pod), why)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        defaults = [found for found in api.list(PRIORITIES) if found.get("globalDefault")]
+        return min(defaults, key=lambda one: one.get("value", 0), default=nothing)
+    if found := api.get(PRIORITIES, name):
+        return found
+    if name in SYSTEM_PRIORITIES:
+        return {**nothing, "value": SYSTEM_PRIORITIES[name]}
+    why = f"no PriorityClass with name {name} was found"
+    raise statuses.forbidden_request("pods", name_of(pod), why)
+
+
+def _only_default(api: Api, new: Object) -> None:
+    """Refuse a second PriorityClass that is meant for all pods without one."""
+    for held in api.list(PRIORITIES) if new.get("globalDefault") else ():
+        if held.get("globalDefault") and name_of(held) != name_of(new):
+            why = (
+                f"PriorityClass {name_of(held)} is already marked as default. "
+                "Only one default can exist"
+            )
+            raise statuses.forbidden_request(PRIORITIES, name_of(new), why)

@@ -19,6 +19,7 @@ from k8slab.embedded.apiserver import (
     deletion,
     objectmeta,
     ownership,
+    preconditions,
     scale,
     statuses,
     validation,
@@ -29,7 +30,7 @@ from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
 from k8slab.embedded.apiserver.roles import Roles
 from k8slab.embedded.apiserver.webhooks.gate import Webhooks
-from k8slab.objects.meta import labels_of, name_of, namespace_of
+from k8slab.objects.meta import is_deleting, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from k8slab.objects.selectors import Selector
 
     Hook = Callable[[Object], Awaitable[None] | None]
+    Entries = list[Object]
+    """Managed fields."""
 
 WITH_GENERATION = frozenset(
     {
@@ -64,6 +67,9 @@ WITH_GENERATION = frozenset(
     }
 )
 """Kinds whose ``metadata.generation`` counts the changes of what is wanted."""
+
+GENERATIONS = 8
+"""How many names are tried for an object with ``generateName``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,34 +166,55 @@ class Api:
         """
         kind = self._kind_of(resource, obj)
         new = obj if owned else objectmeta.copy(obj)
-        review = self.webhooks.about("CREATE", kind, new, writer)
+        review, owners = self.webhooks.about("CREATE", kind, new, writer), None
         if review:
-            new = self._mutated(review, kind, new)
+            new, owners = self._mutated(review, kind, new, writer)
         metadata = new.get("metadata") or {}
         namespace = (metadata.get("namespace") or "") if kind.namespaced else ""
         new["metadata"] = objectmeta.new_metadata(
             metadata, namespace=namespace, generation=_has_generation(kind)
         )
         new = _headed(kind, new)
+        if not metadata.get("name"):
+            self._choose_name(kind, namespace, new["metadata"])
         name = name_of(new)
         admission.check_namespace(self, kind, namespace, name)
         if kind.has_status:
             new.pop("status", None)
         defaults.apply(kind, new)
+        if owners is None:
+            owners = ownership.owners(kind, new, None, writer)
+        ownership.record(new, owners)
         admission.admit(self, kind, new)
-        if name and self.store.entry(kind.storage, namespace, name):
-            raise statuses.already_exists(resource, name)
+        if name:
+            self._check_free(kind, namespace, name)
         validation.check(kind, new, None)
         if writer.user:
             self.roles.check_grant(writer.user, kind, new, None)
         self._allocator.assign(kind, new, None)
-        ownership.record(kind, new, None, writer)
         if review:
             new = self._agreed(review, kind, new)
         return new if writer.dry_run else self.store.put(kind.storage, new)
 
-    def _mutated(self, review: Review, kind: Kind, obj: Object) -> Object:
-        """Return a new object as mutating webhooks changed it.
+    def _choose_name(self, kind: Kind, namespace: str, metadata: Object) -> None:
+        """Generate another name in place while it is somebody's (KEP-4420, eight attempts)."""
+        for _ in range(GENERATIONS - 1):
+            name = metadata.get("name") or ""
+            if not (name and self.store.entry(kind.storage, namespace, name)):
+                return
+            metadata["name"] = objectmeta.generated_name(metadata["generateName"])
+
+    def _check_free(self, kind: Kind, namespace: str, name: str) -> None:
+        if found := self.store.entry(kind.storage, namespace, name):
+            error = statuses.already_exists(kind.resource, name)
+            if is_deleting(found.object):
+                error.message = f"object is being deleted: {error.message}"
+            raise error
+
+    def _mutated(
+        self, review: Review, kind: Kind, obj: Object, writer: Writer
+    ) -> tuple[Object, Entries]:
+        """Return a new object as mutating webhooks changed it, and who owns what was sent.
 
         They see it complete but for its metadata.
         """
@@ -195,7 +222,7 @@ class Api:
         metadata = {
             key: value
             for key, value in (obj.get("metadata") or {}).items()
-            if key not in objectmeta.SERVER_OWNED
+            if key not in objectmeta.SERVER_OWNED and value not in (None, {}, [], "")
         }
         namespace = metadata.get("namespace") or ""
         admission.check_namespace(self, kind, namespace, metadata.get("name") or "")
@@ -203,8 +230,9 @@ class Api:
         if kind.has_status:
             new.pop("status", None)
         defaults.apply(kind, new)
+        owners = ownership.owners(kind, new, None, writer)
         admission.admit(self, kind, new)
-        return review.mutated(new, None, sent)
+        return review.mutated(new, None, sent), owners
 
     def _agreed(self, review: Review, kind: Kind, obj: Object) -> Object:
         """Return a new object to which validating webhooks agreed.
@@ -212,8 +240,7 @@ class Api:
         It was made before they were asked: others may have its name or address by now.
         """
         new = review.validated(obj)
-        if self.store.entry(kind.storage, namespace_of(new), name_of(new)):
-            raise statuses.already_exists(kind.resource, name_of(new))
+        self._check_free(kind, namespace_of(new), name_of(new))
         self._allocator.assign(kind, new, None)
         return new
 
@@ -231,14 +258,7 @@ class Api:
         name, namespace = name_of(obj), namespace_of(obj) if kind.namespaced else ""
         old = self.require(resource, name, namespace)
         sent = obj.get("metadata") or {}
-        if sent.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
-            why = (
-                f"Precondition failed: UID in precondition: {sent['uid']}, "
-                f"UID in object meta: {old['metadata']['uid']}"
-            )
-            raise statuses.conflict(resource, name, why)
-        if sent.get("resourceVersion", "") not in ("", old["metadata"]["resourceVersion"]):
-            raise statuses.conflict(resource, name)
+        preconditions.check_update(kind, sent, old, internal=not writer.manager)
         return self._replace(kind, obj if owned else objectmeta.copy(obj), old, subresource, writer)
 
     def update_status(self, resource: str, obj: Object) -> Object:
@@ -264,7 +284,7 @@ class Api:
         *,
         grace: int | None = None,
         uid: str = "",
-        propagation: str = "Background",
+        propagation: str = "",
         version: str = "",
         writer: Writer = INTERNAL,
     ) -> Object:
@@ -272,6 +292,7 @@ class Api:
 
         It goes at once unless finalizers hold it, a node still runs it (a pod: `grace` seconds,
         its own grace period by default, 0 removes it), or it is a namespace with contents.
+        Without a `propagation` its finalizers say what becomes of its dependents.
         """
         kind = self.kinds.of(resource)
         old = self.require(resource, name, namespace)
@@ -340,9 +361,11 @@ class Api:
         self, kind: Kind, new: Object, old: Object, subresource: str, writer: Writer
     ) -> Object:
         new = self._completed(kind, new, old, subresource)
+        owners = ownership.owners(kind, new, old, writer, subresource)
         review = self.webhooks.about("UPDATE", kind, old, writer, subresource=subresource)
         if review:
             new = self._completed(kind, review.mutated(new, old), old, subresource)
+        ownership.record(new, owners)
         internal = not writer.manager
         validation.check(kind, new, old, subresource=subresource, internal=internal)
         if writer.user:
@@ -351,7 +374,6 @@ class Api:
             self._allocator.assign(kind, new, old)
         if _has_generation(kind) and _wanted(new) != _wanted(old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        ownership.record(kind, new, old, writer, subresource)
         if review:
             new = review.validated(new)
         if new == old:

@@ -6,16 +6,23 @@ field that the manager applied before and no longer states is removed, unless ot
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k8slab.embedded.apiserver import bodies, eventsview, fieldsets, ownership, statuses
+from k8slab.embedded.apiserver import (
+    bodies,
+    eventsview,
+    fieldsets,
+    lastapplied,
+    objectmeta,
+    ownership,
+    statuses,
+)
 from k8slab.embedded.apiserver.auth import authorize
 from k8slab.embedded.apiserver.fieldsets import ITEM, item_key
 from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
-from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.routes import action_of
 from k8slab.embedded.apiserver.schema import type_of, type_of_kind
@@ -31,6 +38,9 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.schema import Field, Type
     from k8slab.objects.meta import Object
 
+    Keyed = tuple[Any, Any]
+    """An item of a list, after its key."""
+
 
 def apply(
     api: Api, request: Request, target: Target, body: bodies.Body
@@ -42,14 +52,17 @@ def apply(
         error = statuses.required("fieldManager", "is required for apply patch")
         raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
     writer, validation = writer_of(request), validation_of(request)
+    _check_version(body, kind)
     applied, complaints = bodies.read_object(body, kind, validation=validation, complete=False)
-    metadata = {**(applied.get("metadata") or {}), "name": target.name}
+    metadata = {"name": target.name, **(applied.get("metadata") or {})}
+    objectmeta.check_place(metadata, target.name, target.namespace)
     if target.namespace:
         metadata["namespace"] = target.namespace
     if metadata.get("managedFields"):
         raise statuses.bad_request("metadata.managedFields must be nil")
     version = metadata.pop("resourceVersion", "")
     applied["metadata"] = metadata
+    applied = _own_part(applied, target)
     if kind.stored_as:
         applied = eventsview.to_core(applied)
     owner = (manager, target.subresource)
@@ -59,20 +72,31 @@ def apply(
     if live is None:
         if target.subresource:
             raise statuses.not_found(kind.resource, target.name)
+        if uid := metadata.get("uid"):
+            why = (
+                f"uid mismatch: the provided object specified uid {uid}, "
+                "and no existing object was found"
+            )
+            raise statuses.conflict(kind.resource, target.name, why)
         entry = ownership.entry_of(kind, owner, "Apply", frozenset(wanted), None)
         create = replace(action_of(request), verb="create")
         authorize(api.roles, request.user, create)
         writer = replace(writer, managed=(entry,))
         _complete(kind, applied)
         return api.create(kind.resource, applied, writer=writer, owned=True), 201, complaints
-    entries = _entries(kind, live, wanted, owner, force=request.flag("force"))
+    last = lastapplied.LastApplied.of(kind, live, manager)
+    allowed = last.unchanged if last else frozenset()
+    force = request.flag("force")
+    entries = _entries(kind, live, Wish(wanted, owner, allowed), force=force)
     removed = _removed(live, frozenset(wanted), owner, schema)
-    merged = merge(copy(live), applied, schema)
+    merged = merge(objectmeta.copy(live), applied, schema)
     # Items before their fields: an item is found by the fields that are its key.
     for path in sorted(removed, key=len):
         _remove(merged, path)
     if version:
         merged["metadata"]["resourceVersion"] = version
+    if last:
+        lastapplied.note(merged, applied)
     _complete(kind, merged)
     writer = replace(writer, managed=tuple(entries))
     made = api.update(
@@ -87,10 +111,46 @@ def _complete(kind: Kind, obj: Object) -> None:
         bodies.decode_object(bodies.Body(obj), obj, kind, validation="Ignore")
 
 
-def _entries(
-    kind: Kind, live: Object, wanted: dict[Path, Any], owner: tuple[str, str], *, force: bool
-) -> list[Object]:
+def _check_version(body: bodies.Body, kind: Kind) -> None:
+    """Refuse a configuration of another version, or of none: its fields may mean others."""
+    sent = body.value.get("apiVersion") or "" if isinstance(body.value, dict) else ""
+    if sent != kind.api_version:
+        raise statuses.bad_request(
+            "Incorrect version specified in apply patch. "
+            f"Specified patch version: {sent}, expected: {kind.api_version}"
+        )
+
+
+def _own_part(applied: Object, target: Target) -> Object:
+    """Return what is applied without what this path cannot change, and so does not own.
+
+    Source: GetResetFields of the strategies.
+    """
+    if target.subresource == "status":
+        place = {
+            f: applied["metadata"][f] for f in ("name", "namespace") if f in applied["metadata"]
+        }
+        kept: Object = {f: applied[f] for f in ("apiVersion", "kind", "status") if f in applied}
+        return {**kept, "metadata": place}
+    if not target.subresource and target.kind.has_status:
+        return {key: value for key, value in applied.items() if key != "status"}
+    return applied
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a manager wants to own."""
+
+    fields: dict[Path, Any]
+    owner: tuple[str, str]
+    """Manager and subresource."""
+    allowed: Paths = frozenset()
+    """Fields that it may take from others."""
+
+
+def _entries(kind: Kind, live: Object, wish: Wish, *, force: bool) -> list[Object]:
     """Return the managed fields after the apply; 409 when there are conflicts."""
+    wanted, owner = wish.fields, wish.owner
     schema = type_of_kind(kind)
     values = fieldsets.leaves(live, schema)
     differing = frozenset(
@@ -105,8 +165,8 @@ def _entries(
             mine = entry
             continue
         clash = ownership.fields_of(entry) & differing
-        if clash:
-            conflicts.append((entry, clash))
+        if disputed := clash - wish.allowed:
+            conflicts.append((entry, disputed))
         if kept := ownership.without(entry, clash):
             made.append(kept)
     if conflicts and not force:
@@ -198,16 +258,44 @@ def _merged(old: Any, new: Any, field: Field | None) -> Any:
     if rule.is_set or rule.keys:
         check_length(new)
     if rule.is_set:
-        return [*before, *(item for item in new if item not in before)]
+        both = ([(fieldsets.item_value(item), item) for item in items] for items in (before, new))
+        return [item for _, item in _interleaved(*both)]
     if not rule.keys:
         return new
     inner = type_of(field.word) if field.is_type else None
-    held = {item_key(item, rule.keys): item for item in before}
-    made = []
-    for item in new:
-        key = item_key(item, rule.keys)
-        made.append(merge(held.pop(key), item, inner) if key in held else item)
-    return [*made, *held.values()]
+    live = [(item_key(item, rule.keys), item) for item in before]
+    held = dict(reversed(live))
+    order = _interleaved(live, [(item_key(item, rule.keys), item) for item in new])
+    wanted = {id(item) for item in new}
+    return [
+        merge(held.pop(key), item, inner) if id(item) in wanted and key in held else item
+        for key, item in order
+    ]
+
+
+def _interleaved(live: list[Keyed], new: list[Keyed]) -> list[Keyed]:
+    """Return the items of two lists: what is in both is the new one, in the new order.
+
+    What only the live list has keeps its place before what is new there, so a container that
+    somebody adds comes after those that are there (structured-merge-diff, mergeListItems).
+    """
+    theirs = {key for key, _ in live}
+    ours = {key for key, _ in new}
+    shared = [key for key, _ in new if key in theirs]
+    made: list[Keyed] = []
+    place = 0
+    for key, item in new:
+        while place < len(live):
+            held = live[place]
+            if held[0] not in ours:
+                made.append(held)
+            elif shared and held[0] == shared[0]:
+                break
+            place += 1
+        if shared and key == shared[0]:
+            del shared[0]
+        made.append((key, item))
+    return [*made, *(held for held in live[place:] if held[0] not in ours)]
 
 
 def _remove(obj: Any, path: Path) -> None:

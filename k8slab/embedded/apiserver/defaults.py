@@ -219,9 +219,11 @@ def _stateful_set(obj: dict) -> None:
     spec = _section(obj, "spec")
     _template(spec)
     strategy = _section(spec, "updateStrategy")
-    _fill(strategy, type="RollingUpdate")
-    if strategy["type"] == "RollingUpdate":
-        _fill(_section(strategy, "rollingUpdate"), partition=0)
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+        _section(strategy, "rollingUpdate")
+    if strategy["type"] == "RollingUpdate" and strategy.get("rollingUpdate") is not None:
+        _fill(strategy["rollingUpdate"], partition=0, maxUnavailable=1)
     retention = _section(spec, "persistentVolumeClaimRetentionPolicy")
     _fill(retention, whenDeleted="Retain", whenScaled="Retain")
     _fill(
@@ -241,11 +243,14 @@ def _job(obj: dict) -> None:
     _fill(
         spec,
         parallelism=1,
-        backoffLimit=6,
+        # Where each number has a limit of its own, the Job's is as good as none (SetDefaults_Job).
+        backoffLimit=6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1,
         completionMode="NonIndexed",
         suspend=False,
         manualSelector=False,
-        podReplacementPolicy="TerminatingOrFailed",
+        podReplacementPolicy=(
+            "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed"
+        ),
     )
     if not spec["manualSelector"] and "uid" in obj["metadata"]:
         # The server selects the job's own pods by the job's UID (job strategy, PrepareForCreate).

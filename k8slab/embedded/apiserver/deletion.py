@@ -1,7 +1,7 @@
 """What a delete request does to an object: nothing yet, a mark, or the end.
 
-Source: apiserver ``registry/generic/registry/store.go`` (Delete), the pod strategy's
-CheckGracefulDelete, and the garbage collector's finalizers.
+Source: apiserver ``registry/generic/registry/store.go`` (Delete), ``registry/rest/delete.go``
+(BeforeDelete), the pod strategy's CheckGracefulDelete, and the garbage collector's finalizers.
 """
 
 from __future__ import annotations
@@ -19,36 +19,52 @@ if TYPE_CHECKING:
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
+DEPENDENTS = (ORPHAN, FOREGROUND)
+
+ORPHANING = frozenset({"jobs.batch", "replicationcontrollers"})
+"""Kinds whose dependents stay when a request does not say what is to become of them.
+
+Source: DefaultGarbageCollectionPolicy of their strategies. kubectl always says it.
+"""
+
 DEFAULT_GRACE = 30
 LONGEST_GRACE = 10**9
 """Seconds, some thirty years: dates end in the year 9999."""
 
 
 def mark(kind: Kind, old: Object, *, grace: int | None, propagation: str) -> Object:
-    """Return the object as marked for deletion; `old` itself when nothing changes."""
-    finalizers = _finalizers(old, propagation)
-    if kind.resource == RESOURCE and not is_deleting(old) and CLEANUP not in finalizers:
-        finalizers.append(CLEANUP)
-    seconds = _grace(old, grace) if kind.resource == "pods" else 0
+    """Return the object as marked for deletion; `old` itself when nothing changes.
+
+    The first request starts the grace period, and a later one can only shorten it: while a period
+    runs, one that is as long or not given changes nothing, not even finalizers.
+    """
+    deleting = is_deleting(old)
+    if deleting and kind.resource == "namespaces" and (old.get("spec") or {}).get("finalizers"):
+        return old
+    left = old["metadata"].get("deletionGracePeriodSeconds", 0) if deleting else 0
+    if left and (grace is None or grace >= left):
+        return old
     metadata = dict(old["metadata"])
-    if finalizers:
-        metadata["finalizers"] = finalizers
-    else:
-        metadata.pop("finalizers", None)
-    if is_deleting(old):
-        left = metadata.get("deletionGracePeriodSeconds", 0)
-        if seconds >= left and metadata == old["metadata"]:
-            return old
-        seconds = min(seconds, left)
+    _set_finalizers(kind, metadata, propagation)
+    if left:
+        started = objectmeta.moment(metadata["deletionTimestamp"]) - min(left, LONGEST_GRACE)
+        metadata |= _deadline(started, grace or 0)
+    elif not deleting:
+        metadata |= _deadline(clock.now(), _grace(old, grace) if kind.resource == "pods" else 0)
+        if "generation" in metadata:
+            metadata["generation"] += 1
+    if metadata == old["metadata"]:
+        return old
     marked = {**old, "metadata": metadata}
-    metadata["deletionTimestamp"] = objectmeta.time_text(clock.now() + min(seconds, LONGEST_GRACE))
-    metadata["deletionGracePeriodSeconds"] = seconds
-    if "generation" in metadata and not is_deleting(old):
-        metadata["generation"] += 1
     if kind.resource == "namespaces":
-        metadata.pop("deletionGracePeriodSeconds")
+        metadata.pop("deletionGracePeriodSeconds", None)
         marked["status"] = {**old.get("status", {}), "phase": "Terminating"}
     return marked
+
+
+def _deadline(started: float, seconds: int) -> Object:
+    ends = objectmeta.time_text(started + min(seconds, LONGEST_GRACE))
+    return {"deletionTimestamp": ends, "deletionGracePeriodSeconds": seconds}
 
 
 def is_finished(kind: Kind, marked: Object) -> bool:
@@ -61,12 +77,28 @@ def is_finished(kind: Kind, marked: Object) -> bool:
     return not metadata.get("deletionGracePeriodSeconds", 0)
 
 
-def _finalizers(obj: Object, propagation: str) -> list[str]:
-    finalizers = list(obj["metadata"].get("finalizers") or [])
-    wanted = {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(propagation)
-    if wanted and wanted not in finalizers:
-        finalizers.append(wanted)
-    return finalizers
+def default_propagation(kind: Kind, obj: Object) -> str:
+    """Return what a request without a policy means: ``Orphan`` or, mostly, an empty text."""
+    said = any(f in DEPENDENTS for f in obj["metadata"].get("finalizers") or ())
+    return "Orphan" if kind.storage in ORPHANING and not said else ""
+
+
+def _set_finalizers(kind: Kind, metadata: Object, propagation: str) -> None:
+    """Set in place what is to happen to dependents: the last policy that was given.
+
+    Without a policy, what the finalizers say already stays.
+    """
+    held = list(metadata.get("finalizers") or ())
+    if propagation and kind.storage != "events":  # which the garbage collector does not follow
+        held = [finalizer for finalizer in held if finalizer not in DEPENDENTS]
+        wanted = {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(propagation)
+        held += [wanted] if wanted else []
+    if kind.resource == RESOURCE and "deletionTimestamp" not in metadata and CLEANUP not in held:
+        held.append(CLEANUP)
+    if held:
+        metadata["finalizers"] = held
+    else:
+        metadata.pop("finalizers", None)
 
 
 def _grace(pod: Object, asked: int | None) -> int:

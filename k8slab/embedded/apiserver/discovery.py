@@ -55,10 +55,22 @@ def version() -> dict[str, str]:
     }
 
 
+def _paths(kinds: KindTable) -> list[str]:
+    """Return what ``/`` lists: the paths below which something is served."""
+    found = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/version"}
+    found |= {"/openapi/v2", "/openapi/v3"}
+    for group, versions in kinds.group_versions().items():
+        place = f"/apis/{group}" if group else "/api"
+        found |= {place, *(f"{place}/{version}" for version in versions)}
+    return sorted(found)
+
+
 def answer(request: Request, kinds: KindTable) -> Response | None:
     """Answer a discovery request; ``None`` when the path is not one."""
     parts = [part for part in request.path.split("/") if part]
     match parts:
+        case []:
+            return Response(body=orjson.dumps({"paths": _paths(kinds)}))
         case ["version"]:
             return Response(body=orjson.dumps(version()))
         case ["api" | "apis"]:

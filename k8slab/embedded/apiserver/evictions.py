@@ -25,18 +25,44 @@ PROCESSING_SECONDS = 10
 
 def evict(api: Api, pod: Object, options: Object, writer: Writer = INTERNAL) -> Object:
     """Delete a pod unless a budget forbids it (429); returns its last form."""
-    dry_run = writer.dry_run
+    dry_run, preconditions = writer.dry_run, options.get("preconditions") or {}
+    version = preconditions.get("resourceVersion") or ""
+    uid = preconditions.get("uid") or ""
+    objectmeta.check_owner("pods", name_of(pod), pod, uid=uid, version=version)
     taken = _ask_budget(api, pod)
     if taken and not dry_run:
         api.update_status(BUDGETS, taken)
+    if not dry_run:
+        marked = api.update_status("pods", _disrupted(pod))
+        version = version and marked["metadata"]["resourceVersion"]
     return api.delete(
         "pods",
         name_of(pod),
         namespace_of(pod),
         grace=options.get("gracePeriodSeconds"),
-        uid=(options.get("preconditions") or {}).get("uid") or "",
+        uid=uid,
+        version=version,
+        propagation=options.get("propagationPolicy") or "",
         writer=writer,
     )
+
+
+def _disrupted(pod: Object) -> Object:
+    """Return the pod with the condition that tells why it goes (addConditionAndDeletePod)."""
+    status = pod.get("status") or {}
+    found = status.get("conditions") or ()
+    if any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in found):
+        return pod
+    target = {
+        "type": "DisruptionTarget",
+        "observedGeneration": pod["metadata"].get("generation", 1),
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "lastTransitionTime": objectmeta.now_text(),
+    }
+    others = [c for c in found if c["type"] != "DisruptionTarget"]
+    return {**pod, "status": {**status, "conditions": [*others, target]}}
 
 
 def _ask_budget(api: Api, pod: Object) -> Object | None:

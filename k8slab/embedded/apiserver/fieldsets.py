@@ -213,6 +213,24 @@ def from_trie(trie: Object, path: Path = ()) -> Paths:
     return frozenset(found)
 
 
+def is_trie(value: Any) -> bool:
+    """Say whether something that a client sends can be read as ``fieldsV1``."""
+    return isinstance(value, dict) and all(
+        _is_step(key) and is_trie(inner) for key, inner in value.items()
+    )
+
+
+def _is_step(step: str) -> bool:
+    kind, rest = step[:2], step[2:]
+    if kind not in ("k:", "v:"):
+        return step == "." or kind == "f:"
+    try:
+        found = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return False
+    return kind == "v:" or isinstance(found, dict)
+
+
 def shown(path: Path) -> str:
     """Return a path as conflict messages name it, e.g. ``.spec.containers[name="a"].image``."""
     text = ""

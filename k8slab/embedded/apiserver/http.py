@@ -74,8 +74,11 @@ class Request:
         return values[0] if values else ""
 
     def flag(self, name: str) -> bool:
-        """Return a boolean query parameter (``true``, ``1``)."""
-        return self.parameter(name) in ("true", "1", "True", "t", "T", "TRUE")
+        """Return a boolean query parameter: true unless it is absent, ``false`` or ``0``.
+
+        Source: apimachinery ``runtime/conversion.go`` (Convert_Slice_string_To_bool).
+        """
+        return name in self.query and self.parameter(name).lower() not in ("false", "0")
 
 
 @dataclass(slots=True)

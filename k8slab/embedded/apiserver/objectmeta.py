@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,11 @@ def time_text(moment: float) -> str:
     return _second_text(int(moment))
 
 
+def moment(text: str) -> float:
+    """Return the seconds since the epoch of a time as the API writes it."""
+    return datetime.fromisoformat(text).timestamp()
+
+
 @lru_cache(maxsize=1)
 def _second_text(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
@@ -71,13 +77,18 @@ def random_suffix(length: int = 5) -> str:
     return "".join(random.choices(SUFFIX_LETTERS, k=length))
 
 
+def generated_name(prefix: str) -> str:
+    """Return a name for ``generateName``."""
+    return prefix[:GENERATE_NAME_LIMIT] + random_suffix()
+
+
 def new_metadata(metadata: Object, *, namespace: str, generation: bool) -> Object:
     """Return the metadata of an object that is being created."""
     if metadata.get("resourceVersion"):
         raise statuses.bad_request("resourceVersion should not be set on objects to be created")
     name = metadata.get("name") or ""
     if not name and (prefix := metadata.get("generateName")):
-        name = prefix[:GENERATE_NAME_LIMIT] + random_suffix()
+        name = generated_name(prefix)
     made = {
         key: value
         for key, value in metadata.items()
@@ -117,6 +128,28 @@ def ordered(metadata: Object) -> Object:
     made = {key: metadata[key] for key in _ORDER if key in metadata}
     made.update((key, value) for key, value in metadata.items() if key not in made)
     return made
+
+
+def check_place(metadata: Object, name: str, namespace: str) -> None:
+    """Refuse with 400 an object that is not the one which the path of the request names.
+
+    Source: ``endpoints/handlers/rest.go`` (checkName). No namespace means that of the path.
+    """
+    own, space = metadata.get("name") or "", metadata.get("namespace") or ""
+    if not own:
+        raise statuses.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
+    if own != name:
+        raise statuses.bad_request(
+            f"the name of the object ({own}) does not match the name on the URL ({name})"
+        )
+    if namespace and space not in ("", namespace):
+        raise statuses.bad_request(
+            f"the namespace of the object ({space}) does not match "
+            f"the namespace on the request ({namespace})"
+        )
 
 
 def check_owner(resource: str, name: str, obj: Object, *, uid: str, version: str) -> None:

@@ -2,7 +2,11 @@
 
 Each writer has one entry for each way of writing (Update, Apply) and subresource. An update takes
 the fields that it changed from everyone else; a field that is gone belongs to nobody. Writes of
-the controllers in this process are not recorded. Source: KEP-555.
+the controllers in this process are not recorded.
+
+What admission, webhooks and allocation add belongs to nobody, so that no apply takes it away:
+owners are found in what was sent, with its defaults, before any of them sees it. Source: KEP-555;
+k8s.io/apiserver ``endpoints/handlers`` (create.go, update.go, patch.go).
 """
 
 from __future__ import annotations
@@ -20,20 +24,49 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 
-def record(
+def owners(
     kind: Kind, new: Object, old: Object | None, writer: Writer, subresource: str = ""
-) -> None:
-    """Record in place whose fields the change touched."""
+) -> list[Object]:
+    """Return the managed fields after a change: whose fields it touches."""
     if writer.managed is not None:
-        entries = list(writer.managed)
-    else:
-        entries = list(old["metadata"].get("managedFields") or ()) if old else []
-        if writer.manager:
-            entries = _updated(kind, new, old, entries, (writer.manager, subresource))
+        return list(writer.managed)
+    entries = _before(new, old, writer, subresource) if old else []
+    if not writer.manager:
+        return entries
+    return _updated(kind, new, old, entries, (writer.manager, subresource))
+
+
+def record(new: Object, entries: list[Object]) -> None:
+    """Write the managed fields into an object, in place."""
     if entries:
         new["metadata"]["managedFields"] = entries
     else:
         new["metadata"].pop("managedFields", None)
+
+
+def _before(new: Object, old: Object, writer: Writer, subresource: str) -> list[Object]:
+    """Return the entries to which an update adds: those that it sends, if they are any.
+
+    So kubectl hands the fields of its client-side apply over to its server-side apply, and one
+    empty entry strips all of them (docs: "Clearing managedFields"). What cannot be read leaves the
+    old ones (managedfields ``decodeLiveOrNew``).
+    """
+    live = list(old["metadata"].get("managedFields") or ())
+    sent = new["metadata"].get("managedFields") or []
+    if subresource or not writer.manager or not sent:
+        return live
+    if sent == [{}]:
+        return []
+    return sent if all(map(_is_readable, sent)) else live
+
+
+def _is_readable(entry: Object) -> bool:
+    return (
+        entry.get("operation") in ("Apply", "Update")
+        and entry.get("fieldsType") == "FieldsV1"
+        and fieldsets.is_trie(entry.get("fieldsV1"))
+        and bool(entry.get("apiVersion"))
+    )
 
 
 def _updated(
@@ -49,13 +82,12 @@ def _updated(
     gone = frozenset(before.keys() - after.keys())
     if not changed and not gone:
         return entries
-    made, mine = [], None
-    for entry in entries:
-        if identity(entry) == (owner[0], "Update", owner[1]):
-            mine = entry
-        elif kept := without(entry, changed | gone):
-            made.append(kept)
+    mine = next((e for e in entries if identity(e) == (owner[0], "Update", owner[1])), None)
     held = (fields_of(mine) if mine else frozenset()) - gone
+    if mine and not changed and held == fields_of(mine):
+        return [kept for entry in entries if (kept := without(entry, gone))]
+    others = [entry for entry in entries if entry is not mine]
+    made = [kept for entry in others if (kept := without(entry, changed | gone))]
     if held | changed:
         made.append(entry_of(kind, owner, "Update", held | changed, None if changed else mine))
     return made

@@ -73,8 +73,7 @@ def _operate(target: Any, operation: dict) -> Any:
             _lookup(target, path)
             return _set(target, _steps(path), operation["value"])
         case "test":
-            if _lookup(target, path) != operation["value"]:
-                raise _unfit(f"testing value {path} failed")
+            _test(target, path, operation["value"])
             return target
         case "move":
             source = _pointer(operation, "from")
@@ -83,6 +82,20 @@ def _operate(target: Any, operation: dict) -> Any:
             value = _lookup(target, source)
             return _add(_remove(target, _steps(source), source), _steps(path), value)
     raise statuses.bad_request(f"error decoding patch: unknown operation {name!r}")
+
+
+def _test(target: Any, path: str, wanted: Any) -> None:
+    """Compare a value; that a field is not there is asked by comparing it with null.
+
+    Real servers take that, RFC 6902 does not (evanphx/json-patch, Patch.test).
+    """
+    steps = _steps(path)
+    if wanted is None and steps:
+        parent = _parent(target, steps)
+        if isinstance(parent, dict) and steps[-1] not in parent:
+            return
+    if _lookup(target, path) != wanted:
+        raise _unfit(f"testing value {path} failed")
 
 
 def _copy(target: Any, operation: dict) -> tuple[Any, int]:
@@ -119,8 +132,12 @@ def _steps(path: str) -> list[str]:
 
 
 def _index(step: str, items: list, *, adding: bool = False) -> int:
+    """Return a place in a list; ``-1`` is the last, as on real servers, though not by RFC 6901."""
     if step == "-" and adding:
         return len(items)
+    places = len(items) + adding
+    if step.startswith("-") and _NUMBER.match(step[1:]) and 0 < int(step[1:]) <= places:
+        return places - int(step[1:])
     if not _NUMBER.match(step) or int(step) > len(items) - (not adding):
         raise _unfit(f"index {step!r} is outside of a list with {len(items)} items")
     return int(step)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.apiserver import apply, bodies, eventsview, patches, statuses, strategic
+from k8slab.embedded.apiserver import (
+    apply,
+    bodies,
+    eventsview,
+    objectmeta,
+    patches,
+    statuses,
+    strategic,
+)
 from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.schema import type_of_kind
@@ -34,6 +42,9 @@ def patch(api: Api, request: Request, target: Target) -> tuple[Object, int, list
             + ", ".join(known)
         )
         raise error
+    if media != APPLY_PATCH and "force" in request.query:
+        why = statuses.forbidden("force", "may not be specified for non-apply patch")
+        raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [why])
     body = bodies.parse(request, media)
     if media == APPLY_PATCH:
         return apply.apply(api, request, target, body)
@@ -67,6 +78,8 @@ def patched_object(
     if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
         raise statuses.bad_request("the patch leaves no object with metadata")
     kind = target.kind
+    if media != STRATEGIC_PATCH:
+        _check_type(patched, old)
     bodies.check_depth(patched)  # each patch may add to the depth
     patched = copy(patched)
     complaints = bodies.decode_object(
@@ -75,12 +88,24 @@ def patched_object(
         kind,
         validation=validation_of(request),
     )
-    for field, was in (("name", target.name), ("namespace", target.namespace)):
-        if was and patched["metadata"].get(field) not in (None, was):
-            error = statuses.invalid(
-                f"metadata.{field}", patched["metadata"][field], "field is immutable"
-            )
-            raise statuses.invalid_object(kind.kind, kind.group, target.name, [error])
-        if was:
-            patched["metadata"][field] = was
+    _check_identity(patched["metadata"], old["metadata"], target)
     return patched, complaints
+
+
+def _check_type(patched: Object, old: Object) -> None:
+    """Refuse a patch after which the object says that it is of another kind or version."""
+    kind, version = patched.get("kind") or "", patched.get("apiVersion") or ""
+    if not kind:
+        raise statuses.bad_request("Object 'Kind' is missing in what the patch leaves")
+    if (kind, version) != (old["kind"], old["apiVersion"]):
+        raise statuses.bad_request(f'no kind "{kind}" is registered for version "{version}"')
+
+
+def _check_identity(metadata: Object, old: Object, target: Target) -> None:
+    """Refuse a patch that makes another object of it; fill in what it took away."""
+    objectmeta.check_place(metadata, target.name, target.namespace)
+    if (uid := metadata.get("uid") or old["uid"]) != old["uid"]:
+        error = statuses.invalid("metadata.uid", uid, "field is immutable")
+        raise statuses.invalid_object(target.kind.kind, target.kind.group, target.name, [error])
+    if target.namespace:
+        metadata["namespace"] = target.namespace

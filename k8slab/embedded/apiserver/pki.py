@@ -9,7 +9,6 @@ asked for.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import math
 import ssl
@@ -17,9 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import orjson
-
-from k8slab.embedded import clock
+from k8slab.embedded import clock, credentials
 from k8slab.embedded.config import CLUSTER_DOMAIN
 
 if TYPE_CHECKING:
@@ -73,32 +70,13 @@ def is_intact(directory: Path) -> bool:
 
 def kubeconfig_text(directory: Path, name: str, server: str) -> str:
     """Return a kubeconfig (JSON, which is YAML) for the administrator; `server` is a URL."""
-
-    def embedded(file: str) -> str:
-        return base64.b64encode((directory / file).read_bytes()).decode()
-
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [
-            {
-                "name": name,
-                "cluster": {"server": server, "certificate-authority-data": embedded("ca.crt")},
-            }
-        ],
-        "users": [
-            {
-                "name": name,
-                "user": {
-                    "client-certificate-data": embedded("admin.crt"),
-                    "client-key-data": embedded("admin.key"),
-                },
-            }
-        ],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        "current-context": name,
-    }
-    return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return credentials.compose(
+        name,
+        server,
+        ca=(directory / "ca.crt").read_bytes(),
+        certificate=(directory / "admin.crt").read_bytes(),
+        key=(directory / "admin.key").read_bytes(),
+    )
 
 
 def server_context(directory: Path) -> ssl.SSLContext:

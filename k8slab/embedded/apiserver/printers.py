@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver import printpods, printseldom, printtexts
 from k8slab.embedded.apiserver.printtexts import age, map_text, selector_text
+from k8slab.objects.meta import is_deleting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,11 +204,27 @@ def _stateful_set(obj: Object) -> list[Any]:
     return [ready, age(obj), names, images]
 
 
+_JOB_WORDS = (
+    "Complete",
+    "Failed",
+    "Terminating",
+    "Suspended",
+    "FailureTarget",
+    "SuccessCriteriaMet",
+)
+"""What the status of a Job is called, the first that is true."""
+
+
 def _job(obj: Object) -> list[Any]:
     spec, status = _spec(obj), _status(obj)
-    conditions = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
-    word = next((w for w in ("Complete", "Failed", "Suspended") if w in conditions), "Running")
-    wanted = spec.get("completions") or 1
+    found = {c["type"] for c in status.get("conditions") or () if c.get("status") == "True"}
+    if is_deleting(obj):
+        found.add("Terminating")
+    word = next((word for word in _JOB_WORDS if word in found), "Running")
+    wanted = spec.get("completions")
+    if wanted is None:
+        parallelism = spec.get("parallelism", 0)
+        wanted = f"1 of {parallelism}" if parallelism > 1 else 1
     names, images = _containers(spec.get("template") or {})
     return [
         word,

@@ -73,7 +73,28 @@ def position(request: Request, current: int) -> tuple[int, str]:
     """Return at which revision to list, and after which object."""
     _check_list(request)
     if text := request.parameter("continue"):
+        if revision(request):
+            why = "specifying resource version is not allowed when using continue"
+            raise statuses.bad_request(why)
         return _continued(text)
+    version = reached(request, current)
+    if request.parameter("resourceVersionMatch") == "Exact":
+        return version, ""
+    return current, ""
+
+
+def page_size(request: Request) -> int:
+    """Return how many objects a page may have, 0 for all.
+
+    Whoever takes any version (``0``) is answered from memory on a real server: as a whole.
+    """
+    if request.parameter("resourceVersion") == "0" and not request.parameter("continue"):
+        return 0
+    return max(number(request, "limit"), 0)
+
+
+def reached(request: Request, current: int) -> int:
+    """Return the version that a read asks for, 0 for any; 504 for one that is still to come."""
     version = revision(request) or 0
     if version > current:
         raise ApiStatusError(
@@ -87,9 +108,7 @@ def position(request: Request, current: int) -> tuple[int, str]:
                 "retryAfterSeconds": 1,
             },
         )
-    if request.parameter("resourceVersionMatch") == "Exact":
-        return version, ""
-    return current, ""
+    return version
 
 
 def _continued(text: str) -> tuple[int, str]:
@@ -168,7 +187,7 @@ def delete_options(request: Request) -> Object:
         options["gracePeriodSeconds"] = integer(text)
     if text := request.parameter("propagationPolicy"):
         options["propagationPolicy"] = text
-    if request.parameter("orphanDependents"):
+    if "orphanDependents" in request.query:
         options["orphanDependents"] = request.flag("orphanDependents")
     if request.query.get("dryRun"):
         options["dryRun"] = request.query["dryRun"]

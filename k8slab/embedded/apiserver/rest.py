@@ -14,16 +14,20 @@ import orjson
 from k8slab.embedded.apiserver import (
     admission,
     bodies,
+    deletion,
     eventsview,
+    objectmeta,
     patching,
+    preconditions,
     queries,
     statuses,
     subresources,
     warnings,
 )
+from k8slab.embedded.apiserver.auth import authorize
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import deleter_of, validation_of, warnings_of, writer_of
-from k8slab.embedded.apiserver.routes import verb_of
+from k8slab.embedded.apiserver.routes import action_of, verb_of
 from k8slab.embedded.apiserver.selection import selection_of
 from k8slab.embedded.apiserver.store import Entry
 from k8slab.embedded.apiserver.views import view_of
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.apiserver.http import Request
+    from k8slab.embedded.apiserver.kinds import Kind
     from k8slab.embedded.apiserver.pki import Tokens
     from k8slab.embedded.apiserver.routes import Target
     from k8slab.objects.meta import Object
@@ -69,6 +74,10 @@ class Rest:
         if target.subresource:
             sub = kind.subresource(target.subresource)
             allowed = sub.verbs if sub else ()
+        # One object is changed by its name, and made in the collection.
+        wrong = verb in ("update", "patch") if not target.name else verb == "create"
+        if wrong and not target.subresource:
+            raise statuses.method_not_supported(kind.resource, verb)
         if verb not in allowed or verb not in self._verbs:
             raise statuses.method_not_supported(kind.resource, verb)
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
@@ -80,9 +89,8 @@ class Rest:
     # --- reading
 
     def _get(self, request: Request, target: Target) -> Response:
-        if request.flag("watch"):
-            return self._watch(request, target)
         view = view_of(request, target.kind)
+        queries.reached(request, self.api.store.revision)
         entry = self.api.store.entry(target.kind.storage, target.namespace, target.name)
         if entry is None:
             raise statuses.not_found(target.kind.resource, target.name)
@@ -96,13 +104,13 @@ class Rest:
         if revision == store.revision:
             entries = store.entries(kind.storage, target.namespace)
         else:
-            entries = _entries_at(self.api, kind.storage, target.namespace, revision)
+            entries = _entries_at(self.api, target, revision, paged=bool(after))
         if selection.is_filtered:
             entries = [entry for entry in entries if selection.matches(entry.object)]
         if after:
             entries = [entry for entry in entries if _place(entry) > after]
         metadata: Object = {"resourceVersion": str(revision)}
-        limit = queries.number(request, "limit")
+        limit = queries.page_size(request)
         if 0 < limit < len(entries):
             if not selection.is_filtered:
                 metadata["remainingItemCount"] = len(entries) - limit
@@ -139,9 +147,14 @@ class Rest:
         view = view_of(request, kind)
         body = bodies.parse(request, bodies.content_type(request))
         obj, complaints = bodies.read_object(body, kind, validation=validation_of(request))
+        objectmeta.check_place(obj.get("metadata") or {}, target.name, target.namespace)
         obj = _placed(obj, target)
         if kind.stored_as:
             obj = eventsview.to_core(obj)
+        if self._is_missing(target):
+            made = self._made_by_put(request, kind, obj)
+            complaints += warnings.about(kind, made, new=True)
+            return self.settled(target, made, view.one, 201, complaints)
         made = self.api.update(
             kind.resource,
             obj,
@@ -151,6 +164,24 @@ class Rest:
         )
         complaints += warnings.about(kind, made, new=False)
         return self.settled(target, made, view.one, 200, complaints)
+
+    def _is_missing(self, target: Target) -> bool:
+        """Say whether an update makes the object, since it is not there yet."""
+        kind = target.kind
+        if target.subresource or kind.storage not in preconditions.MADE_BY_PUT:
+            return False
+        return self.api.get(kind.resource, target.name, target.namespace) is None
+
+    def _made_by_put(self, request: Request, kind: Kind, obj: Object) -> Object:
+        """Create what an update named; whoever sent it has to be allowed to create it too."""
+        authorize(self.api.roles, request.user, replace(action_of(request), verb="create"))
+        metadata = obj["metadata"]
+        if uid := metadata.get("uid"):
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+            raise statuses.conflict(kind.resource, metadata["name"], why)
+        # The version of an object that has gone is no hindrance.
+        obj["metadata"] = {key: metadata[key] for key in metadata if key != "resourceVersion"}
+        return self.api.create(kind.resource, obj, writer=writer_of(request), owned=True)
 
     def _patch(self, request: Request, target: Target) -> Answer:
         view = view_of(request, target.kind)
@@ -163,13 +194,17 @@ class Rest:
         options = queries.delete_options(request)
         admission.check_delete(target.kind, target.name)
         gone = self._delete_one(request, options, target.name, target)
-        return self.settled(target, gone, self._shown_deleted(target, view.one), 200, [])
+        tried = bool(options.get("dryRun"))
+        left = not deletion.is_finished(target.kind, gone) if tried else None
+        return self.settled(target, gone, self._shown_deleted(target, view.one, left=left), 200, [])
 
     def _delete_one(self, request: Request, options: Object, name: str, target: Target) -> Object:
         preconditions = options.get("preconditions") or {}
-        propagation = options.get("propagationPolicy") or "Background"
-        if options.get("orphanDependents"):
-            propagation = "Orphan"
+        propagation = options.get("propagationPolicy") or ""
+        if "orphanDependents" in options:
+            propagation = "Orphan" if options["orphanDependents"] else "Background"
+        if not propagation and (obj := self.api.get(target.kind.resource, name, target.namespace)):
+            propagation = deletion.default_propagation(target.kind, obj)
         return self.api.delete(
             target.kind.resource,
             name,
@@ -182,13 +217,16 @@ class Rest:
         )
 
     def _shown_deleted(
-        self, target: Target, show: Callable[[Entry], bytes]
+        self, target: Target, show: Callable[[Entry], bytes], *, left: bool | None
     ) -> Callable[[Entry], bytes]:
+        """Show an object that is `left`, or a pod; else that it has gone. ``None``: look for it."""
+
         def shown(entry: Entry) -> bytes:
             kind, gone = target.kind, entry.object
-            if kind.resource == "pods" or self.api.get(
-                kind.resource, target.name, target.namespace
-            ):
+            stays = left
+            if stays is None:
+                stays = bool(self.api.get(kind.resource, target.name, target.namespace))
+            if stays or kind.resource == "pods":
                 return show(entry)
             details = {"name": target.name, "kind": kind.plural, "uid": gone["metadata"]["uid"]}
             if kind.group:
@@ -295,12 +333,15 @@ def _place(entry: Entry) -> str:
     return f"{namespace_of(entry.object)}/{name_of(entry.object)}"
 
 
-def _entries_at(api: Api, resource: str, namespace: str, revision: int) -> list[Entry]:
+def _entries_at(api: Api, target: Target, revision: int, *, paged: bool) -> list[Entry]:
     try:
-        return api.store.entries_at(resource, namespace, revision)
+        return api.store.entries_at(target.kind.storage, target.namespace, revision)
     except ApiStatusError as error:
         if error.code != 410:
             raise
+        if not paged:
+            why = "The resourceVersion for the provided list is too old."
+            raise statuses.expired(why) from error
         raise statuses.expired(
             "The provided continue parameter is too old to display a consistent list result. "
             "You must start a new list without the continue parameter."

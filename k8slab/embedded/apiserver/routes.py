@@ -1,7 +1,10 @@
 """What a path means: which kind, namespace, object and subresource.
 
 ``/api/v1/...`` is the core group, ``/apis/GROUP/VERSION/...`` any other. Below it:
-``[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]``.
+``[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]``. A ``watch/`` before that is the old way to ask
+for a watch; one object is watched so, or by a field selector: a GET of its name is a get, whatever
+its query says. With any method a path below ``watch/`` is authorized as a watch, so nothing but
+reading may be carried out there.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.rbac import Action
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    is_watch: bool = False
+    """The path itself asks for a watch."""
 
 
 def target_of(path: str, kinds: KindTable) -> Target | None:
@@ -45,8 +51,12 @@ def target_of(path: str, kinds: KindTable) -> Target | None:
     else:
         return None
     namespace = ""
+    if is_watch := rest[0] == "watch" and len(rest) > 1:
+        rest = rest[1:]
     if rest[0] == "namespaces" and len(rest) > 2:
         if group == "" and len(rest) == 3 and rest[2] in ("status", "finalize"):
+            if is_watch:
+                return None
             kind = kinds.find("", version, "namespaces")
             return Target(kind, "", rest[1], rest[2]) if kind else None
         namespace, rest = rest[1], rest[2:]
@@ -61,12 +71,18 @@ def target_of(path: str, kinds: KindTable) -> Target | None:
         return None
     if name and kind.namespaced and not namespace:
         return None
-    return Target(kind, namespace, name, subresource)
+    if is_watch and subresource:
+        return None
+    return Target(kind, namespace, name, subresource, is_watch)
 
 
 def verb_of(request: Request, target: Target) -> str:
-    """Return the verb of a request, in the words of RBAC."""
+    """Return the verb of a request, in the words of RBAC; 405 for a write below ``watch/``."""
     verb = _VERBS.get(request.method, request.method.lower())
+    if target.is_watch:
+        if verb != "get":
+            raise statuses.method_not_supported(target.kind.resource, verb)
+        return "watch"
     if target.name:
         return verb
     if verb == "get":
@@ -84,19 +100,20 @@ def action_of(request: Request) -> Action:
     if not rest:
         return Action(method.lower(), path=request.path)
     group = parts[1] if parts[0] == "apis" else ""
-    namespace = ""
+    namespace, verb = "", _VERBS.get(method, method.lower())
+    if rest[0] == "watch" and len(rest) > 1:
+        verb, rest = "watch", rest[1:]
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
         if len(rest) > 2 and rest[2] not in ("status", "finalize"):
             rest = rest[2:]
     resource, name, subresource = (*rest, "", "")[:3]
-    verb = _VERBS.get(method, method.lower())
     if not name and verb == "get":
         verb = "watch" if request.flag("watch") else "list"
         name = _chosen_name(request)
     elif not name and verb == "delete":
+        # No name, whatever is selected: a role for one name does not allow this verb.
         verb = "deletecollection"
-        name = _chosen_name(request)
     return Action(verb, group, resource, subresource, namespace, name)
 
 

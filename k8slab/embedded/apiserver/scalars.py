@@ -12,6 +12,8 @@ import binascii
 import re
 from datetime import UTC, datetime
 
+from k8slab.objects import quantities
+
 MICRO_FIELDS = frozenset({"acquireTime", "eventTime", "lastObservedTime", "renewTime"})
 """Fields of type ``MicroTime``: six digits of a second, where ``Time`` has none."""
 
@@ -85,11 +87,11 @@ def _outside(plain: str) -> str:
 
 
 def quantity(text: str) -> str:
-    """Return a quantity."""
+    """Return a quantity in the one spelling that the API answers with."""
     text = text.strip()
     if not QUANTITY.match(text):
         raise ScalarError(QUANTITY_MESSAGE)
-    return text
+    return quantities.written(text)
 
 
 def check_bytes(text: str) -> None:

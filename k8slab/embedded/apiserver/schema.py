@@ -229,7 +229,7 @@ class Decoder:
             right = kind is int and scalars.fits(value, wide=known.is_wide)
             right = right or (kind is str and word == "intstr")
         elif word == "quantity" and kind in (int, float):
-            return str(value)
+            value, right = str(value), True
         else:
             right = word == "object" or kind in _PYTHON_TYPES[word]
         if not right:

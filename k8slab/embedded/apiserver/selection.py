@@ -48,8 +48,12 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "secrets": ("type",),
     "services": ("spec.clusterIP", "spec.type"),
     "replicasets.apps": ("status.replicas",),
+    "replicationcontrollers": ("status.replicas",),
     "jobs.batch": ("status.successful",),
 }
+
+_ALWAYS = ("metadata.name", "metadata.namespace")
+"""What selects objects of every kind."""
 
 _PATHS = {
     "source": ("source", "component"),
@@ -126,8 +130,7 @@ def selection_of(request: Request, kind: Kind, namespace: str, name: str = "") -
         raise statuses.bad_request(error.message) from error
     _check_labels(labels)
     terms = [Term("metadata.name", equal=True, value=name)] if name else []
-    parts = [part for part in fields_text.split(",") if part.strip()]
-    terms += [_term(part, kind) for part in parts]
+    terms += [_term(part, fields_text, kind) for part in fields_text.split(",") if part.strip()]
     return Selection(namespace, labels, tuple(terms))
 
 
@@ -142,12 +145,22 @@ def _check_labels(wanted: selectors.Selector) -> None:
             raise statuses.bad_request(f"unable to parse requirement: {errors[0]}")
 
 
-def _term(part: str, kind: Kind) -> Term:
+def _term(part: str, whole: str, kind: Kind) -> Term:
     found = _TERM.match(part)
     if not found:
-        raise statuses.bad_request(f'invalid selector: "{part}"; can\'t understand "{part}"')
+        raise statuses.bad_request(f"invalid selector: '{whole}'; can't understand '{part}'")
     name, operator, value = found.groups()
     known = kind.custom.selectable if kind.custom else _FIELDS.get(kind.storage, ())
-    if name not in ("metadata.name", "metadata.namespace", *known):
-        raise statuses.bad_request(f"field label not supported: {name}")
+    if name not in (*_ALWAYS, *known):
+        raise statuses.bad_request(_unknown(name, kind))
     return Term(name, operator != "!=", value)
+
+
+def _unknown(name: str, kind: Kind) -> str:
+    """Say that a field selects nothing, as the conversion of the kind does."""
+    if kind.kind == "Job":
+        return f'field label "{name}" not supported for Job'
+    if kind.custom or kind.storage in _FIELDS:
+        return f"field label not supported: {name}"
+    only = ", ".join(f'"{field}"' for field in _ALWAYS)
+    return f'"{name}" is not a known field selector: only {only}'

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import default_roles, discovery, openapi, statuses
+from k8slab.embedded.apiserver import default_roles, discovery, openapi, pretty, statuses
 from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
@@ -28,7 +29,6 @@ from k8slab.embedded.apiserver.webhooks.connecting import check_connection
 from k8slab.errors import ApiStatusError, ReviewPendingError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable
     from pathlib import Path
 
@@ -71,6 +71,14 @@ class Application:
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """Answer one request; every error becomes a Status."""
+        answer = self._plainly(request)
+        if not pretty.is_wanted(request):
+            return answer
+        if isinstance(answer, Response):
+            return pretty.indented(answer)
+        return pretty.indented_later(answer)
+
+    def _plainly(self, request: Request) -> Response | Awaitable[Response]:
         answer: Response | Awaitable[Response]
         try:
             answer = self._answer(request)
@@ -208,6 +216,10 @@ class Server:
         loop = asyncio.get_running_loop()
         for listener in sockets:
             listener.setblocking(False)
+            # Connections inherit it: else what is written in two parts waits 40 ms for the
+            # client's delayed acknowledgement (Nagle), in each exec. Go sets it, too; asyncio
+            # does so for sockets alone that were made with the protocol's number.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = await loop.create_server(connection, sock=listener, backlog=BACKLOG)
             self._servers.append(server)
         self._housekeeping = asyncio.create_task(self._keep_house())

@@ -90,6 +90,12 @@ def too_long(path: str, limit: int) -> FieldError:
     return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
 
 
+def too_many(path: str, count: int, limit: int) -> FieldError:
+    """Say that a list has more than `limit` items."""
+    text = f"Too many: {count}: must have at most {limit} items"
+    return FieldError(path, "FieldValueTooMany", text)
+
+
 def _qualified(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 

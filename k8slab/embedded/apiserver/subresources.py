@@ -22,6 +22,7 @@ from k8slab.embedded.apiserver.admission import TOKEN_SECONDS
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.options import validation_of, writer_of
 from k8slab.embedded.apiserver.routes import Target
+from k8slab.objects.meta import is_deleting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,6 +70,7 @@ def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
         return Response(body=orjson.dumps(current))
     if verb == "update":
         wanted = _body(request, ("autoscaling", "v1", "Scale"))
+        objectmeta.check_place(wanted.get("metadata") or {}, target.name, target.namespace)
     else:
         wanted = _patched_scale(rest, request, target)
     made = api.update_scale(
@@ -107,22 +109,40 @@ def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
 
 def _bind(rest: Rest, request: Request, target: Target, binding: Object) -> Answer:
     api = rest.api
-    pod = api.require("pods", target.name, target.namespace)
-    binding = _reviewed(api, pod, target, binding, writer=writer_of(request), kind=BINDING)
-    node = (binding.get("target") or {}).get("name") or ""
-    if not node:
-        raise statuses.invalid_object(
-            "Binding", "", target.name, [statuses.required("target.name")]
-        )
-    if pod["spec"].get("nodeName"):
-        why = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+    if (binding.get("metadata") or {}).get("name") != target.name:
+        raise statuses.bad_request("name in URL does not match name in Binding object")
+    pod, writer = api.require("pods", target.name, target.namespace), writer_of(request)
+    binding = _reviewed(api, pod, target, binding, writer=writer, kind=BINDING)
+    reference = binding.get("target") or {}
+    errors = []
+    if (kind := reference.get("kind")) not in (None, "", "Node"):
+        errors.append(statuses.not_supported("target.kind", kind, ["Node", "<empty>"]))
+    if not (node := reference.get("name") or ""):
+        errors.append(statuses.required("target.name"))
+    if errors:
+        raise statuses.invalid_object("Binding", "", target.name, errors)
+    if why := _unassignable(pod):
         raise statuses.conflict("pods/binding", target.name, why)
-    bound = api.bind(pod, node)
+    bound = pod if writer.dry_run else api.bind(pod, node)
     return rest.settled(target, bound, _success, 201, [])
+
+
+def _unassignable(pod: Object) -> str:
+    """Say why a pod cannot be given to a node; an empty text when it can (assignPod)."""
+    name = pod["metadata"]["name"]
+    if is_deleting(pod):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if node := pod["spec"].get("nodeName"):
+        return f'pod {name} is already assigned to node "{node}"'
+    if pod["spec"].get("schedulingGates"):
+        return f"pod {name} has non-empty .spec.schedulingGates"
+    return ""
 
 
 def _evict(rest: Rest, request: Request, target: Target) -> Answer:
     eviction = _eviction(request)
+    if (eviction.get("metadata") or {}).get("name") != target.name:
+        raise statuses.bad_request("name in URL does not match name in Eviction object")
     pod = rest.api.require("pods", target.name, target.namespace)
     writer = writer_of(request)
     if (eviction.get("deleteOptions") or {}).get("dryRun"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,9 @@ class Audience:
         """Yield the line of each event that is seen here."""
         for event in events:
             if kind := self._seen_as(event):
-                yield self.view.event(kind, event.object, event.raw)
+                left = kind == "DELETED" and event.type != "DELETED"
+                told = _departure(event) if left else event
+                yield self.view.event(kind, told.object, told.raw)
 
     def first_lines(self, entries: list[Entry]) -> Iterator[bytes]:
         """Yield the lines of what is there already."""
@@ -90,6 +92,18 @@ class Audience:
             framed = chunk(data)
             for channel in tuple(self.channels):
                 channel.write(framed)
+
+
+def _departure(event: Event) -> Event:
+    """Return the change by which an object leaves a selection: as it was, at the new revision.
+
+    So what a watch tells of an object is always within its selection (storage ``cacher``,
+    convertToWatchEvent).
+    """
+    old = event.old or event.object
+    metadata = {**old["metadata"], "resourceVersion": str(event.revision)}
+    gone = {**old, "metadata": metadata}
+    return replace(event, object=gone, raw=orjson.dumps(gone))
 
 
 def batches(lines: Iterable[bytes]) -> Iterator[bytes]:

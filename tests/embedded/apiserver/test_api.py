@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from k8slab.embedded.apiserver import objectmeta
 from k8slab.errors import ApiStatusError
 
 
@@ -200,3 +201,21 @@ def test_replicas_below_zero_are_refused_with_the_message_of_a_real_server(api, 
         "must be greater than or equal to 0"
     )
     assert error.details["causes"][0]["field"] == "spec.replicas"
+
+
+def test_a_generated_name_that_is_taken_is_generated_anew(api, monkeypatch):
+    letters = iter(["aaaaa", "aaaaa", "aaaaa", "bbbbb"])
+    monkeypatch.setattr(objectmeta, "random_suffix", lambda: next(letters))
+    body = {"metadata": {"generateName": "c-", "namespace": "default"}}
+    names = [api.create("configmaps", body)["metadata"]["name"] for _ in range(2)]
+    assert names == ["c-aaaaa", "c-bbbbb"]
+    monkeypatch.setattr(objectmeta, "random_suffix", lambda: "aaaaa")
+    assert refused(api.create, "configmaps", body).code == 409
+
+
+def test_a_name_of_what_is_still_being_deleted_is_told_as_such(api):
+    metadata = {"name": "c", "namespace": "default", "finalizers": ["example.com/hold"]}
+    api.create("configmaps", {"metadata": metadata})
+    api.delete("configmaps", "c", "default")
+    taken = refused(api.create, "configmaps", {"metadata": {"name": "c", "namespace": "default"}})
+    assert taken.message == 'object is being deleted: configmaps "c" already exists'

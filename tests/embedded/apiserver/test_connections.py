@@ -36,6 +36,15 @@ def to_the_end(connection) -> bytes:
     return data
 
 
+def test_what_is_written_in_two_parts_waits_for_no_acknowledgement_between_them(server, connect):
+    client = connect()
+    ask(client)
+    assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    held = [one._transport.get_extra_info("socket") for one in set(server._server._connections)]
+    assert held
+    assert all(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for sock in held)
+
+
 def test_connections_above_the_limit_are_told_so_and_then_broken_off(small_server):
     assert small_server._server.most == 8
     with contextlib.ExitStack() as stack:

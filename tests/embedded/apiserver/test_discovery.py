@@ -96,3 +96,12 @@ def test_v2_is_told_as_gnostic_protobuf_too(server, form):
     assert fields[1] == b"2.0"
     names = {dict(_fields(value))[1].decode() for _, value in _fields(fields[9])}
     assert names == set(server.request("GET", "/openapi/v2").json["definitions"])
+
+
+def test_the_root_lists_what_is_served(server):
+    paths = server.request("GET", "/").json["paths"]
+    assert paths == sorted(paths)
+    wanted = {"/api/v1", "/apis/apps", "/apis/apps/v1", "/openapi/v3", "/version", "/readyz"}
+    assert wanted <= set(paths)
+    for path in wanted:
+        assert server.request("GET", path).status == 200, path

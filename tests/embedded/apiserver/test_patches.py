@@ -42,6 +42,11 @@ def test_a_merge_patch_follows_the_rfc(target, patch, result):
         ([{"op": "copy", "from": "/foo", "path": "/bar"}], {"foo": ["a", "b"], "bar": ["a", "b"]}),
         ([{"op": "test", "path": "/foo/0", "value": "a"}], {"foo": ["a", "b"]}),
         ([{"op": "add", "path": "/a~1b~0c", "value": 1}], {"foo": ["a", "b"], "a/b~c": 1}),
+        # Beyond the RFCs, as the library of real servers has it.
+        ([{"op": "test", "path": "/nothing", "value": None}], {"foo": ["a", "b"]}),
+        ([{"op": "remove", "path": "/foo/-1"}], {"foo": ["a"]}),
+        ([{"op": "replace", "path": "/foo/-2", "value": "z"}], {"foo": ["z", "b"]}),
+        ([{"op": "add", "path": "/foo/-1", "value": "z"}], {"foo": ["a", "b", "z"]}),
     ],
 )
 def test_a_json_patch_follows_the_rfc(operations, result):
@@ -52,6 +57,11 @@ def test_a_json_patch_follows_the_rfc(operations, result):
     "operation",
     [
         {"op": "test", "path": "/foo/0", "value": "z"},
+        {"op": "test", "path": "/foo", "value": None},
+        {"op": "test", "path": "/nothing/below", "value": None},
+        {"op": "test", "path": "/foo/2", "value": None},
+        {"op": "remove", "path": "/foo/-3"},
+        {"op": "remove", "path": "/foo/-0"},
         {"op": "remove", "path": "/nothing"},
         {"op": "replace", "path": "/nothing", "value": 1},
         {"op": "add", "path": "/foo/9", "value": 1},

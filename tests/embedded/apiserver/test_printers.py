@@ -146,3 +146,21 @@ def test_every_kind_prints_an_empty_object():
         if "list" in kind.verbs:
             obj = {"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}}
             assert len(printers.cells(kind, obj)) == len(printers.columns(kind)), kind.resource
+
+
+@pytest.mark.parametrize(
+    ("types", "metadata", "word"),
+    [
+        ([], {}, "Running"),
+        (["SuccessCriteriaMet"], {}, "SuccessCriteriaMet"),
+        (["SuccessCriteriaMet", "Complete"], {}, "Complete"),
+        (["FailureTarget"], {}, "FailureTarget"),
+        (["Suspended"], {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "Terminating"),
+        (["Suspended"], {}, "Suspended"),
+    ],
+)
+def test_a_job_says_how_far_it_is(types, metadata, word):
+    conditions = [{"type": kind, "status": "True"} for kind in types]
+    job = {"metadata": metadata, "spec": {"parallelism": 3}, "status": {"conditions": conditions}}
+    found = row("jobs.batch", job)
+    assert (found["Status"], found["Completions"]) == (word, "0/1 of 3")

@@ -89,7 +89,10 @@ def test_lists_are_selected_by_labels_and_fields(server, namespace):
     assert names("labelSelector=%21app") == ["c"]
     assert names("fieldSelector=metadata.name%3Db") == ["b"]
     wrong = server.request("GET", f"{path}?fieldSelector=data.x%3Db")
-    assert (wrong.status, wrong.json["message"]) == (400, "field label not supported: data.x")
+    assert (wrong.status, wrong.json["message"]) == (
+        400,
+        '"data.x" is not a known field selector: only "metadata.name", "metadata.namespace"',
+    )
 
 
 def test_dry_run_stores_nothing(server, namespace):
@@ -201,13 +204,33 @@ def test_patches_change_an_object(server, namespace, kind, patch):
     }
 
 
-def test_a_patch_cannot_rename(server, namespace):
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"metadata": {"name": "b"}}, 400, "the name of the object (b) does not match the name on"),
+        ({"metadata": {"name": None}}, 400, "name must be provided"),
+        ({"metadata": {"namespace": "x"}}, 400, "the namespace of the object (x) does not match"),
+        ({"metadata": {"uid": "x"}}, 422, 'metadata.uid: Invalid value: "x": field is immutable'),
+        ({"kind": "Secret"}, 400, 'no kind "Secret" is registered for version "v1"'),
+        ({"apiVersion": "v2"}, 400, 'no kind "ConfigMap" is registered for version "v2"'),
+        ({"kind": None}, 400, "Object 'Kind' is missing"),
+    ],
+)
+def test_a_patch_makes_no_other_object_of_it(server, namespace, change, status, message):
     path = space(namespace)
     server.request("POST", path, config("a"))
-    answer = server.request(
-        "PATCH", f"{path}/a", {"metadata": {"name": "b"}}, kind="application/merge-patch+json"
-    )
+    answer = server.request("PATCH", f"{path}/a", change, kind="application/merge-patch+json")
+    assert answer.status == status
+    assert message in answer.json["message"]
+
+
+def test_only_an_apply_is_forced(server, namespace):
+    path = space(namespace)
+    server.request("POST", path, config("a"))
+    merge = "application/merge-patch+json"
+    answer = server.request("PATCH", f"{path}/a?force=true", {}, kind=merge)
     assert answer.status == 422
+    assert "force: Forbidden: may not be specified for non-apply patch" in answer.json["message"]
 
 
 def test_delete_collection_deletes_what_is_selected(server, namespace):
@@ -273,6 +296,14 @@ def test_events_are_one_store_in_two_groups(server, namespace):
     assert len(listed.json["items"]) == 1
 
 
+def test_a_scale_names_its_workload(server, namespace, make_deployment):
+    path = space(namespace, "deployments", "apis/apps/v1")
+    server.request("POST", path, make_deployment("named", namespace))
+    for metadata in ({}, {"name": "other"}):
+        body = {"metadata": metadata, "spec": {"replicas": 3}}
+        assert server.request("PUT", f"{path}/named/scale", body).status == 400
+
+
 def test_scale_over_http(server, namespace, make_deployment):
     path = space(namespace, "deployments", "apis/apps/v1")
     server.request("POST", path, make_deployment(namespace=namespace))
@@ -307,11 +338,102 @@ def test_tables_and_metadata_only(server, namespace, make_pod):
 def test_a_running_pod_can_be_bound_and_evicted(server, namespace, make_pod):
     path = space(namespace, "pods")
     server.request("POST", path, make_pod(namespace=namespace))
-    bound = server.request("POST", f"{path}/web/binding", {"target": {"name": "n"}})
+    binding = {"metadata": {"name": "web"}, "target": {"name": "n"}}
+    bound = server.request("POST", f"{path}/web/binding", binding)
     assert bound.status == 201
-    assert server.request("POST", f"{path}/web/binding", {"target": {"name": "m"}}).status == 409
-    assert server.request("POST", f"{path}/web/eviction", {}).status == 201
+    assert server.request("POST", f"{path}/web/binding", binding).status == 409
+    eviction = {"metadata": {"name": "web"}}
+    assert server.request("POST", f"{path}/web/eviction", eviction).status == 201
     assert server.request("GET", f"{path}/web").json["metadata"]["deletionTimestamp"]
     gone = server.request("DELETE", f"{path}/web", json.dumps({"gracePeriodSeconds": 0}))
     assert gone.json["kind"] == "Pod"
     assert server.request("GET", f"{path}/web").status == 404
+
+
+def test_amounts_are_answered_in_their_one_spelling(server, namespace, make_pod):
+    body = make_pod("amounts", namespace)
+    amounts = {"requests": {"cpu": 0.5, "memory": "0.5Gi"}, "limits": {"cpu": "1000m"}}
+    body["spec"]["containers"][0]["resources"] = amounts
+    made = server.request("POST", space(namespace, "pods"), body).json
+    assert made["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": "500m", "memory": "512Mi"},
+        "limits": {"cpu": "1"},
+    }
+
+
+def test_a_page_is_of_the_first_pages_version_and_any_version_is_given_whole(server, namespace):
+    path = space(namespace)
+    for name in "abc":
+        server.request("POST", path, config(name))
+    first = server.request("GET", f"{path}?limit=1").json["metadata"]
+    following = f"{path}?limit=1&continue={first['continue']}"
+    assert server.request("GET", f"{following}&resourceVersion=0").status == 200
+    refused = server.request("GET", f"{following}&resourceVersion={first['resourceVersion']}")
+    assert refused.status == 400
+    assert "not allowed when using continue" in refused.json["message"]
+    whole = server.request("GET", f"{path}?limit=1&resourceVersion=0").json
+    assert (len(whole["items"]), "continue" in whole["metadata"]) == (3, False)
+
+
+def test_a_version_that_is_still_to_come_is_not_got(server, namespace):
+    path = space(namespace)
+    server.request("POST", path, config("a"))
+    later = server.request("GET", f"{path}/a?resourceVersion=999999999")
+    assert (later.status, later.json["reason"]) == (504, "Timeout")
+    assert server.request("GET", f"{path}/a?resourceVersion=x").status == 400
+    assert server.request("GET", f"{path}/a?resourceVersion=0").status == 200
+
+
+@pytest.mark.parametrize(
+    ("plural", "group", "selector", "message"),
+    [
+        ("pods", "api/v1", "spec.x=1", "field label not supported: spec.x"),
+        ("jobs", "apis/batch/v1", "spec.x=1", 'field label "spec.x" not supported for Job'),
+        (
+            "deployments",
+            "apis/apps/v1",
+            "spec.x=1",
+            '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"',
+        ),
+        ("pods", "api/v1", "a=1,foo", "field label not supported: a"),
+        (
+            "pods",
+            "api/v1",
+            "metadata.name=1,foo",
+            "invalid selector: 'metadata.name=1,foo'; can't understand 'foo'",
+        ),
+    ],
+)
+def test_a_field_that_selects_nothing_is_named(server, namespace, plural, group, selector, message):
+    path = space(namespace, plural, group)
+    answer = server.request("GET", f"{path}?fieldSelector={selector}")
+    assert (answer.status, answer.json["message"]) == (400, message)
+
+
+def test_a_deletion_that_is_only_tried_is_answered_as_one(server, namespace):
+    path = space(namespace)
+    server.request("POST", path, config("a"))
+    tried = server.request("DELETE", f"{path}/a?dryRun=All").json
+    assert (tried["kind"], tried["status"], tried["details"]["name"]) == ("Status", "Success", "a")
+    assert server.request("GET", f"{path}/a").status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "agent", "indented"),
+    [
+        ("", "kubectl/v1.37.0", False),
+        ("?pretty=true", "kubectl/v1.37.0", True),
+        ("", "curl/8.5.0", True),
+        ("", "Mozilla/5.0 (X11)", True),
+        ("?pretty=false", "curl/8.5.0", False),
+    ],
+)
+def test_what_people_read_is_indented(server, namespace, query, agent, indented):
+    path = space(namespace)
+    for answer in (
+        server.request("POST", f"{path}{query}", config("a"), User_Agent=agent),
+        server.request("GET", f"{path}/a{query}", User_Agent=agent),
+        server.request("GET", f"{path}/missing{query}", User_Agent=agent),
+    ):
+        assert (b'{\n  "' in answer.data) is indented
+        assert answer.json["apiVersion"] == "v1"

@@ -400,3 +400,125 @@ def test_a_service_has_at_most_two_addresses(api):
     listed = '["10.96.0.77","10.96.0.77","10.96.0.77"]'
     message = f"spec.clusterIPs: Invalid value: {listed}: may only hold up to 2 values"
     assert said(api, "services", {"spec": spec}) == message
+
+
+PRIORITIES = "priorityclasses.scheduling.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        (
+            "big",
+            {"value": 1_000_000_001},
+            "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+        ),
+        (
+            "system-mine",
+            {"value": 1},
+            (
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved "
+                "for system use only. error: system-mine is not a known system priority class"
+            ),
+        ),
+        (
+            "system-node-critical",
+            {"value": 1},
+            (
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved "
+                "for system use only. error: value of system-node-critical PriorityClass must be "
+                "2000001000"
+            ),
+        ),
+        (
+            "odd",
+            {"value": 1, "preemptionPolicy": "Always"},
+            (
+                'preemptionPolicy: Unsupported value: "Always": '
+                'supported values: "Never", "PreemptLowerPriority"'
+            ),
+        ),
+    ],
+)
+def test_a_priority_class_of_a_user_stays_below_the_systems(api, name, body, message):
+    assert said(api, PRIORITIES, {"metadata": {"name": name}, **body}) == message
+
+
+def test_one_priority_class_is_for_pods_without_one(api, make_pod):
+    default = {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True}
+    api.create(PRIORITIES, {**default, "preemptionPolicy": "Never"})
+    second = {**default, "metadata": {"name": "second"}}
+    words = "PriorityClass usual is already marked as default. Only one default can exist"
+    with pytest.raises(ApiStatusError, match=words):
+        api.create(PRIORITIES, second)
+    api.create(PRIORITIES, {**second, "globalDefault": False})
+    with pytest.raises(ApiStatusError, match=words):
+        api.patch(PRIORITIES, "second", "", {"globalDefault": True})
+    spec = api.create("pods", make_pod())["spec"]
+    found = {field: spec[field] for field in ("priorityClassName", "priority", "preemptionPolicy")}
+    assert found == {"priorityClassName": "usual", "priority": 7, "preemptionPolicy": "Never"}
+    with pytest.raises(ApiStatusError, match=r"integer value of priority \(5\) must not be provi"):
+        api.create("pods", make_pod("other", priority=5))
+
+
+CLAIMS = "persistentvolumeclaims"
+
+
+@pytest.fixture
+def resize(api):
+    """Make a claim of 2Gi, and return a function that changes its spec."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
+    api.create(CLAIMS, {"metadata": {"name": "c", "namespace": "default"}, "spec": spec})
+
+    def changed(storage=None, **fields):
+        if storage:
+            fields["resources"] = {"requests": {"storage": storage}}
+        return api.patch(CLAIMS, "c", "default", {"spec": fields})["spec"]
+
+    return changed
+
+
+def test_a_claim_that_is_not_bound_gets_its_volume_and_its_class_and_changes_in_nothing_else(
+    resize,
+):
+    for change in ({"storage": "3Gi"}, {"storage": "1Gi"}, {"accessModes": ["ReadOnlyMany"]}):
+        with pytest.raises(ApiStatusError, match="spec is immutable after creation except"):
+            resize(**change)
+    assert resize("2048Mi")["resources"]["requests"]["storage"] == "2048Mi"
+    assert resize(volumeName="v", storageClassName="s")["volumeName"] == "v"
+    for change in ({"volumeName": "w"}, {"storageClassName": "t"}, {"storageClassName": None}):
+        with pytest.raises(ApiStatusError, match="spec is immutable after creation except"):
+            resize(**change)
+
+
+def test_a_bound_claim_grows_and_takes_back_no_more_than_what_it_has_not_got(api, resize):
+    status = {"phase": "Bound", "capacity": {"storage": "2Gi"}}
+    api.patch(CLAIMS, "c", "default", {"status": status}, subresource="status")
+    assert resize("4Gi")["resources"]["requests"]["storage"] == "4Gi"
+    assert resize("3Gi", volumeAttributesClassName="fast")["volumeAttributesClassName"] == "fast"
+    for less in ("2Gi", "1Gi"):
+        with pytest.raises(ApiStatusError, match=r"can not be less than status\.capacity"):
+            resize(less)
+    with pytest.raises(ApiStatusError, match="spec is immutable after creation except"):
+        resize(accessModes=["ReadOnlyMany"])
+
+
+def test_a_lease_lasts_and_counts_upwards(api):
+    spec = {"leaseDurationSeconds": 0, "leaseTransitions": -1}
+    assert said(api, "leases.coordination.k8s.io", {"spec": spec}) == (
+        "[spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0, "
+        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0]"
+    )
+
+
+def test_a_slice_has_at_most_a_thousand_addresses_that_others_reach(api):
+    slices = "endpointslices.discovery.k8s.io"
+    many = [{"addresses": ["10.0.0.1"]}] * 1001
+    assert said(api, slices, {"addressType": "IPv4", "endpoints": many}) == (
+        "endpoints: Too many: 1001: must have at most 1000 items"
+    )
+    own = [{"addresses": ["127.0.0.1"]}]
+    assert said(api, slices, {"addressType": "IPv4", "endpoints": own}) == (
+        'endpoints[0].addresses[0]: Invalid value: "127.0.0.1": '
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+    )

@@ -229,3 +229,55 @@ def test_what_a_watch_begins_with_waits_until_the_client_reads(server, namespace
     assert left > 100  # of 300 chunks of 50 kB each
     assert buffered < 256 * 1024
     slow.close()
+
+
+def test_an_object_that_leaves_a_selection_is_told_as_it_was(server, namespace, watch):
+    create(server, namespace, "a", app="x")
+    seen = watch(path_of(namespace, "&labelSelector=app%3Dx"))
+    assert seen.take(1) == [("ADDED", "a")]
+    relabelled = {"metadata": {"labels": {"app": "y"}}, "data": {"new": "1"}}
+    moved = server.call(server.api.patch, "configmaps", "a", namespace, relabelled)
+    told = seen.next()
+    assert (told["type"], told["object"]["metadata"]["labels"]) == ("DELETED", {"app": "x"})
+    assert "data" not in told["object"]
+    assert told["object"]["metadata"]["resourceVersion"] == moved["metadata"]["resourceVersion"]
+    again = watch(path_of(namespace, "&labelSelector=app%3Dx"))
+    create(server, namespace, "b", app="x")
+    assert again.take(1) == [("ADDED", "b")]
+
+
+def test_a_watch_that_resumes_is_told_the_same_of_what_left_its_selection(server, namespace, watch):
+    version = create(server, namespace, "a", app="x")["metadata"]["resourceVersion"]
+    relabelled = {"metadata": {"labels": {"app": "y"}}}
+    moved = server.call(server.api.patch, "configmaps", "a", namespace, relabelled)
+    query = f"&labelSelector=app%3Dx&resourceVersion={version}"
+    told = watch(path_of(namespace, query)).next()
+    assert (told["type"], told["object"]["metadata"]["labels"]) == ("DELETED", {"app": "x"})
+    assert told["object"]["metadata"]["resourceVersion"] == moved["metadata"]["resourceVersion"]
+
+
+def test_a_get_by_name_is_no_watch(server, namespace):
+    create(server, namespace, "a")
+    got = server.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/a?watch=true")
+    assert got.json["kind"] == "ConfigMap"
+
+
+def test_the_old_path_of_a_watch_is_served(server, namespace, watch):
+    create(server, namespace, "a")
+    create(server, namespace, "b")
+    space = f"/api/v1/watch/namespaces/{namespace}/configmaps"
+    assert watch(f"{space}/b").take(1) == [("ADDED", "b")]
+    assert watch(space).take(2) == [("ADDED", "a"), ("ADDED", "b")]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "POST"])
+def test_nothing_is_written_by_the_old_path_of_a_watch(server, namespace, method):
+    made = create(server, namespace, "a")
+    space = f"/api/v1/watch/namespaces/{namespace}/configmaps"
+    body = {**made, "data": {"key": "other"}}
+    for path in (space, f"{space}/a", f"/api/v1/watch/namespaces/{namespace}"):
+        assert server.request(method, path, body).status == 405
+    for part in ("status", "finalize"):
+        assert server.request(method, f"/api/v1/watch/namespaces/{namespace}/{part}").status == 404
+    now = server.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/a").json
+    assert now == made

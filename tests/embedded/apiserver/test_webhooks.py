@@ -166,6 +166,47 @@ def test_a_pod_with_a_drawn_volume_gets_through_with_what_a_webhook_adds(
     assert len(hook.requests()) == 2
 
 
+def owned_by(obj, manager):
+    """Return the fields that a manager owns: of the metadata and of the rest."""
+    (entry,) = [e for e in obj["metadata"]["managedFields"] if e["manager"] == manager]
+    fields = entry["fieldsV1"]
+    return fields.get("f:metadata", {}).get("f:labels", {}), fields
+
+
+def test_nobody_owns_what_webhooks_and_admission_add_to_what_was_sent(
+    server, hook, configure, at, namespace
+):
+    configure(
+        "a",
+        hook.spec(
+            "all", "/label", operations=["CREATE", "UPDATE"], resources=["pods", "configmaps"]
+        ),
+        kind="Mutating",
+    )
+    hook.answers["/label"] = lambda _: label("added")
+    sent = pod(namespace=namespace)
+    sent["metadata"]["labels"] = {"app": "x"}
+    made = server.request("POST", f"{at}/pods?fieldManager=me", sent).json
+    assert made["metadata"]["labels"]["added"] == "yes"
+    assert made["spec"]["tolerations"]
+    labels, fields = owned_by(made, "me")
+    assert "f:added" not in labels
+    assert "f:containers" in fields["f:spec"]
+    taken = {"f:tolerations", "f:priority", "f:serviceAccountName", "f:volumes"}
+    assert not taken & fields["f:spec"].keys()
+
+    hook.answers["/label"] = lambda _: allow()
+    path = f"{at}/configmaps/x"
+    assert server.request("POST", f"{at}/configmaps?fieldManager=me", config_map()).status == 201
+    hook.answers["/label"] = lambda _: label("late")
+    change = {"data": {"b": "2"}}
+    kind = "application/merge-patch+json"
+    changed = server.request("PATCH", f"{path}?fieldManager=you", change, kind=kind).json
+    assert changed["metadata"]["labels"]["late"] == "yes"
+    labels, fields = owned_by(changed, "you")
+    assert (labels, fields) == ({}, {"f:data": {"f:b": {}}})
+
+
 # --- other operations
 
 

@@ -13,6 +13,8 @@ from streams_kit import SpdyClient, collect, serving, websocket
 from websockets.exceptions import InvalidStatus
 
 from k8slab.embedded.apiserver.streams import remotecommand
+from k8slab.embedded.apiserver.streams.remotecommand import Input, Streams, WebSocketPeer
+from k8slab.embedded.apiserver.streams.websocket import WebSocket
 
 SUCCESS = {"metadata": {}, "status": "Success"}
 
@@ -79,6 +81,49 @@ async def test_a_terminal_hears_nothing_and_a_command_does_not_end_before_its_si
         channels, status = await asyncio.wait_for(collecting, 30)
     assert b"x" in channels[1]
     assert status == SUCCESS
+
+
+class Written:
+    """A stream to a client that reads what was written as it likes."""
+
+    def __init__(self):
+        self.data = b""
+        self.more = asyncio.Event()
+
+    def write(self, data):
+        self.data += data
+        self.more.set()
+
+    async def drain(self):
+        pass
+
+
+ASKED = Streams(stdin=False, stdout=True, stderr=True, tty=False)
+PING, START, PONG = b"\x89\x00", b"\x82\x01\x01", b"\x8a\x80mask"
+
+
+async def test_a_client_of_v5_is_told_nothing_before_it_has_shown_that_it_reads(monkeypatch):
+    monkeypatch.setattr(remotecommand, "FIRST_PONG", 30.0)
+    for protocol, before in (("v5.channel.k8s.io", PING), ("v4.channel.k8s.io", START)):
+        reader, writer = asyncio.StreamReader(), Written()
+        peer = WebSocketPeer(WebSocket(reader, writer), protocol)
+        starting = asyncio.create_task(peer.start(ASKED))
+        await writer.more.wait()
+        await asyncio.sleep(0)
+        assert (writer.data, starting.done()) == (before, before == START)
+        masked = bytes(a ^ b for a, b in zip(b"\0hi", b"mas", strict=True))
+        reader.feed_data(PONG + b"\x82\x83mask" + masked)
+        await starting
+        assert writer.data.endswith(START)
+        assert await peer.receive() == Input(b"hi")  # what came meanwhile is kept
+
+
+async def test_a_client_that_answers_no_ping_is_told_all_a_little_later(monkeypatch):
+    monkeypatch.setattr(remotecommand, "FIRST_PONG", 0.01)
+    writer = Written()
+    peer = WebSocketPeer(WebSocket(asyncio.StreamReader(), writer), "v5.channel.k8s.io")
+    await peer.start(ASKED)
+    assert writer.data == PING + START
 
 
 async def test_a_client_that_tells_no_size_is_told_all_a_little_later(monkeypatch):

@@ -22,6 +22,8 @@ from k8slab.embedded.apiserver.statuses import (
     invalid,
     not_supported,
     required,
+    too_long,
+    too_many,
 )
 
 if TYPE_CHECKING:
@@ -97,8 +99,7 @@ def _limits(value: Any, schema: Schema, path: str) -> list[FieldError]:
     key = "Properties" if isinstance(value, dict) else "Items"
     found, count = [], len(value)
     if (most := schema.get(f"max{key}")) is not None and count > most:
-        text = f"Too many: {count}: must have at most {most} items"
-        found.append(FieldError(path, "FieldValueTooMany", text))
+        found.append(too_many(path, count, most))
     if (least := schema.get(f"min{key}")) is not None and count < least:
         why = f"{path} in body should have at least {least} {key.lower()}"
         found.append(invalid(path, count if key == "Items" else value, why))
@@ -128,8 +129,7 @@ def _go_number(value: float) -> str:
 def _text_errors(value: str, schema: Schema, path: str) -> list[FieldError]:
     found = []
     if (most := schema.get("maxLength")) is not None and len(value) > most:
-        text = f"Too long: may not be more than {most} bytes"
-        found.append(FieldError(path, "FieldValueTooLong", text))
+        found.append(too_long(path, most))
     if (least := schema.get("minLength")) is not None and len(value) < least:
         why = f"{path} in body should be at least {least} chars long"
         found.append(invalid(path, value, why))

@@ -149,7 +149,7 @@ async def _run_command(
         key, protocol = _websocket_offer(request, WebSocketPeer.PROTOCOLS)
         reader, writer = request.take_over()
         writer.write(websocket.handshake(key, protocol))
-        peer = WebSocketPeer(websocket.WebSocket(reader, writer))
+        peer = WebSocketPeer(websocket.WebSocket(reader, writer), protocol)
         with suppress(ConnectionError):
             await peer.start(streams)
             await converse(

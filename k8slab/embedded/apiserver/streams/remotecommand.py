@@ -37,6 +37,14 @@ stream id 1": client-go begins to read first), and it complains on its terminal 
 is closed by then. It sends one for exec; for attach two, the first one character too large, so
 that the screen is drawn again (kubectl ``attach.go``)."""
 
+FIRST_PONG = 1.0
+"""Seconds that a client of v5 has to show that it reads, before it is told anything.
+
+What client-go reads before it has opened its streams it discards, and where that is all of a quick
+command, kubectl says "closed all streams". Before 1.34 it opens them beside the reading
+(kubernetes/kubernetes#131203): an answered ping means that it had time for both, as it has with a
+real cluster, which is slower. Who speaks v5 is client-go or like it; others answer at once."""
+
 
 class Channel(enum.IntEnum):
     """The channels of ``channel.k8s.io`` (apimachinery ``remotecommand`` constants)."""
@@ -102,11 +110,14 @@ class WebSocketPeer:
 
     PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, protocol: str) -> None:
         self._socket = socket
+        self._protocol = protocol
 
     async def start(self, streams: Streams) -> None:
         """Tell the client that the command's streams are there, as the kubelet does."""
+        if self._protocol == self.PROTOCOLS[0]:
+            await self._socket.wait_for_reader(FIRST_PONG)
         await self._socket.send(bytes([Channel.STDOUT if streams.stdout else Channel.STDERR]))
 
     async def receive(self) -> Input | Resize | None:

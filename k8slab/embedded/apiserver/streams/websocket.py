@@ -52,27 +52,44 @@ class WebSocket:
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE)
         self._messages: deque[bytes] = deque()
         self._fragments: list[bytes] = []
+        self._answered = False
+
+    async def wait_for_reader(self, seconds: float) -> None:
+        """Return once the client has answered a ping, has gone, or has had this long to do so."""
+        self._protocol.send_ping(b"")
+        await self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._answered and await self._read():
+                    pass
 
     async def receive(self) -> bytes | None:
         """Return the next message, ``None`` when the client closed or vanished."""
         while not self._messages:
-            if self._protocol.close_rcvd or self._protocol.state is State.CLOSED:
+            if not await self._read():
                 return None
-            try:
-                data = await self._reader.read(_CHUNK)
-            except ConnectionError:
-                data = b""
-            if data:
-                self._protocol.receive_data(data)
-            else:
-                self._protocol.receive_eof()
-            for event in self._protocol.events_received():
-                if isinstance(event, Frame):
-                    self._take(event)
-            await self._flush()
         return self._messages.popleft()
 
+    async def _read(self) -> bool:
+        """Take what comes next; return whether there was anything to be read."""
+        if self._protocol.close_rcvd or self._protocol.state is State.CLOSED:
+            return False
+        try:
+            data = await self._reader.read(_CHUNK)
+        except ConnectionError:
+            data = b""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        await self._flush()
+        return True
+
     def _take(self, frame: Frame) -> None:
+        self._answered |= frame.opcode is Opcode.PONG
         if frame.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
             return
         self._fragments.append(bytes(frame.data))

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.custom import definitions
 from k8slab.embedded.apiserver.validation import (
+    claims,
     cluster_policies,
+    jobs,
     others,
+    podchanges,
     pods,
     policies,
     services,
@@ -47,16 +50,17 @@ _RULES: dict[str, Rule] = {
     "clusterroles.rbac.authorization.k8s.io": others.role_errors,
     "rolebindings.rbac.authorization.k8s.io": others.binding_errors,
     "clusterrolebindings.rbac.authorization.k8s.io": others.binding_errors,
+    "leases.coordination.k8s.io": others.lease_errors,
     "priorityclasses.scheduling.k8s.io": others.priority_class_errors,
     "deployments.apps": workloads.deployment_errors,
     "replicasets.apps": workloads.replica_set_errors,
     "daemonsets.apps": workloads.daemon_set_errors,
     "statefulsets.apps": workloads.stateful_set_errors,
-    "jobs.batch": workloads.job_errors,
-    "cronjobs.batch": workloads.cron_job_errors,
+    "jobs.batch": jobs.job_errors,
+    "cronjobs.batch": jobs.cron_job_errors,
     "replicationcontrollers": workloads.replication_controller_errors,
     "poddisruptionbudgets.policy": workloads.disruption_budget_errors,
-    "persistentvolumeclaims": others.claim_errors,
+    "persistentvolumeclaims": claims.claim_errors,
     "networkpolicies.networking.k8s.io": policies.network_policy_errors,
     "ingresses.networking.k8s.io": policies.ingress_errors,
     "clusternetworkpolicies.policy.networking.k8s.io": cluster_policies.cluster_policy_errors,
@@ -82,10 +86,10 @@ def check(
     if kind.custom:
         errors += kind.custom.errors(new, old)
     if subresource == "ephemeralcontainers" and old is not None:
-        errors += pods.ephemeral_errors(new, old)
+        errors += podchanges.ephemeral_errors(new, old)
     elif not subresource and (rule := _RULES.get(kind.storage)):
         errors += rule(new, old)
         if kind.resource == "pods" and old is not None:
-            errors += pods.update_errors(new, old, internal=internal)
+            errors += podchanges.update_errors(new, old, internal=internal)
     if errors:
         raise statuses.invalid_object(kind.kind, kind.group, name_of(new), errors)

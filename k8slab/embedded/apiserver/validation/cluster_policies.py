@@ -16,8 +16,9 @@ from k8slab.embedded.apiserver.statuses import (
     invalid,
     not_supported,
     required,
+    too_long,
 )
-from k8slab.embedded.apiserver.validation.common import cidr_errors, selector_errors
+from k8slab.embedded.apiserver.validation.common import at_most, cidr_errors, selector_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ def cluster_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
 def _rule(rule: Object, direction: str, path: str) -> list[FieldError]:
     errors = _word(rule, "action", ("Accept", "Deny", "Pass"), path)
     if len(rule.get("name") or "") > NAME_LENGTH:
-        errors.append(_too_long(f"{path}.name"))
+        errors.append(too_long(f"{path}.name", NAME_LENGTH))
     field = _PEERS[direction]
     if field not in rule:
         errors.append(required(f"{path}.{field}"))
@@ -147,14 +148,14 @@ def _one(value: Object, path: str) -> list[FieldError]:
     """Check a union: exactly one field."""
     if not value:
         return [invalid(path, value, f"{path} in body should have at least 1 properties")]
-    return [] if len(value) == 1 else [_too_many(path, len(value), 1)]
+    return at_most(value, 1, path)
 
 
 def _count(items: Sequence[Any], path: str, *, at_least: int = 1) -> list[FieldError]:
     if len(items) < at_least:
         why = f"{path} in body should have at least {at_least} items"
         return [invalid(path, len(items), why)]
-    return [] if len(items) <= MOST else [_too_many(path, len(items), MOST)]
+    return at_most(items, MOST, path)
 
 
 def _between(value: int, least: int, most: int, path: str) -> list[FieldError]:
@@ -164,13 +165,3 @@ def _between(value: int, least: int, most: int, path: str) -> list[FieldError]:
     if value > most:
         return [invalid(path, value, f"{path} in body should be less than or equal to {most}")]
     return []
-
-
-def _too_many(path: str, number: int, most: int) -> FieldError:
-    why = f"Too many: {number}: must have at most {most} items"
-    return FieldError(path, "FieldValueTooMany", why)
-
-
-def _too_long(path: str) -> FieldError:
-    why = f"Too long: may not be more than {NAME_LENGTH} bytes"
-    return FieldError(path, "FieldValueTooLong", why)

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 from k8slab.embedded.apiserver.scalars import QUANTITY, QUANTITY_MESSAGE
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    duplicate,
     each,
     forbidden,
     invalid,
     not_supported,
     required,
+    too_many,
 )
 from k8slab.embedded.apiserver.validation import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Sized
 
     from k8slab.objects.meta import Object
 
@@ -81,6 +83,11 @@ def _no_cidr(value: str, path: str) -> FieldError:
     return invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
 
 
+def at_most(items: Sized, limit: int, path: str) -> list[FieldError]:
+    """Check that a list, or a map, has no more than `limit` items."""
+    return [too_many(path, len(items), limit)] if len(items) > limit else []
+
+
 def quantity_errors(value: Any, path: str) -> list[FieldError]:
     """Check a resource quantity."""
     if not isinstance(value, str) or not QUANTITY.match(value):
@@ -134,4 +141,18 @@ def _expression_errors(expression: Object, path: str) -> list[FieldError]:
     for number, value in each(values, errors):
         where = f"{path}.values[{number}]"
         errors += [invalid(where, value, why) for why in names.label_value(value)]
+    return errors
+
+
+def unique_name_errors(item: Object, path: str, taken: set[str]) -> list[FieldError]:
+    """Return what is wrong with the name of an item of a list, a DNS label; put it into `taken`."""
+    errors: list[FieldError] = []
+    name = item.get("name") or ""
+    if not name:
+        errors.append(required(f"{path}.name"))
+    elif wrong := names.dns_label(name):
+        errors += [invalid(f"{path}.name", name, why) for why in wrong]
+    elif name in taken:
+        errors.append(duplicate(f"{path}.name", name))
+    taken.add(name)
     return errors

@@ -13,6 +13,7 @@ from k8slab.embedded.apiserver.statuses import (
     forbidden,
     invalid,
     required,
+    too_long,
 )
 from k8slab.embedded.apiserver.validation import names
 
@@ -84,15 +85,20 @@ def label_errors(labels: Object | None, path: str) -> list[FieldError]:
 
 def annotation_errors(annotations: Object | None, path: str) -> list[FieldError]:
     """Return what is wrong with annotations: their keys, and their size in all."""
-    errors = []
-    size = 0
-    for key, value in (annotations or {}).items():
-        errors += [invalid(path, key, why) for why in names.qualified_name(key.lower())]
-        size += len(key) + len(value)
-    if size > ANNOTATIONS_LIMIT:
-        why = f"Too long: may not be more than {ANNOTATIONS_LIMIT} bytes"
-        errors.append(FieldError(path, "FieldValueTooLong", why))
+    errors = [
+        invalid(path, key, why)
+        for key in annotations or {}
+        for why in names.qualified_name(key.lower())
+    ]
+    if are_too_long(annotations or {}):
+        errors.append(too_long(path, ANNOTATIONS_LIMIT))
     return errors
+
+
+def are_too_long(annotations: Object) -> bool:
+    """Say whether annotations take more bytes than all of an object's may."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    return size > ANNOTATIONS_LIMIT
 
 
 def _owner_errors(metadata: Object) -> list[FieldError]:

@@ -1,4 +1,4 @@
-"""Check the small kinds: ConfigMap, Secret, claims, Event, endpoints, RBAC, PriorityClass."""
+"""Check the small kinds: ConfigMap, Secret, claims, Event, endpoints, RBAC, classes, Lease."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from k8slab.embedded.apiserver.validation.common import (
     IMMUTABLE,
     PROTOCOLS,
     address_errors,
+    at_least_zero,
+    at_most,
     one_of,
     port_number_errors,
-    quantity_errors,
     selector_errors,
 )
 
@@ -33,6 +34,17 @@ if TYPE_CHECKING:
 
 DATA_LIMIT = 1024 * 1024
 """Bytes in a ConfigMap or Secret (``MaxSecretSize``)."""
+
+MOST_ENDPOINTS = 1000
+"""Of one EndpointSlice (``maxEndpoints``)."""
+
+HIGHEST_PRIORITY = 1_000_000_000
+"""Of a user's PriorityClass (HighestUserDefinablePriority)."""
+
+SYSTEM_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
 
 REQUIRED_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
@@ -93,18 +105,6 @@ def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
     return [*errors, *_immutable_errors(new, old, ("data",))]
 
 
-def claim_errors(new: Object, _old: Object | None) -> list[FieldError]:
-    """Return what is wrong with a PersistentVolumeClaim."""
-    spec = new.get("spec") or {}
-    errors = []
-    if not spec.get("accessModes"):
-        errors.append(required("spec.accessModes", "at least 1 access mode is required"))
-    requests = (spec.get("resources") or {}).get("requests") or {}
-    if "storage" not in requests:
-        return [*errors, required("spec.resources[storage]")]
-    return [*errors, *quantity_errors(requests["storage"], "spec.resources[storage]")]
-
-
 def event_errors(new: Object, _old: Object | None) -> list[FieldError]:
     """Return what is wrong with an Event."""
     involved = (new.get("involvedObject") or {}).get("namespace") or ""
@@ -122,6 +122,7 @@ def endpoint_slice_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors = one_of(kind, ("FQDN", "IPv4", "IPv6"), "addressType")
     if old is not None and kind != old.get("addressType"):
         errors.append(invalid("addressType", kind, IMMUTABLE))
+    errors += at_most(new.get("endpoints") or (), MOST_ENDPOINTS, "endpoints")
     for number, endpoint in each(new.get("endpoints"), errors):
         path = f"endpoints[{number}].addresses"
         if not endpoint.get("addresses"):
@@ -146,7 +147,9 @@ def _slice_address_errors(address: str, kind: str | None, path: str) -> list[Fie
         fits = f"IPv{ip_address(address).version}" == kind
     except ValueError:
         fits = False
-    return [] if fits else [invalid(path, address, f"must be a valid {kind} address")]
+    if not fits:
+        return [invalid(path, address, f"must be a valid {kind} address")]
+    return _endpoint_address_errors(address, path)
 
 
 def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
@@ -244,6 +247,40 @@ def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
 
 def priority_class_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with a PriorityClass."""
-    if old is not None and new.get("value") != old.get("value"):
-        return [forbidden("value", "may not be changed in an update.")]
-    return []
+    errors: list[FieldError] = []
+    name, value = new["metadata"]["name"], new.get("value", 0)
+    policies = ("Never", "PreemptLowerPriority")
+    errors += one_of(new.get("preemptionPolicy"), policies, "preemptionPolicy")
+    if name.startswith("system-"):
+        if wrong := _system_class_error(name, value, new):
+            why = "priority class names with 'system-' prefix are reserved for system use only."
+            errors.append(forbidden("metadata.name", f"{why} error: {wrong}"))
+    elif value > HIGHEST_PRIORITY:
+        why = f"maximum allowed value of a user defined priority is {HIGHEST_PRIORITY}"
+        errors.append(forbidden("value", why))
+    if old is not None and value != old.get("value", 0):
+        errors.append(forbidden("value", "may not be changed in an update."))
+    if old is not None and new.get("preemptionPolicy") != old.get("preemptionPolicy"):
+        errors.append(invalid("preemptionPolicy", new.get("preemptionPolicy"), IMMUTABLE))
+    return errors
+
+
+def _system_class_error(name: str, value: int, new: Object) -> str:
+    known = SYSTEM_PRIORITIES.get(name)
+    if known is None:
+        return f"{name} is not a known system priority class"
+    if value != known:
+        return f"value of {name} PriorityClass must be {known}"
+    if new.get("globalDefault"):
+        return f"globalDefault of {name} PriorityClass must be false"
+    return ""
+
+
+def lease_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a Lease. Source: ``pkg/apis/coordination/validation``."""
+    spec = new.get("spec") or {}
+    errors = at_least_zero(spec.get("leaseTransitions"), "spec.leaseTransitions")
+    seconds = spec.get("leaseDurationSeconds")
+    if seconds is not None and seconds <= 0:
+        errors.append(invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
+    return errors

@@ -5,61 +5,90 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.apiserver.scalars import fits
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     duplicate,
     each,
     forbidden,
     invalid,
-    missing,
     not_supported,
     required,
 )
 from k8slab.embedded.apiserver.validation import names
 from k8slab.embedded.apiserver.validation.affinity import affinity_errors
-from k8slab.embedded.apiserver.validation.common import (
-    PROTOCOLS,
-    address_errors,
-    at_least_zero,
-    one_of,
-    port_number_errors,
-    port_or_name_errors,
-    quantity_errors,
+from k8slab.embedded.apiserver.validation.common import address_errors, one_of, unique_name_errors
+from k8slab.embedded.apiserver.validation.containers import (
+    Surroundings,
+    container_errors,
+    ephemeral_errors,
+    init_errors,
 )
 from k8slab.embedded.apiserver.validation.metadata import annotation_errors, label_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8slab.objects.meta import Object
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 
-UPDATE_MESSAGE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,"
-    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
-    "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
-    "to 1 if it was previously negative)"
-)
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_COST = re.compile(r"(?:0|[1-9][0-9]{0,10}|-[0-9]{1,20})\Z")
 
-_ENV_NAME = re.compile(r"[ -<>-~]+\Z")
+_GROUPS: dict[str, Callable[[Object, str], list[FieldError]]] = {
+    "initContainers": init_errors,
+    "containers": lambda _container, _path: [],
+    "ephemeralContainers": ephemeral_errors,
+}
+"""The groups of containers, and what is checked in each besides."""
 
 
-def pod_errors(new: Object, _old: Object | None) -> list[FieldError]:
+def pod_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with a pod."""
-    return spec_errors(new["spec"], "spec")
+    errors = spec_errors(new["spec"], "spec")
+    if old is None and new["spec"].get("ephemeralContainers"):
+        errors.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    if old is None and new["spec"].get("nodeName") and new["spec"].get("schedulingGates"):
+        why = "cannot be set until all schedulingGates have been cleared"
+        errors.append(forbidden("spec.nodeName", why))
+    annotations = new["metadata"].get("annotations") or {}
+    before = (old or {}).get("metadata", {}).get("annotations") or {}
+    if old is None or _has_deletion_cost(before):  # what was wrong before may stay so
+        errors += _deletion_cost_errors(annotations, "metadata.annotations")
+    return errors
 
 
 def template_errors(template: Object, path: str) -> list[FieldError]:
     """Return what is wrong with a pod template."""
     metadata = template.get("metadata") or {}
-    return [
+    errors = [
         *label_errors(metadata.get("labels"), f"{path}.metadata.labels"),
         *annotation_errors(metadata.get("annotations"), f"{path}.metadata.annotations"),
+        *_deletion_cost_errors(metadata.get("annotations") or {}, f"{path}.annotations"),
         *spec_errors(template.get("spec") or {}, f"{path}.spec"),
     ]
+    if (template.get("spec") or {}).get("ephemeralContainers"):
+        why = "ephemeral containers not allowed in pod template"
+        errors.append(forbidden(f"{path}.spec.ephemeralContainers", why))
+    return errors
+
+
+def _has_deletion_cost(annotations: Object) -> bool:
+    """Say whether the cost is a number of 32 bits, or is not given.
+
+    Source: GetDeletionCostFromPodAnnotations of ``pkg/apis/core/helper``.
+    """
+    cost = annotations.get(DELETION_COST)
+    return cost is None or (bool(_COST.match(cost)) and fits(int(cost), wide=False))
+
+
+def _deletion_cost_errors(annotations: Object, path: str) -> list[FieldError]:
+    if _has_deletion_cost(annotations):
+        return []
+    return [invalid(f"{path}[{DELETION_COST}]", "", "must be a 32bit integer")]
 
 
 def spec_errors(spec: Object, path: str) -> list[FieldError]:
@@ -67,11 +96,12 @@ def spec_errors(spec: Object, path: str) -> list[FieldError]:
     errors, volumes = _volume_errors(spec.get("volumes") or [], f"{path}.volumes")
     if not spec.get("containers"):
         errors.append(required(f"{path}.containers"))
-    taken: set[str] = set()
-    for group in ("initContainers", "containers", "ephemeralContainers"):
+    pod = Surroundings(volumes, spec.get("terminationGracePeriodSeconds") or 0)
+    for group, more_errors in _GROUPS.items():
         for number, container in each(spec.get(group), errors):
             where = f"{path}.{group}[{number}]"
-            errors += _container_errors(container, where, volumes, taken)
+            errors += container_errors(container, where, pod)
+            errors += more_errors(container, where)
             if spec.get("hostNetwork"):
                 errors += _host_port_errors(container, where)
     errors += _port_conflicts(spec, path)
@@ -105,19 +135,28 @@ def _small_errors(spec: Object, path: str) -> list[FieldError]:
 
 def _toleration_errors(toleration: Object, path: str) -> list[FieldError]:
     errors = []
-    operator = toleration.get("operator") or "Equal"
+    key, operator = toleration.get("key"), toleration.get("operator") or "Equal"
+    value, effect = toleration.get("value") or "", toleration.get("effect") or ""
+    if key:
+        errors += [invalid(f"{path}.key", key, why) for why in names.qualified_name(key)]
+    elif operator != "Exists":
+        why = (
+            "operator must be Exists when `key` is empty, "
+            'which means "match all values and all keys"'
+        )
+        errors.append(invalid(f"{path}.operator", toleration.get("operator") or "", why))
+    if "tolerationSeconds" in toleration and effect != "NoExecute":
+        why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        errors.append(invalid(f"{path}.effect", effect, why))
     if operator not in ("Equal", "Exists"):
         errors.append(not_supported(f"{path}.operator", operator, ["Equal", "Exists"]))
-    if operator == "Exists" and toleration.get("value"):
+    elif operator == "Equal" and (wrong := names.label_value(value)):
+        errors.append(invalid(f"{path}.operator", value, ";".join(wrong)))
+    elif operator == "Exists" and value:
         why = "value must be empty when `operator` is 'Exists'"
-        errors.append(invalid(f"{path}.operator", toleration["value"], why))
-    if not toleration.get("key") and operator != "Exists":
-        why = 'operator must be Exists when `key` is empty, which means "match all values and keys"'
-        errors.append(invalid(f"{path}.operator", operator, why))
-    effect = toleration.get("effect")
-    effects = ("NoExecute", "NoSchedule", "PreferNoSchedule")
-    if effect and effect not in effects:
-        errors.append(not_supported(f"{path}.effect", effect, effects))
+        errors.append(invalid(f"{path}.operator", toleration, why))
+    if effect and effect not in EFFECTS:
+        errors.append(not_supported(f"{path}.effect", effect, EFFECTS))
     return errors
 
 
@@ -126,14 +165,7 @@ def _volume_errors(volumes: list[Object], path: str) -> tuple[list[FieldError], 
     taken: set[str] = set()
     for number, volume in each(volumes, errors):
         where = f"{path}[{number}]"
-        name = volume.get("name") or ""
-        if not name:
-            errors.append(required(f"{where}.name"))
-        elif wrong := names.dns_label(name):
-            errors += [invalid(f"{where}.name", name, why) for why in wrong]
-        elif name in taken:
-            errors.append(duplicate(f"{where}.name", name))
-        taken.add(name)
+        errors += unique_name_errors(volume, where, taken)
         sources = [key for key in volume if key != "name"]
         if len(sources) > 1:
             why = "may not specify more than 1 volume type"
@@ -144,55 +176,6 @@ def _volume_errors(volumes: list[Object], path: str) -> tuple[list[FieldError], 
         if secret is not None and not secret.get("secretName"):
             errors.append(required(f"{where}.secret.secretName"))
     return errors, taken
-
-
-def _container_errors(
-    container: Object, path: str, volumes: set[str], taken: set[str]
-) -> list[FieldError]:
-    errors: list[FieldError] = []
-    name = container.get("name") or ""
-    if not name:
-        errors.append(required(f"{path}.name"))
-    elif wrong := names.dns_label(name):
-        errors += [invalid(f"{path}.name", name, why) for why in wrong]
-    elif name in taken:
-        errors.append(duplicate(f"{path}.name", name))
-    taken.add(name)
-    image = container.get("image") or ""
-    if not image:
-        errors.append(required(f"{path}.image"))
-    elif image != image.strip():
-        why = "must not have leading or trailing whitespace"
-        errors.append(invalid(f"{path}.image", image, why))
-    errors += one_of(container.get("imagePullPolicy"), PULL_POLICIES, f"{path}.imagePullPolicy")
-    errors += _ports_errors(container.get("ports") or [], f"{path}.ports")
-    errors += _env_errors(container.get("env") or [], f"{path}.env")
-    errors += _mount_errors(container.get("volumeMounts") or [], f"{path}.volumeMounts", volumes)
-    errors += _resource_errors(container.get("resources") or {}, f"{path}.resources")
-    for probe in PROBES:
-        if (body := container.get(probe)) is not None:
-            errors += _probe_errors(body, f"{path}.{probe}")
-    return errors
-
-
-def _ports_errors(ports: list[Object], path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    taken: set[str] = set()
-    for number, port in each(ports, errors):
-        where = f"{path}[{number}]"
-        if name := port.get("name"):
-            errors += [invalid(f"{where}.name", name, why) for why in names.port_name(name)]
-            if name in taken:
-                errors.append(duplicate(f"{where}.name", name))
-            taken.add(name)
-        if not port.get("containerPort"):
-            errors.append(required(f"{where}.containerPort"))
-        else:
-            errors += port_number_errors(port["containerPort"], f"{where}.containerPort")
-        if port.get("hostPort"):
-            errors += port_number_errors(port["hostPort"], f"{where}.hostPort")
-        errors += one_of(port.get("protocol"), PROTOCOLS, f"{where}.protocol")
-    return errors
 
 
 def _host_port_errors(container: Object, path: str) -> list[FieldError]:
@@ -220,144 +203,4 @@ def _port_conflicts(spec: Object, path: str) -> list[FieldError]:
                 text = "/".join(str(part) for part in key)
                 errors.append(duplicate(where, text))
             taken.add(key)
-    return errors
-
-
-def _env_errors(variables: list[Object], path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for number, variable in each(variables, errors):
-        where = f"{path}[{number}]"
-        name = variable.get("name") or ""
-        if not name:
-            errors.append(required(f"{where}.name"))
-        elif not _ENV_NAME.match(name):
-            why = (
-                "a valid environment variable name must consist only of printable ASCII "
-                "characters other than '='"
-            )
-            errors.append(invalid(f"{where}.name", name, why))
-        source = variable.get("valueFrom")
-        if source is None:
-            continue
-        if variable.get("value"):
-            why = "may not be specified when `value` is not empty"
-            errors.append(invalid(f"{where}.valueFrom", "", why))
-        if len(source) != 1:
-            count = "must specify one of" if not source else "may not have more than one of"
-            kinds = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `fileKeyRef` or "
-            why = f"{count}: {kinds}`secretKeyRef`"
-            errors.append(invalid(f"{where}.valueFrom", "", why))
-    return errors
-
-
-def _mount_errors(mounts: list[Object], path: str, volumes: set[str]) -> list[FieldError]:
-    errors: list[FieldError] = []
-    taken: set[str] = set()
-    for number, mount in each(mounts, errors):
-        where = f"{path}[{number}]"
-        name, place = mount.get("name") or "", mount.get("mountPath") or ""
-        if not name:
-            errors.append(required(f"{where}.name"))
-        elif name not in volumes:
-            errors.append(missing(f"{where}.name", name))
-        if not place:
-            errors.append(required(f"{where}.mountPath"))
-        elif place in taken:
-            errors.append(invalid(f"{where}.mountPath", place, "must be unique"))
-        taken.add(place)
-        sub_path = mount.get("subPath") or ""
-        if sub_path.startswith("/"):
-            errors.append(invalid(f"{where}.subPath", sub_path, "must be a relative path"))
-        elif ".." in sub_path.split("/"):
-            errors.append(invalid(f"{where}.subPath", sub_path, "must not contain '..'"))
-    return errors
-
-
-def _resource_errors(resources: Object, path: str) -> list[FieldError]:
-    return [
-        error
-        for part in ("limits", "requests")
-        for name, value in (resources.get(part) or {}).items()
-        for error in quantity_errors(value, f"{path}.{part}[{name}]")
-    ]
-
-
-def _probe_errors(probe: Object, path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    handlers = [key for key in HANDLERS if probe.get(key) is not None]
-    if not handlers:
-        errors.append(required(path, "must specify a handler type"))
-    errors += [
-        forbidden(f"{path}.{handler}", "may not specify more than 1 handler type")
-        for handler in handlers[1:]
-    ]
-    for handler in ("httpGet", "tcpSocket"):
-        if body := probe.get(handler):
-            errors += port_or_name_errors(body.get("port"), f"{path}.{handler}.port")
-    command = probe.get("exec")
-    if command is not None and not command.get("command"):
-        errors.append(required(f"{path}.exec.command"))
-    for field in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold"):
-        errors += at_least_zero(probe.get(field), f"{path}.{field}")
-    threshold = probe.get("successThreshold", 1)
-    if not path.endswith("readinessProbe") and threshold != 1:
-        errors.append(invalid(f"{path}.successThreshold", threshold, "must be 1"))
-    return errors
-
-
-# --- changes
-
-
-def update_errors(new: Object, old: Object, *, internal: bool) -> list[FieldError]:
-    """Return what an update may not change in a pod."""
-    after, before = _comparable(new["spec"]), _comparable(old["spec"])
-    if internal and not before.get("nodeName"):
-        after.pop("nodeName", None)
-        before.pop("nodeName", None)
-    kept = old["spec"].get("tolerations") or []
-    errors = []
-    if any(toleration not in (new["spec"].get("tolerations") or []) for toleration in kept):
-        why = "existing toleration can not be modified except its tolerationSeconds"
-        errors.append(forbidden("spec.tolerations", why))
-    period = old["spec"].get("terminationGracePeriodSeconds", 0)
-    wanted = new["spec"].get("terminationGracePeriodSeconds")
-    if after != before or (wanted != period and not (period < 0 and wanted == 1)):
-        errors.append(forbidden("spec", UPDATE_MESSAGE))
-    return errors
-
-
-def _comparable(spec: Object) -> Object:
-    """Return the spec without what may change."""
-    free = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
-    made = {key: value for key, value in spec.items() if key not in free}
-    for group in ("containers", "initContainers"):
-        if group in made:
-            made[group] = [{**container, "image": ""} for container in made[group]]
-    return made
-
-
-def ephemeral_errors(new: Object, old: Object) -> list[FieldError]:
-    """Return what is wrong with the ephemeral containers of a pod (they can only be added)."""
-    after = new["spec"].get("ephemeralContainers") or []
-    before = old["spec"].get("ephemeralContainers") or []
-    errors = spec_errors(new["spec"], "spec")
-    by_name = {container.get("name"): container for container in after}
-    for container in before:
-        held = by_name.get(container["name"])
-        if held is None:
-            why = f"existing ephemeral containers {container['name']!r} may not be removed\n"
-            errors.append(forbidden("spec.ephemeralContainers", why.replace("'", '"')))
-        elif held != container:
-            why = f"existing ephemeral containers {container['name']!r} may not be changed\n"
-            errors.append(forbidden("spec.ephemeralContainers", why.replace("'", '"')))
-    names_of_others = {
-        container["name"]
-        for group in ("containers", "initContainers")
-        for container in new["spec"].get(group) or ()
-    }
-    for number, container in each(after, errors):
-        target = container.get("targetContainerName")
-        if target and target not in names_of_others:
-            path = f"spec.ephemeralContainers[{number}].targetContainerName"
-            errors.append(missing(path, target))
     return errors

@@ -21,7 +21,11 @@ from k8slab.embedded.apiserver.statuses import (
     required,
 )
 from k8slab.embedded.apiserver.validation import names
-from k8slab.embedded.apiserver.validation.common import port_number_errors, selector_errors
+from k8slab.embedded.apiserver.validation.common import (
+    at_most,
+    port_number_errors,
+    selector_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,10 +254,7 @@ def _path_errors(text: str, path: str) -> list[FieldError]:
 
 
 def _condition_errors(conditions: Sequence[Object], path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    if len(conditions) > MOST_CONDITIONS:
-        why = f"Too many: {len(conditions)}: must have at most {MOST_CONDITIONS} items"
-        errors.append(FieldError(path, "FieldValueTooMany", why))
+    errors = at_most(conditions, MOST_CONDITIONS, path)
     taken: set[Any] = set()
     for number, condition in each(conditions, errors):
         where = f"{path}[{number}]"

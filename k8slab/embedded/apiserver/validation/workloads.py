@@ -1,9 +1,11 @@
-"""Check what makes pods. Source: ``pkg/apis/apps/validation`` and ``pkg/apis/batch/validation``."""
+"""Check what keeps pods running, and budgets.
+
+Source: ``validation`` in ``pkg/apis/apps``, ``core`` and ``policy``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
@@ -20,24 +22,12 @@ from k8slab.embedded.apiserver.validation.common import (
     selector_errors,
 )
 from k8slab.embedded.apiserver.validation.pods import template_errors
-from k8slab.errors import UsageError
 from k8slab.objects import selectors
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
-CRON_NAME_LIMIT = 52
-"""A CronJob's Jobs have eleven characters more in their names, of 63."""
-
-_STATEFUL_FREE = (
-    "replicas",
-    "ordinals",
-    "template",
-    "updateStrategy",
-    "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy",
-    "minReadySeconds",
-)
+_STATEFUL_FIXED = ("selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy")
 
 
 def _common(new: Object, old: Object | None, word: str) -> list[FieldError]:
@@ -101,7 +91,7 @@ def _rolling_errors(rolling: Object, path: str) -> list[FieldError]:
     if unavailable in (0, "0%") and surge in (0, "0%"):
         why = "may not be 0 when `maxSurge` is 0"
         errors.append(invalid(f"{path}.maxUnavailable", unavailable, why))
-    return errors
+    return [*errors, *_share_errors(unavailable, f"{path}.maxUnavailable")]
 
 
 def replica_set_errors(new: Object, old: Object | None) -> list[FieldError]:
@@ -142,24 +132,41 @@ def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors += one_of(
         (spec.get("updateStrategy") or {}).get("type"), types, "spec.updateStrategy.type"
     )
-    rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
-    path = "spec.updateStrategy.rollingUpdate"
-    errors += at_least_zero(rolling.get("partition"), f"{path}.partition")
-    errors += count_or_percent_errors(rolling.get("maxUnavailable"), f"{path}.maxUnavailable")
+    errors += _stateful_rolling_errors(spec.get("updateStrategy") or {}, "spec.updateStrategy")
     policies = ("OrderedReady", "Parallel")
     errors += one_of(spec.get("podManagementPolicy"), policies, "spec.podManagementPolicy")
+    start = (spec.get("ordinals") or {}).get("start")
+    errors += at_least_zero(start, "spec.ordinals.start")
     if old is None:
         return errors
-    after = {key: value for key, value in spec.items() if key not in _STATEFUL_FREE}
-    before = {key: value for key, value in old["spec"].items() if key not in _STATEFUL_FREE}
-    if after != before:
-        named = [f"'{name}'" for name in _STATEFUL_FREE]
-        why = (
-            "updates to statefulset spec for fields other than "
-            f"{', '.join(named[:-1])} and {named[-1]} are forbidden"
-        )
-        errors.append(forbidden("spec", why))
-    return errors
+    return errors + [
+        invalid(f"spec.{field}", spec.get(field), IMMUTABLE)
+        for field in _STATEFUL_FIXED
+        if spec.get(field) != old["spec"].get(field)
+    ]
+
+
+def _stateful_rolling_errors(strategy: Object, path: str) -> list[FieldError]:
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None:
+        return []
+    if strategy.get("type") == "OnDelete":
+        why = "only allowed for updateStrategy 'RollingUpdate'"
+        return [invalid(f"{path}.rollingUpdate", rolling, why)]
+    most, where = rolling.get("maxUnavailable"), f"{path}.rollingUpdate.maxUnavailable"
+    errors = at_least_zero(rolling.get("partition"), f"{path}.rollingUpdate.partition")
+    errors += count_or_percent_errors(most, where)
+    if most in (0, "0%"):
+        errors.append(invalid(where, most, "cannot be 0"))
+    return [*errors, *_share_errors(most, where)]
+
+
+def _share_errors(value: Any, path: str) -> list[FieldError]:
+    """Check that a percentage is one of what there is."""
+    share = value.removesuffix("%") if isinstance(value, str) else ""
+    if share.isdigit() and len(share.lstrip("0")) > 2 and share.lstrip("0") != "100":
+        return [invalid(path, value, "must not be greater than 100%")]
+    return []
 
 
 def replication_controller_errors(new: Object, _old: Object | None) -> list[FieldError]:
@@ -179,56 +186,6 @@ def replication_controller_errors(new: Object, _old: Object | None) -> list[Fiel
     return [*errors, *template_errors(template, "spec.template")]
 
 
-def cron_job_errors(new: Object, _old: Object | None) -> list[FieldError]:
-    """Return what is wrong with a CronJob."""
-    spec = new["spec"]
-    errors = _schedule_errors(spec)
-    for field in (
-        "startingDeadlineSeconds",
-        "successfulJobsHistoryLimit",
-        "failedJobsHistoryLimit",
-    ):
-        errors += at_least_zero(spec.get(field), f"spec.{field}")
-    policies = ("Allow", "Forbid", "Replace")
-    errors += one_of(spec.get("concurrencyPolicy"), policies, "spec.concurrencyPolicy")
-    if len(new["metadata"].get("name") or "") > CRON_NAME_LIMIT:
-        why = "must be no more than 52 characters"
-        errors.append(invalid("metadata.name", new["metadata"]["name"], why))
-    template = spec["jobTemplate"]["spec"]
-    found = job_errors({"spec": template}, None)
-    return [*errors, *(replace(e, path=f"spec.jobTemplate.{e.path}") for e in found)]
-
-
-def _schedule_errors(spec: Object) -> list[FieldError]:
-    from k8slab.objects import schedules  # noqa: PLC0415  nothing but a CronJob needs it
-
-    schedule, zone = spec.get("schedule") or "", spec.get("timeZone")
-    if not schedule:
-        return [required("spec.schedule")]
-    errors: list[FieldError] = []
-    if "TZ" in schedule:
-        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        errors.append(invalid("spec.schedule", schedule, why))
-    else:
-        try:
-            schedules.parse(schedule)
-        except UsageError as error:
-            errors.append(invalid("spec.schedule", schedule, error.message))
-    if zone is not None and not _is_time_zone(zone):
-        errors.append(invalid("spec.timeZone", zone, f"unknown time zone {zone}"))
-    return errors
-
-
-def _is_time_zone(name: str) -> bool:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415  nothing but a CronJob needs it
-
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # no such file; a path upwards; a directory
-        return False
-    return True
-
-
 def disruption_budget_errors(new: Object, _old: Object | None) -> list[FieldError]:
     """Return what is wrong with a PodDisruptionBudget."""
     spec = new.get("spec") or {}
@@ -243,28 +200,3 @@ def disruption_budget_errors(new: Object, _old: Object | None) -> list[FieldErro
         path = "spec.unhealthyPodEvictionPolicy"
         errors += one_of(policy, ("AlwaysAllow", "IfHealthyBudget"), path)
     return [*errors, *selector_errors(spec.get("selector"), "spec.selector")]
-
-
-def job_errors(new: Object, old: Object | None) -> list[FieldError]:
-    """Return what is wrong with a Job."""
-    spec = new["spec"]
-    errors: list[FieldError] = []
-    for field in ("parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished"):
-        errors += at_least_zero(spec.get(field), f"spec.{field}")
-    template = spec.get("template") or {}
-    errors += template_errors(template, "spec.template")
-    policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy not in ("OnFailure", "Never"):
-        path = "spec.template.spec.restartPolicy"
-        if policy == "Always":
-            # The default of a template, which a Job cannot have.
-            errors.append(required(path, 'valid values: "OnFailure", "Never"'))
-        else:
-            errors.append(not_supported(path, policy, ["OnFailure", "Never"]))
-    if old is not None:
-        errors += [
-            invalid(f"spec.{field}", spec.get(field), IMMUTABLE)
-            for field in ("selector", "template", "completionMode")
-            if spec.get(field) != old["spec"].get(field)
-        ]
-    return errors
