@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import default_roles, rbac
-from k8slab.embedded.apiserver.admission import SYSTEM_PRIORITIES
+from k8slab.embedded.apiserver.validation.others import SYSTEM_PRIORITIES
 from k8slab.embedded.controllers.endpoints_values import SKIP_MIRROR
 from k8slab.embedded.dns import corefile
 from k8slab.objects.slices import SERVICE_NAME, SLICES

@@ -53,14 +53,23 @@ class CronJobs(Controller):
         return wait
 
     def _after_ends(self, cron: Object, owned: Sequence[Object]) -> Object:
-        """Return the status without the Jobs that have ended, each of which is told once."""
+        """Return the status without the Jobs that have ended, each of which is told once.
+
+        Only what the controller started itself is active, and counts for ``concurrencyPolicy``: a
+        Job of ``kubectl create job --from`` has the CronJob as its owner and is unexpected.
+        """
         status = dict(cron.get("status") or {})
         running = {uid_of(job) for job in owned if not _end(job)}
-        for reference in status.get("active") or ():
+        active = status.get("active") or []
+        for reference in active:
             if reference["uid"] not in running:
                 job = next((j for j in owned if uid_of(j) == reference["uid"]), None)
                 self._tell_end(cron, reference["name"], job)
-        status["active"] = [_reference(job) for job in owned if uid_of(job) in running]
+        status["active"] = [one for one in active if one["uid"] in running]
+        for job in owned:
+            if uid_of(job) in running and not any(one["uid"] == uid_of(job) for one in active):
+                text = "Saw a job that the controller did not create or forgot: "
+                self._tell(cron, "UnexpectedJob", text + name_of(job), warning=True)
         done = [end["lastTransitionTime"] for j in owned if (end := _end(j, "Complete"))]
         if done:
             status["lastSuccessfulTime"] = max([*done, status.get("lastSuccessfulTime", "")])
@@ -93,7 +102,8 @@ class CronJobs(Controller):
         if due is None:
             return wait
         name = f"{name_of(cron)}-{int(due.timestamp()) // 60}"
-        if any(name_of(job) == name for job in owned):
+        began = times.text(due.timestamp())
+        if status.get("lastScheduleTime") == began or _names(status["active"], name):
             return wait
         limit = cron["spec"].get("startingDeadlineSeconds")
         if limit is not None and (now - due).total_seconds() > limit:
@@ -102,9 +112,11 @@ class CronJobs(Controller):
             return wait
         if not self._has_room(cron, owned, status):
             return wait
-        job = self._create(cron, name, due)
+        # One that is there already was made just before the daemon ended, and not noted.
+        job = next((job for job in owned if name_of(job) == name), None)
+        job = job or self._create(cron, name, due)
         status["active"] = [*status["active"], _reference(job)]
-        status["lastScheduleTime"] = times.text(due.timestamp())
+        status["lastScheduleTime"] = began
         return wait
 
     def _times(
@@ -189,6 +201,10 @@ def _end(job: Object, *words: str) -> Object | None:
         if conditions.is_true(found, word):
             return conditions.find(found, word)
     return None
+
+
+def _names(references: Sequence[Object], name: str) -> bool:
+    return any(reference["name"] == name for reference in references)
 
 
 def _reference(job: Object) -> Object:

@@ -6,22 +6,36 @@ what befalls nodes. Source: ``pkg/controller/daemon``.
 
 from __future__ import annotations
 
+import dataclasses
+import random
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import pods, scheduler
+from k8slab.embedded.controllers import pods, taints
 from k8slab.embedded.controllers.affinity import REQUIRED, matches_node, required_node_terms
-from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers.children import Children, while_unchanged
 from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.deployments import template_hash
+from k8slab.embedded.controllers.loop import start_slowly, try_each_in_turn
 from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions
 from k8slab.embedded.controllers.rollout import amount
 from k8slab.objects import selectors
-from k8slab.objects.meta import Object, is_deleting, key_of, labels_of, name_of, namespace_of
+from k8slab.objects.meta import (
+    Object,
+    is_deleting,
+    key_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from k8slab.embedded.controllers.context import Context
+    from k8slab.errors import ApiStatusError
 
 RESOURCE = "daemonsets.apps"
 COMPONENT = "daemonset-controller"
@@ -33,6 +47,14 @@ TOLERATED = (
     ("node.kubernetes.io/pid-pressure", "NoSchedule"),
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Steps:
+    """The nodes that are to get a pod, and the pods that are to go."""
+
+    create: list[str] = dataclasses.field(default_factory=list)
+    delete: list[Object] = dataclasses.field(default_factory=list)
 
 
 class DaemonSets(Controller):
@@ -48,84 +70,105 @@ class DaemonSets(Controller):
         for owner in self._context.api.list(RESOURCE):
             self.loop.add(key_of(owner))
 
-    def _reconcile(self, key: str) -> float | None:
+    def _reconcile(self, key: str) -> Awaitable[float | None] | float | None:
         namespace, name = key.split("/", 1)
         owner = self._context.api.get(RESOURCE, name, namespace)
         if owner is None:
             return None
         owned = self._pods.claim(owner)
-        nodes = {name_of(node): node for node in self._context.api.list("nodes")}
-        if not is_deleting(owner):
-            hashes = {labels_of(pod).get(HASH_LABEL, "") for pod in owned}
-            self._revisions.note(owner, [f"{name}-{one}" for one in hashes])
-            self._place(owner, owned, nodes)
-            self._roll(owner, nodes)
-        return self._write_status(owner, nodes)
+        # In an order that changes, as that of upstream's cache does: one node whose pod is refused
+        # keeps the pods of others waiting, and is not to do so for good.
+        found = self._context.api.list("nodes")
+        nodes = {name_of(node): node for node in random.sample(found, len(found))}
+        if is_deleting(owner):
+            return self._write_status(owner, nodes)
+        hashes = {labels_of(pod).get(HASH_LABEL, "") for pod in owned}
+        self._revisions.note(owner, [f"{name}-{one}" for one in hashes])
+        return self._bring_about(owner, owned, nodes)
 
-    def _place(self, owner: Object, owned: Sequence[Object], nodes: Mapping[str, Object]) -> None:
-        """Have one pod on each eligible node, and none elsewhere."""
+    async def _bring_about(
+        self, owner: Object, owned: Sequence[Object], nodes: Mapping[str, Object]
+    ) -> float | None:
+        """Place its pods, replace older ones if nothing was refused, and write the status."""
+        refused = await self._take(owner, self._place(owner, owned, nodes))
+        if not refused:
+            refused = await self._take(owner, self._roll(owner, nodes))
+        wait = self._write_status(owner, nodes)
+        if refused:
+            raise refused
+        return wait
+
+    async def _take(self, owner: Object, steps: Steps) -> ApiStatusError | None:
+        """Create, then delete, what is due; return the first refusal (``syncNodes``)."""
+        due = partial(while_unchanged, self._context.api, RESOURCE, owner)
+        refused = await start_slowly(due(steps.create), lambda node: self._create(owner, node))
+        delete = partial(pods.delete, self._context)
+        return await try_each_in_turn(due(steps.delete), delete) or refused
+
+    def _place(self, owner: Object, owned: Sequence[Object], nodes: Mapping[str, Object]) -> Steps:
+        """Return what makes it one pod on each eligible node, and none elsewhere."""
+        steps = Steps()
         present: dict[str, list[Object]] = {}
         for pod in owned:
             if pods.is_finished(pod):
-                pods.delete(self._context, pod)  # a daemon never ends: it is made again
+                steps.delete.append(pod)  # a daemon never ends: it is made again
             elif not is_deleting(pod):
                 present.setdefault(target_node(pod), []).append(pod)
         waiting = {target_node(pod) for pod in owned if is_deleting(pod)}
-        for name, node in sorted(nodes.items()):
+        for name, node in nodes.items():
             here = present.pop(name, [])
             if not eligible(owner, node):
                 if not eligible(owner, node, effects=("NoExecute",)):
                     present[name] = here
-            elif not here and name not in waiting:
-                self._create(owner, name)
-            for spare in spare_pods(owner, here) if eligible(owner, node) else ():
-                pods.delete(self._context, spare)
-        for misplaced in present.values():
-            for pod in misplaced:
-                pods.delete(self._context, pod)
+                continue
+            if not here and name not in waiting:
+                steps.create.append(name)
+            steps.delete.extend(spare_pods(owner, here))
+        steps.delete.extend(chain.from_iterable(present.values()))  # misplaced
+        return steps
 
-    def _roll(self, owner: Object, nodes: Mapping[str, Object]) -> None:
-        """Replace pods of an older template within ``maxUnavailable`` or ``maxSurge``."""
+    def _roll(self, owner: Object, nodes: Mapping[str, Object]) -> Steps:
+        """Return what replaces older pods within ``maxUnavailable`` or ``maxSurge``."""
         strategy = owner["spec"].get("updateStrategy") or {}
         if strategy.get("type") == "OnDelete":
-            return
+            return Steps()
         current = template_hash(owner["spec"]["template"])
         living = [p for p in self._pods.of(owner) if not is_deleting(p)]
+        order = {name: number for number, name in enumerate(nodes)}  # see `_reconcile`
+        living.sort(key=lambda pod: order.get(target_node(pod), len(order)))
         old = [p for p in living if labels_of(p).get(HASH_LABEL) != current]
         wanted = sum(1 for node in nodes.values() if eligible(owner, node))
         rolling = strategy.get("rollingUpdate") or {}
         if surge := amount(rolling.get("maxSurge", 0), wanted, up=True):
-            self._surge(owner, old, living, surge)
-            return
+            return self._surge(owner, old, living, surge)
         allowed = max(1, amount(rolling.get("maxUnavailable", 1), wanted, up=True))
         minimum = owner["spec"].get("minReadySeconds") or 0
         available = sum(1 for p in living if pods.is_available(p, minimum))
-        spare = allowed - (wanted - available)
-        for pod in old:
-            # A pod that serves nobody may go without counting.
-            if not pods.is_available(pod, minimum):
-                pods.delete(self._context, pod)
-            elif spare > 0:
-                spare -= 1
-                pods.delete(self._context, pod)
+        spare = max(0, allowed - (wanted - available))
+        # A pod that serves nobody may go without counting.
+        going = [pod for pod in old if not pods.is_available(pod, minimum)]
+        serving = [pod for pod in old if pods.is_available(pod, minimum)]
+        return Steps(delete=[*going, *serving[:spare]])
 
     def _surge(
         self, owner: Object, old: Sequence[Object], living: Sequence[Object], limit: int
-    ) -> None:
-        """Start new pods beside old ones; an old one goes when the new one is available."""
+    ) -> Steps:
+        """Return what starts new pods beside old ones, which go when those are available."""
         minimum = owner["spec"].get("minReadySeconds") or 0
         outdated = {target_node(pod): pod for pod in old}
         new = {target_node(pod) for pod in living if pod not in old}
         under_way = sum(1 for node in outdated if node in new)
-        for node, pod in sorted(outdated.items()):
+        steps = Steps()
+        for node, pod in outdated.items():
             if node in new:
                 continue
             # A pod that serves nobody is replaced without counting.
             if not pods.is_available(pod, minimum):
-                self._create(owner, node)
+                steps.create.append(node)
             elif under_way < limit:
                 under_way += 1
-                self._create(owner, node)
+                steps.create.append(node)
+        return steps
 
     def _create(self, owner: Object, node: str) -> None:
         template = owner["spec"]["template"]
@@ -164,7 +207,9 @@ class DaemonSets(Controller):
                 status[field] = count
         api = self._context.api
         latest = api.get(RESOURCE, name_of(owner), namespace_of(owner))
-        if latest is not None and latest.get("status") != status:
+        if latest is None or uid_of(latest) != uid_of(owner):
+            return None  # others had their turn: it went, or is another one
+        if latest.get("status") != status:
             api.update_status(RESOURCE, {**latest, "status": status})
         return min((wait for wait in waits if wait > 0), default=None)
 
@@ -180,9 +225,7 @@ def eligible(
     pod = {"metadata": {}, "spec": spec}
     tolerations = [*(spec.get("tolerations") or ()), *_tolerations()]
     for taint in node["spec"].get("taints") or ():
-        if taint["effect"] in effects and not any(
-            scheduler.tolerates(t, taint) for t in tolerations
-        ):
+        if taint["effect"] in effects and not any(taints.tolerates(t, taint) for t in tolerations):
             return False
     if not selectors.from_labels(spec.get("nodeSelector") or {}).matches(labels_of(node)):
         return False

@@ -134,9 +134,9 @@ class Garbage:
                 resource, obj, {o["uid"] for o in _owners(obj)} - {o["uid"] for o in others}
             )
         elif not is_deleting(obj):
-            self._delete(resource, obj, "Background")
+            self._delete(resource, obj)
 
-    def _delete(self, resource: str, obj: Object, propagation: str) -> None:
+    def _delete(self, resource: str, obj: Object, propagation: str = "") -> None:
         try:
             self._api.delete(
                 resource,

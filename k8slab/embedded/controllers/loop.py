@@ -20,14 +20,16 @@ import asyncio
 import inspect
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from k8slab.errors import ApiStatusError, ReviewPendingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 SLICE = 0.003
 """Seconds of work after which a worker lets others run; the limit of the house is 5 ms."""
@@ -236,6 +238,63 @@ class Loop:
         self._failures[key] = failures + 1
         # Bounded: a power of that many is no float any more after a night.
         self.add_after(key, min(FIRST_DELAY * 2 ** min(failures, DOUBLINGS), LONGEST_DELAY))
+
+
+async def each_in_turn(items: Iterable[Item], work: Callable[[Item], object]) -> None:
+    """Call ``work(item)`` for each item; let others run every `SLICE` seconds.
+
+    `items` may be a generator, which is asked right before each call: it can stop when what its
+    items stand on has changed meanwhile.
+    """
+    begun = time.perf_counter()
+    for item in items:
+        work(item)
+        if time.perf_counter() - begun > SLICE:
+            await asyncio.sleep(0)
+            begun = time.perf_counter()
+
+
+async def try_each_in_turn(
+    items: Iterable[Item], work: Callable[[Item], object]
+) -> ApiStatusError | None:
+    """Do as `each_in_turn` does, but let one refusal hinder no other item; return the first."""
+    refused: list[ApiStatusError] = []
+
+    def attempt(item: Item) -> None:
+        try:
+            work(item)
+        except ApiStatusError as error:
+            refused.append(error)
+
+    await each_in_turn(items, attempt)
+    return refused[0] if refused else None
+
+
+async def start_slowly(
+    items: Iterable[Item], work: Callable[[Item], object]
+) -> ApiStatusError | None:
+    """Do as `try_each_in_turn` does in batches of 1, 2, 4 and so on, none after a refusal.
+
+    What is refused once is mostly refused for all, a quota for instance, and each refusal costs a
+    write and an Event. Source: ``slowStartBatch`` of ``pkg/controller``.
+    """
+    refused: ApiStatusError | None = None
+
+    def attempt(item: Item) -> None:
+        nonlocal refused
+        try:
+            work(item)
+        except ApiStatusError as error:
+            refused = refused or error
+
+    def batches() -> Iterator[Item]:
+        for number, item in enumerate(items, start=1):
+            if refused and not number & (number - 1):  # a power of two begins the next batch
+                return
+            yield item
+
+    await each_in_turn(batches(), attempt)
+    return refused
 
 
 async def take_turns(pending: set[str], work: Callable[[str], None]) -> None:

@@ -2,9 +2,9 @@
 
 A kubelet renews its lease. A node whose lease stays the same for the grace period is not known to
 be alive: its conditions become Unknown, its pods not Ready (so that they leave the slices), and
-taints keep new pods away and, in time, evict the old ones (`taint_eviction`). Only time during
-which this process ran counts, so that a suspended laptop does not wake up with dead nodes.
-Sources: ``pkg/controller/nodelifecycle``, ``pkg/controller/podgc``.
+taints keep new pods away and, in time, evict the old ones (`taint_eviction`). What no kubelet will
+end is ended here (`pod_garbage`). Only time during which this process ran counts, so that a
+suspended laptop does not wake up with dead nodes. Source: ``pkg/controller/nodelifecycle``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from k8slab.embedded.controllers import conditions, pods, times
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.nodes import LEASE_NAMESPACE
-from k8slab.objects.meta import Object, name_of, namespace_of
+from k8slab.embedded.controllers.pod_garbage import PodGarbage
+from k8slab.objects.meta import Object, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from k8slab.embedded.controllers.context import Context
 
@@ -29,9 +30,6 @@ GRACE_SECONDS = 50.0
 
 MONITOR_SECONDS = 5.0
 """``--node-monitor-period``."""
-
-ORPHAN_SECONDS = 40.0
-"""How long a node must be gone before its pods are (podgc's quarantine)."""
 
 LEASES = "leases.coordination.k8s.io"
 COMPONENT = "node-controller"
@@ -59,7 +57,7 @@ class NodeLifecycle:
         self.clock = clock
         self._last = clock()
         self._silence: dict[str, _Silence] = {}
-        self._gone: dict[str, float] = {}
+        self._garbage = PodGarbage(self._api)
         self._on_node = Index(self._api, "pods", node_name)
         self.loop = Loop("nodelifecycle", self._look)
         self._unsubscribe: list[Callable[[], None]] = [
@@ -74,17 +72,20 @@ class NodeLifecycle:
             unsubscribe()
         await self.loop.close()
 
-    def _look(self, _: str) -> float:
+    def _look(self, _: str) -> Awaitable[float]:
+        """Look at the nodes at once, so that the loop rests after many, and then at their pods."""
         now = self.clock()
         elapsed = min(now - self._last, 2 * MONITOR_SECONDS)
         self._last = now
-        nodes = self._api.list("nodes")
-        for node in nodes:
+        for node in self._api.list("nodes"):
             self._check(node, elapsed)
-        names = {name_of(node) for node in nodes}
-        for gone in self._silence.keys() - names:
+        nodes = {name_of(node): node for node in self._api.list("nodes")}
+        for gone in self._silence.keys() - nodes.keys():
             del self._silence[gone]
-        self._collect_orphans(names, elapsed)
+        return self._collect(nodes, elapsed)
+
+    async def _collect(self, nodes: Mapping[str, Object], elapsed: float) -> float:
+        await self._garbage.collect(nodes, elapsed)
         return MONITOR_SECONDS
 
     def _check(self, node: Object, elapsed: float) -> None:
@@ -137,15 +138,6 @@ class NodeLifecycle:
             self._api.update_status("pods", {**pod, "status": {**status, "conditions": found}})
             record = self._context.events.record
             record(pod, "NodeNotReady", "Node is not ready", component=COMPONENT, warning=True)
-
-    def _collect_orphans(self, names: set[str], elapsed: float) -> None:
-        """Remove the pods of nodes that have been gone for a while."""
-        bound = {pod["spec"].get("nodeName") or "" for pod in self._api.list("pods")} - {""}
-        missing = bound - names
-        self._gone = {name: self._gone.get(name, -elapsed) + elapsed for name in missing}
-        for name, seconds in self._gone.items():
-            for pod in self._on_node.get(name) if seconds >= ORPHAN_SECONDS else ():
-                self._api.delete("pods", name_of(pod), namespace_of(pod), grace=0)
 
 
 def ready_state(node: Object) -> str:

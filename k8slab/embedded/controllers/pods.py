@@ -1,6 +1,6 @@
 """What the workload controllers ask of pods, and how they make one from a template.
 
-Sources: ``pkg/controller`` (IsPodActive, FilterActivePods, ActivePods ranking) and
+Sources: ``pkg/controller`` (IsPodActive, FilterActivePods) and
 ``podutil`` (IsPodReady, IsPodAvailable) of Kubernetes.
 """
 
@@ -14,13 +14,9 @@ from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from k8slab.embedded.controllers.context import Context
 
 FINISHED = ("Succeeded", "Failed")
-
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def is_finished(pod: Object) -> bool:
@@ -52,6 +48,20 @@ def available_in(pod: Object, min_ready_seconds: int, now: float | None = None) 
     return min_ready_seconds - (clock.elapsed(since) if now is None else now - since)
 
 
+def disrupted(pod: Object, reason: str, message: str) -> Object:
+    """Return the pod with the condition that tells why it goes before its time (KEP-3329)."""
+    target = {
+        "type": "DisruptionTarget",
+        "observedGeneration": pod["metadata"].get("generation", 1),
+        "status": "True",
+        "reason": reason,
+        "message": message,
+    }
+    status = pod.get("status") or {}
+    found = conditions.put(status.get("conditions"), target)
+    return {**pod, "status": {**status, "conditions": found}}
+
+
 def owner_reference(owner: Object) -> Object:
     """Return the reference by which `owner` controls what it makes."""
     return {
@@ -76,37 +86,6 @@ def from_template(owner: Object, template: Object) -> Object:
     if metadata.get("finalizers"):
         made["finalizers"] = list(metadata["finalizers"])
     return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": template["spec"]}
-
-
-def _whole_number(text: str) -> int:
-    """Return a number from an annotation; 0 for what is none, as upstream's controllers do."""
-    try:
-        return int(text)
-    except ValueError:
-        return 0
-
-
-def first_to_go(pods: Iterable[Object]) -> list[Object]:
-    """Sort pods by who is deleted first: unbound, pending, not ready, youngest."""
-    phases = {"Pending": 0, "Unknown": 1, "Running": 2}
-
-    def rank(pod: Object) -> tuple:
-        status, metadata = pod.get("status") or {}, pod["metadata"]
-        cost = _whole_number((metadata.get("annotations") or {}).get(DELETION_COST, "0"))
-        restarts = max(
-            (c["restartCount"] for c in status.get("containerStatuses") or ()), default=0
-        )
-        return (
-            bool(pod["spec"].get("nodeName")),
-            phases.get(status.get("phase", "Pending"), 2),
-            is_ready(pod),
-            cost,
-            -restarts,
-            -times.seconds(metadata.get("creationTimestamp")),
-            name_of(pod),
-        )
-
-    return sorted(pods, key=rank)
 
 
 def create(context: Context, owner: Object, pod: Object, *, component: str) -> Object:

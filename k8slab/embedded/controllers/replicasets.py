@@ -8,15 +8,27 @@ matching are released, so that relabelling a pod takes it out of its ReplicaSet.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import pods
-from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers import deletion_order, index, pods
+from k8slab.embedded.controllers.children import Children, while_unchanged
 from k8slab.embedded.controllers.controller import Controller
-from k8slab.objects.meta import Object, is_deleting, labels_of, name_of
+from k8slab.embedded.controllers.index import Index
+from k8slab.embedded.controllers.loop import each_in_turn, try_each_in_turn
+from k8slab.errors import ApiStatusError
+from k8slab.objects.meta import (
+    Object,
+    controller_of,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from k8slab.embedded.controllers.context import Context
 
@@ -36,27 +48,46 @@ class ReplicaSets(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context, self.resource)
         self._pods = self._own(Children(context.api, self.resource, "pods", self.loop))
+        self._siblings = self._own(Index(context.api, self.resource, index.controllers))
 
-    def _reconcile(self, key: str) -> float | None:
+    def _reconcile(self, key: str) -> Awaitable[float | None] | float | None:
         api = self._context.api
         namespace, name = key.split("/", 1)
         owner = api.get(self.resource, name, namespace)
         if owner is None:
             return None
-        owned = self._pods.claim(owner)
-        active = [pod for pod in owned if pods.is_active(pod)]
-        if not is_deleting(owner):
-            self._scale(owner, active)
-        return self._write_status(owner, [p for p in self._pods.of(owner) if pods.is_active(p)])
-
-    def _scale(self, owner: Object, active: Sequence[Object]) -> None:
+        active = [pod for pod in self._pods.claim(owner) if pods.is_active(pod)]
         missing = owner["spec"].get("replicas", 1) - len(active)
-        if missing > 0:
-            for _ in range(min(missing, BURST)):
-                self._create(owner)
-        elif missing < 0:
-            for pod in pods.first_to_go(active)[: min(-missing, BURST)]:
-                self._delete(owner, pod)
+        if not missing or is_deleting(owner):
+            return self._write_status(owner)
+        return self._scale(owner, active, missing)
+
+    async def _scale(self, owner: Object, active: Sequence[Object], missing: int) -> float | None:
+        """Make as many pods as are missing, or delete some; others have their turn in between."""
+        due = partial(while_unchanged, self._context.api, self.resource, owner)
+        refused: ApiStatusError | None = None
+        if missing < 0:
+            spare = deletion_order.first_of_set(active, self._related(owner))
+            going = due(spare[: min(-missing, BURST)])
+            refused = await try_each_in_turn(going, lambda pod: self._delete(owner, pod))
+        try:
+            await each_in_turn(due(range(min(missing, BURST))), lambda _: self._create(owner))
+        except ApiStatusError as error:
+            refused = error
+        wait = self._write_status(owner)
+        if refused:
+            raise refused
+        return wait
+
+    def _related(self, owner: Object) -> list[Object]:
+        """Return the pods of all sets of the same Deployment; of a set without one there are none.
+
+        Source: getIndirectlyRelatedPods.
+        """
+        controller = controller_of(owner)
+        if controller is None:
+            return []
+        return [p for one in self._siblings.get(controller["uid"]) for p in self._pods.of(one)]
 
     def _create(self, owner: Object) -> None:
         pod = pods.from_template(owner, owner["spec"]["template"])
@@ -70,18 +101,22 @@ class ReplicaSets(Controller):
         text = f"Deleted pod: {name_of(pod)}"
         self._context.events.record(owner, "SuccessfulDelete", text, component=self.component)
 
-    def _write_status(self, owner: Object, active: Sequence[Object]) -> float | None:
+    def _write_status(self, owner: Object) -> float | None:
+        active = [pod for pod in self._pods.of(owner) if pods.is_active(pod)]
         minimum = owner["spec"].get("minReadySeconds") or 0
         ready = [pod for pod in active if pods.is_ready(pod)]
         waits = [pods.available_in(pod, minimum) for pod in ready]
         status = self._counts(owner, active, ready)
         status["availableReplicas"] = sum(1 for wait in waits if wait <= 0)
         status = {key: value for key, value in status.items() if value or key in self.at_zero}
-        if status != owner.get("status"):
-            api = self._context.api
-            latest = api.get(self.resource, name_of(owner), owner["metadata"]["namespace"])
-            if latest is not None:
-                api.update_status(self.resource, {**latest, "status": status})
+        api = self._context.api
+        latest = api.get(self.resource, name_of(owner), namespace_of(owner))
+        if (
+            latest is not None
+            and uid_of(latest) == uid_of(owner)
+            and status != latest.get("status")
+        ):
+            api.update_status(self.resource, {**latest, "status": status})
         return min((wait for wait in waits if wait > 0), default=None)
 
     def _counts(self, owner: Object, active: Sequence[Object], ready: Sequence[Object]) -> Object:

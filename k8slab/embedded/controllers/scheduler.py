@@ -6,7 +6,7 @@ not do; their sum is the message of ``FailedScheduling``, in upstream's words. T
 spreads: the node with the fewest pods of the same owner (or namespace and labels) comes
 first, then the one with the fewest pods.
 Sources: the plugins NodeName, NodeUnschedulable, TaintToleration, NodeAffinity, NodePorts,
-NodeResourcesFit, InterPodAffinity of kube-scheduler.
+NodeResourcesFit, PodTopologySpread, InterPodAffinity of kube-scheduler.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import affinity, conditions, pods
+from k8slab.embedded.controllers import affinity, conditions, pods, taints, topology
 from k8slab.embedded.controllers.controller import Controller
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.kubelet import resources
-from k8slab.objects import selectors
+from k8slab.objects import quantities
 from k8slab.objects.meta import (
     Object,
     controller_of,
@@ -31,12 +31,19 @@ from k8slab.objects.meta import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from k8slab.embedded.apiserver.store import Event
+    from k8slab.embedded.controllers.affinity import NamespaceLabels
     from k8slab.embedded.controllers.context import Context
 
 NAME = "default-scheduler"
+
+AGAIN_SECONDS = 300.0
+"""A pod that fits nowhere is tried again after this time, whatever nobody has told of.
+
+Source: the scheduling queue's ``DefaultPodMaxInUnschedulablePodsDuration``.
+"""
 
 _ROOM_COULD_BE_MADE = (
     "Insufficient ",
@@ -73,11 +80,13 @@ def why_not(pod: Object, candidate: Candidate) -> str:
     return ""
 
 
-def choose(pod: Object, candidates: Sequence[Candidate]) -> tuple[str, dict[str, str]]:
+def choose(
+    pod: Object, candidates: Sequence[Candidate], where: NamespaceLabels = affinity.no_labels
+) -> tuple[str, dict[str, str]]:
     """Return the best node's name (or ``""``) and, by node, why the others cannot be.
 
-    Equal nodes are taken in order of their names, so that the same cluster spreads the
-    same pods the same way.
+    `where` gives the labels of a namespace by its name. Equal nodes are taken in order of their
+    names, so that the same cluster spreads the same pods the same way.
     """
     reasons: dict[str, str] = {}
     fitting = []
@@ -87,10 +96,15 @@ def choose(pod: Object, candidates: Sequence[Candidate]) -> tuple[str, dict[str,
             reasons[name_of(candidate.node)] = reason
         else:
             fitting.append(candidate)
+    spread = topology.spreads(pod, candidates) if fitting else ()
+    if spread:
+        judged = [(c, topology.why_not(spread, labels_of(c.node))) for c in fitting]
+        reasons.update({name_of(c.node): why for c, why in judged if why})
+        fitting = [c for c, why in judged if not why]
     if fitting:
-        spread = affinity.between_pods(pod, fitting, candidates)
-        reasons.update({name_of(c.node): why for c, why in spread if why})
-        fitting = [c for c, why in spread if not why]
+        judged = affinity.between_pods(pod, fitting, candidates, where)
+        reasons.update({name_of(c.node): why for c, why in judged if why})
+        fitting = [c for c, why in judged if not why]
     if not fitting:
         return "", reasons
     return name_of(min(fitting, key=lambda c: _cost(pod, c)).node), reasons
@@ -106,7 +120,7 @@ def message(total: int, reasons: Iterable[str], *, nowhere: str = "") -> str:
         counted, found = [nowhere], [nowhere] * total
     vain = Counter(
         "No preemption victims found for incoming pod"
-        if reason.startswith(_ROOM_COULD_BE_MADE)
+        if reason.startswith(_ROOM_COULD_BE_MADE) and reason != topology.UNLABELLED
         else "Preemption is not helpful for scheduling"
         for reason in found
     )
@@ -136,41 +150,20 @@ def _unschedulable(pod: Object, candidate: Candidate) -> str:
     if not candidate.node["spec"].get("unschedulable"):
         return ""
     taint = {"key": key, "effect": "NoSchedule"}
-    return "" if _tolerated(taint, pod) else "node(s) were unschedulable"
+    return "" if taints.is_tolerated(taint, pod) else "node(s) were unschedulable"
 
 
 def _taints(pod: Object, candidate: Candidate) -> str:
-    for taint in candidate.node["spec"].get("taints") or ():
-        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerated(taint, pod):
-            shown = f"{taint['key']}: {taint.get('value', '')}"
-            return f"node(s) had untolerated taint(s) {{{shown}}}"
-    return ""
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    """Say whether one toleration matches a taint (core/v1 ``Toleration.ToleratesTaint``)."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
-
-
-def _tolerated(taint: Object, pod: Object) -> bool:
-    return any(tolerates(t, taint) for t in pod["spec"].get("tolerations") or ())
+    taint = taints.untolerated(candidate.node, pod)
+    if taint is None:
+        return ""
+    return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
 
 
 def _affinity(pod: Object, candidate: Candidate) -> str:
-    wanted = pod["spec"].get("nodeSelector") or {}
-    terms = affinity.required_node_terms(pod)
-    labels = labels_of(candidate.node)
-    matched = selectors.from_labels(wanted).matches(labels) and (
-        terms is None or affinity.matches_node(terms, candidate.node)
-    )
-    return "" if matched else "node(s) didn't match Pod's node affinity/selector"
+    if affinity.wants_node(pod, candidate.node):
+        return ""
+    return "node(s) didn't match Pod's node affinity/selector"
 
 
 def _ports(pod: Object, candidate: Candidate) -> str:
@@ -202,7 +195,7 @@ def _resources(pod: Object, candidate: Candidate) -> str:
     taken = [resources.requests(other) for other in candidate.pods] if wanted else []
     for name, amount in sorted(wanted.items()):
         used = sum(other.get(name, 0) for other in taken)
-        if amount + used > resources.quantity(allocatable.get(name, 0)):
+        if amount + used > quantities.number(allocatable.get(name, 0)):
             return f"Insufficient {name}"
     return ""
 
@@ -211,7 +204,7 @@ def _cost(pod: Object, candidate: Candidate) -> tuple[int, int, int, str]:
     discouraged = sum(
         1
         for taint in candidate.node["spec"].get("taints") or ()
-        if taint["effect"] == "PreferNoSchedule" and not _tolerated(taint, pod)
+        if taint["effect"] == "PreferNoSchedule" and not taints.is_tolerated(taint, pod)
     )
     preferred = affinity.preference(pod, candidate.node)
     return (discouraged - preferred, candidate.kin, len(candidate.pods), name_of(candidate.node))
@@ -242,6 +235,8 @@ class Scheduler(Controller):
         super().__init__(context, "scheduler")
         api = context.api
         self._waiting: set[str] = set()
+        self._looking: set[str] = set()
+        """Those of the waiting pods whose place depends on where others are."""
         self._on_node = self._own(
             Index(api, "pods", lambda p: () if pods.is_finished(p) else node_name(p))
         )
@@ -257,31 +252,57 @@ class Scheduler(Controller):
     def _pod_event(self, event: Event) -> None:
         pod = event.object
         if event.type == "DELETED":
-            self._waiting.discard(key_of(pod))
+            self._forget(key_of(pod))
             self._retry_all()
         elif _needs_node(pod):
             # An Event of our own condition must not start another attempt.
-            if event.old is None or event.old.get("spec") != pod.get("spec"):
+            if event.old is None or _differ(event.old, pod, "spec", "labels"):
                 self.loop.add(key_of(pod))
         elif pods.is_finished(pod):
             self._retry_all()
+        elif self._looking and pod["spec"].get("nodeName"):
+            self._placed(pod, event.old)
+
+    def _placed(self, pod: Object, old: Object | None) -> None:
+        """Try those again that look at a pod which got its node, other labels, or is leaving.
+
+        Source: the queueing hints of InterPodAffinity and PodTopologySpread.
+        """
+        if old is not None and not _differ(old, pod, "spec", "labels", "deletionTimestamp"):
+            return
+        forms = [form for form in (pod, old) if form is not None]
+        for key in self._looking:
+            namespace, name = key.split("/", 1)
+            waiting = self._context.api.get("pods", name, namespace)
+            if waiting is not None and any(self._looks_at(waiting, form) for form in forms):
+                self.loop.add(key)
+
+    def _looks_at(self, waiting: Object, pod: Object) -> bool:
+        return topology.looks_at(waiting, pod) or affinity.looks_at(waiting, pod, self._labels)
+
+    def _labels(self, namespace: str) -> Mapping[str, str]:
+        return labels_of(self._context.api.get("namespaces", namespace) or {})
+
+    def _forget(self, key: str) -> None:
+        self._waiting.discard(key)
+        self._looking.discard(key)
 
     def _retry_all(self) -> None:
         for key in self._waiting:
             self.loop.add(key)
 
-    def _reconcile(self, key: str) -> None:
+    def _reconcile(self, key: str) -> float | None:
         api = self._context.api
         namespace, name = key.split("/", 1)
         pod = api.get("pods", name, namespace)
-        self._waiting.discard(key)
+        self._forget(key)
         if pod is None or not _needs_node(pod):
-            return
+            return None
         nodes = sorted(api.list("nodes"), key=name_of)
         if nowhere := why_nowhere(pod, lambda c: api.get("persistentvolumeclaims", c, namespace)):
             self._waiting.add(key)
             self._refuse(pod, message(len(nodes), (), nowhere=nowhere))
-            return
+            return AGAIN_SECONDS
         kin = kinship(pod)[0]
         candidates = [
             Candidate(
@@ -292,12 +313,15 @@ class Scheduler(Controller):
             )
             for node in nodes
         ]
-        node, reasons = choose(pod, candidates)
+        node, reasons = choose(pod, candidates, self._labels)
         if node:
             self._bind(pod, node)
-        else:
-            self._waiting.add(key)
-            self._refuse(pod, message(len(nodes), reasons.values()))
+            return None
+        self._waiting.add(key)
+        if topology.required(pod) or affinity.looks_at_pods(pod):
+            self._looking.add(key)
+        self._refuse(pod, message(len(nodes), reasons.values()))
+        return AGAIN_SECONDS
 
     def _bind(self, pod: Object, node: str) -> None:
         bound = bind(self._context, pod, node)
@@ -325,6 +349,14 @@ def bind(context: Context, pod: Object, node: str) -> Object:
     patch = {"spec": {"nodeName": node}}
     api = context.api
     return api.patch("pods", name_of(pod), namespace_of(pod), patch, subresource="binding")
+
+
+def _differ(old: Object, new: Object, *fields: str) -> bool:
+    """Say whether two forms of a pod differ in one of these fields, its own or its metadata's."""
+    return any(
+        old.get(field) != new.get(field) or old["metadata"].get(field) != new["metadata"].get(field)
+        for field in fields
+    )
 
 
 def _needs_node(pod: Object) -> bool:

@@ -2,7 +2,8 @@
 
 Source: ``pkg/proxy`` (serviceChangeTracker, endpointsChangeTracker): ExternalName and
 headless Services have nothing to proxy; an endpoint takes part when it is ready, or while
-it is serving and terminating, which the network room uses only when none is ready.
+it is serving and terminating, which the network room uses only when none is ready. Where
+a slice does not say whether an endpoint is ready, or serving, it is (endpointslicecache.go).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def service_ports(
         return []
     balanced = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     is_balancer = spec.get("type") == "LoadBalancer"
+    # What is for an address in mode Proxy comes through the balancer itself (KEP-1860).
+    balanced = [e for e in balanced if e.get("ip") and e.get("ipMode") != "Proxy"]
     return [
         ServicePort(
             namespace=namespace_of(service),
@@ -45,9 +48,7 @@ def service_ports(
             cluster_ips=addresses,
             port=port["port"],
             node_port=port.get("nodePort") or 0,
-            load_balancer_ips=tuple(e["ip"] for e in balanced if e.get("ip"))
-            if is_balancer
-            else (),
+            load_balancer_ips=tuple(e["ip"] for e in balanced) if is_balancer else (),
             external_ips=tuple(spec.get("externalIPs") or ()),
             source_ranges=tuple(spec.get("loadBalancerSourceRanges") or ()) if is_balancer else (),
             affinity_seconds=_affinity(spec),
@@ -82,7 +83,7 @@ def _endpoint(entry: Object, number: int, zones: Mapping[str, str]) -> Endpoint 
     ready = state.get("ready")
     ready = True if ready is None else ready
     serving = state.get("serving")
-    serving = ready if serving is None else serving
+    serving = True if serving is None else serving
     terminating = bool(state.get("terminating"))
     if not ready and not (serving and terminating):
         return None
@@ -91,7 +92,7 @@ def _endpoint(entry: Object, number: int, zones: Mapping[str, str]) -> Endpoint 
         address=entry["addresses"][0],
         port=number,
         node=entry.get("nodeName") or "",
-        serving=serving,
+        serving=ready or serving,  # a pod that is published although not ready is used
         terminating=terminating and not ready,
         for_nodes=for_nodes,
         for_zones=for_zones,

@@ -111,7 +111,7 @@ def _addresses(pod: Object, family: str) -> list[str]:
 def _endpoint(
     service: Object, pod: Object, addresses: list[str], *, publish: bool, zones: Mapping[str, str]
 ) -> Object:
-    serving, leaving = publish or pods.is_ready(pod), is_deleting(pod)
+    serving, leaving = pods.is_ready(pod), is_deleting(pod)
     node = pod["spec"].get("nodeName") or ""
     endpoint: Object = {
         "addresses": addresses[:1],

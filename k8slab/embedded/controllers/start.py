@@ -15,7 +15,6 @@ from k8slab.embedded.controllers import bootstrap, pods
 from k8slab.embedded.controllers.cluster_roles import ClusterRoles
 from k8slab.embedded.controllers.context import Context
 from k8slab.embedded.controllers.credentials import PodCredentials
-from k8slab.embedded.controllers.daemonsets import DaemonSets
 from k8slab.embedded.controllers.deployments import Deployments
 from k8slab.embedded.controllers.endpoint_slices import EndpointSlices
 from k8slab.embedded.controllers.endpoints import Endpoints, Mirroring
@@ -23,7 +22,6 @@ from k8slab.embedded.controllers.event_expiry import EventExpiry
 from k8slab.embedded.controllers.events import Recorder
 from k8slab.embedded.controllers.garbage import Garbage
 from k8slab.embedded.controllers.gate import Gate
-from k8slab.embedded.controllers.jobs import Jobs
 from k8slab.embedded.controllers.kubelet.kubelets import Kubelets, NodeDns
 from k8slab.embedded.controllers.load_balancers import LoadBalancers
 from k8slab.embedded.controllers.namespaces import Namespaces
@@ -34,7 +32,6 @@ from k8slab.embedded.controllers.proxy import Proxy
 from k8slab.embedded.controllers.replicasets import ReplicaSets
 from k8slab.embedded.controllers.scheduler import Scheduler
 from k8slab.embedded.controllers.seldom import Seldom
-from k8slab.embedded.controllers.statefulsets import StatefulSets
 from k8slab.embedded.controllers.taint_eviction import TaintEviction
 from k8slab.embedded.controllers.token_secrets import TokenSecrets
 
@@ -193,9 +190,6 @@ async def start(
             Scheduler(context),
             ReplicaSets(context),
             Deployments(context),
-            StatefulSets(context),
-            DaemonSets(context),
-            Jobs(context),
             LoadBalancers(context),
             EventExpiry(context),
             TokenSecrets(context),

@@ -1,24 +1,29 @@
 """StatefulSets: pods with names that stay, made and removed in order.
 
-``OrderedReady`` makes pod N+1 when all before it are available, removes from the end, and
-does one thing at a time; ``Parallel`` waits for nothing. An update goes from the last pod to the
-first, down to ``partition``. Source: ``pkg/controller/statefulset``.
+What comes and goes next is `stateful_plan`'s to say; here it is done, one pod after the other, and
+told in the status. Source: ``pkg/controller/statefulset``.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import claims, pods
-from k8slab.embedded.controllers.children import Children
+from k8slab.embedded.controllers import claims, pods, stateful_plan
+from k8slab.embedded.controllers.children import Children, while_unchanged
 from k8slab.embedded.controllers.controller import Controller
+from k8slab.embedded.controllers.loop import each_in_turn, try_each_in_turn
 from k8slab.embedded.controllers.revisions import HASH_LABEL, Revisions, revision_name
+from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import Object, is_deleting, labels_of, name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Sequence
 
     from k8slab.embedded.controllers.context import Context
+    from k8slab.embedded.controllers.stateful_plan import Plan
 
 RESOURCE = "statefulsets.apps"
 COMPONENT = "statefulset-controller"
@@ -31,72 +36,38 @@ class StatefulSets(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, "statefulsets")
-        self._pods = self._own(Children(context.api, RESOURCE, "pods", self.loop))
+        self._pods = self._own(
+            Children(context.api, RESOURCE, "pods", self.loop, belongs=_is_member)
+        )
         self._revisions = self._own(Revisions(context.api))
 
-    def _reconcile(self, key: str) -> float | None:
+    def _reconcile(self, key: str) -> Awaitable[float | None] | float | None:
         namespace, name = key.split("/", 1)
         owner = self._context.api.get(RESOURCE, name, namespace)
         if owner is None:
             return None
         owned = self._pods.claim(owner)
-        if not is_deleting(owner):
-            status = owner.get("status") or {}
-            self._revisions.note(
-                owner,
-                [
-                    status.get("currentRevision", ""),
-                    *(labels_of(pod).get(HASH_LABEL, "") for pod in owned),
-                ],
-            )
-            self._advance(owner)
-        return self._write_status(owner)
+        if is_deleting(owner):
+            return self._write_status(owner)
+        status = owner.get("status") or {}
+        in_use = [status.get("currentRevision", "")]
+        self._revisions.note(owner, [*in_use, *(_revision(pod) for pod in owned)])
+        return self._advance(
+            owner, stateful_plan.plan(owner, self._by_ordinal(owner), revision_name(owner))
+        )
 
-    def _advance(self, owner: Object) -> None:
-        """Take the next step; with ``OrderedReady`` it is one at most."""
-        spec = owner["spec"]
-        ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-        first = (spec.get("ordinals") or {}).get("start") or 0
-        wanted = range(first, first + spec.get("replicas", 1))
-        present = self._by_ordinal(owner)
-        for ordinal in wanted:
-            pod = present.get(ordinal)
-            if pod is None:
-                self._create(owner, ordinal)
-            elif pods.is_finished(pod) and not is_deleting(pod):
-                self._delete(owner, pod)
-            elif self._is_up(owner, pod):
-                continue
-            if ordered:
-                return
-        spare = sorted((n for n in present if n not in wanted), reverse=True)
-        for ordinal in spare:
-            if not is_deleting(present[ordinal]):
-                self._delete(owner, present[ordinal])
-            if ordered:
-                return
-        self._update(owner, present, wanted)
-
-    def _update(self, owner: Object, present: Mapping[int, Object], wanted: range) -> None:
-        """Replace the last pod that has an old template, once all above it are up."""
-        strategy = owner["spec"].get("updateStrategy") or {}
-        if strategy.get("type") == "OnDelete":
-            return
-        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-        current = revision_name(owner)
-        for ordinal in reversed(wanted):
-            pod = present.get(ordinal)
-            if pod is None or is_deleting(pod):
-                return
-            if ordinal >= partition and labels_of(pod).get(HASH_LABEL) != current:
-                self._delete(owner, pod)
-                return
-            if not self._is_up(owner, pod):
-                return
-
-    def _is_up(self, owner: Object, pod: Object) -> bool:
-        minimum = owner["spec"].get("minReadySeconds") or 0
-        return not is_deleting(pod) and pods.is_available(pod, minimum)
+    async def _advance(self, owner: Object, plan: Plan) -> float | None:
+        due = partial(while_unchanged, self._context.api, RESOURCE, owner)
+        going, coming = due(plan.deletions), due(plan.creations)
+        refused = await try_each_in_turn(going, lambda pod: self._delete(owner, pod))
+        try:
+            await each_in_turn(coming, lambda ordinal: self._create(owner, ordinal))
+        except ApiStatusError as error:
+            refused = refused or error
+        wait = self._write_status(owner)
+        if refused:
+            raise refused
+        return wait
 
     def _by_ordinal(self, owner: Object) -> dict[int, Object]:
         found = {}
@@ -149,17 +120,25 @@ class StatefulSets(Controller):
 
         Source: newVersionedStatefulSetPod.
         """
-        spec, status = owner["spec"], owner.get("status") or {}
-        first = (spec.get("ordinals") or {}).get("start") or 0
-        strategy = spec.get("updateStrategy") or {}
-        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-        old = status.get("currentRevision", "")
-        waiting = partition or status.get("currentReplicas", 0)
-        if old and ordinal < first + waiting and strategy.get("type") != "OnDelete":
+        strategy = owner["spec"].get("updateStrategy") or {}
+        rolling = stateful_plan.rolling(owner)
+        waiting = 0
+        if rolling is not None:
+            waiting = rolling.get("partition") or 0
+        elif strategy.get("type") == "RollingUpdate":
+            waiting = (owner.get("status") or {}).get("currentReplicas", 0)
+        old = self._current(owner)
+        if ordinal < stateful_plan.ordinals(owner).start + waiting and old != revision_name(owner):
             template = self._revisions.template(owner, old)
             if template is not None:
                 return old, template
-        return revision_name(owner), spec["template"]
+        return revision_name(owner), owner["spec"]["template"]
+
+    def _current(self, owner: Object) -> str:
+        """Return the revision that was complete last; the present one if it is forgotten."""
+        name = str((owner.get("status") or {}).get("currentRevision", ""))
+        known = bool(name) and self._revisions.template(owner, name) is not None
+        return name if known else revision_name(owner)
 
     def _delete(self, owner: Object, pod: Object) -> None:
         pods.delete(self._context, pod)
@@ -175,28 +154,47 @@ class StatefulSets(Controller):
         if latest is None:
             return None
         minimum = latest["spec"].get("minReadySeconds") or 0
-        living = [p for p in self._pods.of(latest) if pods.is_active(p)]
-        ready = [p for p in living if pods.is_ready(p)]
+        owned = self._pods.of(latest)
+        ready = [p for p in owned if pods.is_ready(p)]
         waits = [pods.available_in(p, minimum) for p in ready]
-        update = revision_name(latest)
-        updated = sum(1 for p in living if labels_of(p).get(HASH_LABEL) == update)
-        before = latest.get("status") or {}
-        done = updated == len(living) == latest["spec"].get("replicas", 1)
-        current = update if done else before.get("currentRevision", update)
-        counts = {
-            "readyReplicas": len(ready),
-            "currentReplicas": sum(1 for p in living if labels_of(p).get(HASH_LABEL) == current),
-            "updatedReplicas": updated,
-        }
         status: Object = {
             "observedGeneration": latest["metadata"].get("generation", 1),
-            "replicas": len(living),
-            **{field: count for field, count in counts.items() if count},
-            "currentRevision": current,
-            "updateRevision": update,
+            "replicas": len(owned),
+            **{k: v for k, v in self._counts(latest, owned, len(ready)).items() if v},
             "availableReplicas": sum(1 for wait in waits if wait <= 0),
             "collisionCount": 0,
         }
-        if status != before:
+        if status != (latest.get("status") or {}):
             api.update_status(RESOURCE, {**latest, "status": status})
         return min((wait for wait in waits if wait > 0), default=None)
+
+    def _counts(self, owner: Object, owned: Sequence[Object], ready: int) -> Object:
+        """Return the revisions, and how many pods have them; a complete update ends the old one.
+
+        With ``OnDelete`` none is complete (completeRollingUpdate).
+        """
+        staying = Counter(_revision(pod) for pod in owned if not is_deleting(pod))
+        current, update = self._current(owner), revision_name(owner)
+        strategy = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate")
+        complete = staying[update] == ready == len(owned) == owner["spec"].get("replicas", 1)
+        if complete and strategy == "RollingUpdate":
+            current = update
+        return {
+            "readyReplicas": ready,
+            "currentReplicas": staying[current],
+            "updatedReplicas": staying[update],
+            "currentRevision": current,
+            "updateRevision": update,
+        }
+
+
+def _is_member(owner: Object, pod: Object) -> bool:
+    """Say whether a pod has a name of the set, SET-ORDINAL; others it neither adopts nor keeps.
+
+    Source: isMemberOf, by which getPodsForStatefulSet filters.
+    """
+    return bool(re.fullmatch(f"{re.escape(name_of(owner))}-[0-9]+", name_of(pod)))
+
+
+def _revision(pod: Object) -> str:
+    return labels_of(pod).get(HASH_LABEL, "")

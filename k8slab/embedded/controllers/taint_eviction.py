@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import conditions, times
+from k8slab.embedded.controllers import pods
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.loop import Loop
-from k8slab.embedded.controllers.scheduler import tolerates
+from k8slab.embedded.controllers.taints import tolerates
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
@@ -104,14 +104,5 @@ class TaintEviction:
         self._context.events.record(pod, "TaintManagerEviction", text, component=COMPONENT)
 
     def _evict(self, pod: Object) -> None:
-        status = pod.get("status") or {}
-        target = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "DeletionByTaintManager",
-            "message": WHY,
-            "lastTransitionTime": times.text(),
-        }
-        found = conditions.put(status.get("conditions"), target)
-        self._api.update_status("pods", {**pod, "status": {**status, "conditions": found}})
+        self._api.update_status("pods", pods.disrupted(pod, "DeletionByTaintManager", WHY))
         self._api.delete("pods", name_of(pod), namespace_of(pod), uid=uid_of(pod))

@@ -24,6 +24,8 @@ from k8slab.embedded.runtime.spec import (
     ImageNotFoundError,
     SandboxSpec,
 )
+from k8slab.errors import ApiStatusError
+from k8slab.objects.meta import is_deleting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -213,11 +215,52 @@ class World:
         found = self.api.list("pods", namespace)
         return [p for p in found if labels.items() <= (p["metadata"].get("labels") or {}).items()]
 
+    def names(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods()]
+
     def pod(self, name: str, namespace: str = "default") -> dict | None:
         return self.api.get("pods", name, namespace)
 
     def ready(self, namespace: str = "default", **labels: str) -> list[dict]:
         return [p for p in self.pods(namespace, **labels) if is_ready(p)]
+
+    def count_deletions(self, number: int, then: Callable[[], Any]) -> list[str]:
+        """Return a growing list of pods that are deleted; after so many of them, call `then`."""
+        gone: list[str] = []
+
+        def seen(event: Any) -> None:
+            begins = is_deleting(event.object) and not is_deleting(event.old or {"metadata": {}})
+            if event.type == "MODIFIED" and begins:
+                gone.append(event.object["metadata"]["name"])
+                if len(gone) == number:
+                    asyncio.get_running_loop().call_soon(then)
+
+        self.api.subscribe("pods", seen)
+        return gone
+
+    def controller(self, kind: str) -> Any:
+        """Return the one controller of this class, one that starts with its first object too."""
+        others = self.controllers.others
+        (found,) = (
+            one
+            for one in (*others, *(c for o in others for c in getattr(o, "running", ())))
+            if type(one).__name__ == kind
+        )
+        return found
+
+    def refuse_first_deletion(self) -> list[str]:
+        """Refuse to delete the first pod whose deletion is asked for; return its name in a list."""
+        delete, kept = self.api.delete, []
+
+        def refusing(resource: str, name: str, *args: Any, **more: Any) -> dict:
+            if resource == "pods" and not kept:
+                kept.append(name)
+            if resource == "pods" and name in kept:
+                raise ApiStatusError("no", code=403, reason="Forbidden")
+            return delete(resource, name, *args, **more)
+
+        self.api.delete = refusing  # type: ignore[method-assign]
+        return kept
 
 
 def is_ready(pod: dict) -> bool:

@@ -60,8 +60,7 @@ def test_a_job_is_given_its_time_though_the_clock_is_set_forward(in_world, machi
         world.api.create(JOBS, job("j", activeDeadlineSeconds=600))
         running = await world.until(world.pods)
         machine(HOUR)
-        jobs = next(c for c in world.controllers.others if type(c).__name__ == "Jobs")
-        await jobs.loop.settle("default/j")
+        await world.controller("Jobs").loop.settle("default/j")
         assert condition(world.api.get(JOBS, "j", "default"), "Failed") is None
         assert [p["metadata"]["uid"] for p in world.pods()] == [
             p["metadata"]["uid"] for p in running

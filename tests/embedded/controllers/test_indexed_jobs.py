@@ -1,19 +1,10 @@
 """Jobs whose pods have numbers."""
 
-import pytest
 from controller_world import pod_object
 
-from k8slab.embedded.controllers.jobs import INDEX, ranges
+from k8slab.embedded.controllers.job_counts import INDEX
 
 JOBS = "jobs.batch"
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([], ""), ([0], "0"), ([0, 1, 2], "0-2"), ([0, 2, 3, 7], "0,2-3,7")],
-)
-def test_completed_numbers_are_written_as_ranges(numbers, text):
-    assert ranges(numbers) == text
 
 
 def test_an_indexed_job_runs_one_pod_for_each_number_and_repeats_failures(in_world):

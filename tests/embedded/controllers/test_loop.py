@@ -8,7 +8,7 @@ import pytest
 from controller_world import eventually
 
 from k8slab.embedded.controllers import loop as loop_module
-from k8slab.embedded.controllers.loop import LONG, SLICE, Loop, take_turns
+from k8slab.embedded.controllers.loop import LONG, SLICE, Loop, start_slowly, take_turns
 from k8slab.errors import ApiStatusError, ReviewPendingError
 
 
@@ -360,3 +360,19 @@ def test_what_waits_for_webhooks_ends_with_the_loop():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("refused", "tried"), [({1}, 1), ({2}, 3), ({3}, 3), ({4, 6}, 7), ({9}, 10), (set(), 10)]
+)
+def test_what_starts_slowly_is_tried_in_batches_that_double_until_one_is_refused(refused, tried):
+    seen = []
+
+    def work(item):
+        seen.append(item)
+        if item in refused:
+            raise ApiStatusError(f"no {item}", code=403, reason="Forbidden")
+
+    error = asyncio.run(start_slowly(range(1, 11), work))
+    assert seen == [*range(1, tried + 1)]
+    assert (error and error.message) == (f"no {min(refused)}" if refused else None)

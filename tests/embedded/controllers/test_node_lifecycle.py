@@ -1,16 +1,21 @@
 """Nodes that fall silent, taints and what they evict, nodes that are deleted and come back."""
 
+import time
+
 import pytest
 from controller_world import deployment, is_ready, pod_object
+from test_job_policies import ON_DISRUPTION, rules
+from test_jobs import conditions, exit_all, made, running, status
 
+from k8slab.embedded.controllers.loop import LONG
 from k8slab.embedded.controllers.node_lifecycle import (
     ALL,
     GRACE_SECONDS,
     MONITOR_SECONDS,
-    ORPHAN_SECONDS,
     ready_state,
     wanted_taints,
 )
+from k8slab.embedded.controllers.pod_garbage import ORPHAN_SECONDS, OUT_OF_SERVICE
 from k8slab.embedded.controllers.taint_eviction import evicted_after
 
 WORKER = "k8slab-worker"
@@ -202,5 +207,104 @@ def test_a_deleted_node_takes_its_pods_along_and_may_come_back(in_world):
         assert world.api.get("nodes", WORKER)["spec"]["podCIDRs"]
         world.api.create("pods", pod_object("a", nodeName=WORKER))
         await world.until(world.ready)
+
+    in_world(play)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_job_goes_on_when_the_node_of_its_pod_is_gone(in_world, deleted):
+    """It replaces only pods that have ended, and no kubelet says of this one that it has."""
+
+    async def play(world):
+        clock = Clock(world)
+        made(world, completions=1, backoffLimit=0, **rules(ON_DISRUPTION))
+        (lost,) = await world.until(lambda: running(world))
+        node = lost["spec"]["nodeName"]
+        world.controllers.stop_agent(node)
+        if deleted:
+            world.api.delete("pods", lost["metadata"]["name"], "default")
+        seen = []
+        world.api.subscribe("pods", lambda event: seen.append(event.object["status"]))
+        world.api.delete("nodes", node)
+        await clock.passes(ORPHAN_SECONDS + 2 * MONITOR_SECONDS)
+        ended = next(one for one in seen if one["phase"] == "Failed")
+        (target,) = (c for c in ended["conditions"] if c["type"] == "DisruptionTarget")
+        assert (target["reason"], target["message"]) == (
+            "DeletionByPodGC",
+            "PodGC: node no longer exists",
+        )
+        await world.until(
+            lambda: [p["spec"]["nodeName"] for p in running(world)] not in ([], [node])
+        )
+        exit_all(world, 0)
+        await world.until(lambda: "Complete" in conditions(world))
+        assert "failed" not in status(world)
+
+    in_world(play)
+
+
+def test_the_pods_of_a_node_that_is_out_of_service_go_without_its_kubelet(in_world):
+    async def play(world):
+        clock = Clock(world)
+        world.api.create("pods", pod_object("a", nodeName=WORKER))
+        await world.until(world.ready)
+        world.controllers.stop_agent(WORKER)
+        await clock.passes(GRACE_SECONDS + 2 * MONITOR_SECONDS)
+        silent = world.api.get("nodes", WORKER)
+        off = {"key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute"}
+        taints = [*silent["spec"]["taints"], off]
+        world.api.update("nodes", {**silent, "spec": {**silent["spec"], "taints": taints}})
+        # It may be gone between two looks: the lifecycle looks when the node changes, too.
+        await world.until(
+            lambda: (pod := world.pod("a")) is None or "deletionTimestamp" in pod["metadata"]
+        )
+        await clock.passes(MONITOR_SECONDS)
+        assert world.pod("a") is None
+
+    in_world(play)
+
+
+def test_a_deleted_pod_that_never_had_a_node_fails_for_its_job(in_world):
+    async def play(world):
+        clock = Clock(world)
+        spec = pod_object("x", restartPolicy="Never", nodeSelector={"disk": "none"})["spec"]
+        made(world, podReplacementPolicy="Failed", template={"spec": spec})
+        (pod,) = await world.until(world.pods)
+        world.api.delete("pods", pod["metadata"]["name"], "default")
+        await clock.passes(MONITOR_SECONDS)
+        await world.until(lambda: status(world).get("failed") == 1)
+
+    in_world(play)
+
+
+def test_the_nodes_are_looked_at_as_often_when_a_lost_pod_may_not_be_removed(in_world, caplog):
+    async def play(world):
+        clock = Clock(world)
+        world.api.create("pods", pod_object("a", nodeName=WORKER))
+        await world.until(world.ready)
+        kept = world.refuse_first_deletion()
+        world.controllers.stop_agent(WORKER)
+        world.api.delete("nodes", WORKER)
+        await clock.passes(ORPHAN_SECONDS + 2 * MONITOR_SECONDS)
+        assert kept == ["a"]
+        assert world.controllers.lifecycle.loop._failures == {}
+
+    in_world(play)
+    assert "the pod default/a was not removed" in caplog.text
+
+
+def test_a_long_look_at_many_nodes_is_followed_by_a_rest(in_world, monkeypatch):
+    async def play(world):
+        lifecycle, counted = world.controllers.lifecycle, []
+
+        def check(_node, _elapsed):
+            begun = time.perf_counter()
+            while time.perf_counter() < begun + LONG:
+                pass  # as long as hundreds of nodes would take
+
+        monkeypatch.setattr(lifecycle, "_check", check)
+        monkeypatch.setattr(lifecycle.loop, "_rest", lambda _key, seconds: counted.append(seconds))
+        await lifecycle.loop.settle(ALL)
+        assert counted[-1] > LONG
 
     in_world(play)

@@ -1,5 +1,6 @@
 """Which node a pod gets, and what is said when it gets none."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -12,8 +13,8 @@ from k8slab.embedded.controllers.scheduler import (
     choose,
     kinship,
     message,
-    tolerates,
 )
+from k8slab.embedded.controllers.taints import tolerates
 
 CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 
@@ -249,5 +250,138 @@ def test_each_owners_pods_are_spread_and_those_without_one_by_their_namespace(in
         index = world.controllers.others
         scheduler = next(one for one in index if isinstance(one, Scheduler))
         assert scheduler._kin.count("k8slab-worker/default") == 4
+
+    in_world(play)
+
+
+def spread_over(key="kubernetes.io/hostname", **more):
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+        **more,
+    }
+    return pod({"app": "web", "rev": "2"}, topologySpreadConstraints=[constraint])
+
+
+WEB = pod({"app": "web", "rev": "1"})
+LEAVING = {**WEB, "metadata": {**WEB["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+SPREADS = {
+    "tainted nodes count": ({}, {"w1": [WEB], "w2": [WEB]}, ""),
+    "unless they are left out": ({"nodeTaintsPolicy": "Honor"}, {"w1": [WEB], "w2": [WEB]}, "w1"),
+    "pods that leave do not count": ({}, {"w1": [LEAVING], "w2": [WEB]}, "w1"),
+    "pods of another revision do not": (
+        {"matchLabelKeys": ["rev"], "nodeTaintsPolicy": "Honor"},
+        {"w1": [WEB, WEB], "w2": [WEB]},
+        "w2",
+    ),
+    "an empty selector counts nobody": ({"labelSelector": {}}, {"w1": [WEB], "w2": [WEB]}, "w1"),
+    "too few domains have an empty one": (
+        {"minDomains": 4, "nodeTaintsPolicy": "Honor"},
+        {"w1": [WEB], "w2": [WEB]},
+        "",
+    ),
+    "a pod that is not counted itself goes anywhere": (
+        {"labelSelector": {"matchLabels": {"app": "other"}}},
+        {"w1": [pod({"app": "other"})]},
+        "w2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "on", "wanted"), SPREADS.values(), ids=SPREADS)
+def test_what_a_constraint_counts(more, on, wanted):
+    assert placed(spread_over(**more), on)[0] == wanted
+
+
+def test_nodes_that_the_pod_does_not_want_are_not_counted():
+    wanted = spread_over()
+    wanted["spec"]["nodeSelector"] = {"disk": "ssd"}
+    assert placed(wanted, {"w1": [WEB, WEB]})[0] == "w1"
+    (constraint,) = wanted["spec"]["topologySpreadConstraints"]
+    constraint["nodeAffinityPolicy"] = "Ignore"
+    assert placed(wanted, {"w1": [WEB, WEB]})[0] == ""
+
+
+def test_a_node_without_the_label_of_a_constraint_cannot_be_made_to_fit():
+    _, reasons = placed(spread_over("disk"), {"w1": [WEB], "w2": [WEB]})
+    assert "w1" not in reasons
+    _, reasons = placed(spread_over("rack"))
+    told = message(3, reasons.values())
+    assert "2 node(s) didn't match pod topology spread constraints (missing required label)" in told
+    assert told.endswith(": 3 Preemption is not helpful for scheduling.")
+
+
+def test_one_pod_has_to_fulfil_all_terms_of_a_required_affinity():
+    terms = [
+        {"topologyKey": key, "labelSelector": {"matchLabels": {app: "yes"}}}
+        for key, app in (("kubernetes.io/hostname", "a"), ("kubernetes.io/hostname", "b"))
+    ]
+    near = pod(affinity={"podAffinity": {affinity.REQUIRED: terms}})
+    a, b, both = pod({"a": "yes"}), pod({"b": "yes"}), pod({"a": "yes", "b": "yes"})
+    assert placed(near, {"w1": [a, b]})[0] == ""
+    assert placed(near, {"w1": [a, b], "w2": [both]})[0] == "w2"
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"), [("matchLabelKeys", "w2"), ("mismatchLabelKeys", "w1")]
+)
+def test_a_term_may_mean_pods_of_the_same_revision_or_of_another(keys, wanted):
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, keys: ["rev", "none"]}
+    apart = pod({"rev": "1"}, affinity={"podAntiAffinity": {affinity.REQUIRED: [term]}})
+    there = {"w1": [pod({"rev": "1"})], "w2": [pod({"rev": "2"})]}
+    assert placed(apart, there)[0] == wanted
+
+
+def test_a_term_may_choose_namespaces_by_their_labels():
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+        "namespaceSelector": {"matchLabels": {"team": "a"}},
+    }
+    near = pod(affinity={"podAffinity": {affinity.REQUIRED: [term]}})
+    there = pod({"app": "web"})
+    there["metadata"] = {**there["metadata"], "namespace": "shop"}
+    candidates = [Candidate(one, [there] * (one["metadata"]["name"] == "w2")) for one in NODES]
+    teams = {"shop": {"team": "a"}}
+    assert choose(near, candidates, lambda name: teams.get(name, {}))[0] == "w2"
+    assert choose(near, candidates)[0] == ""
+
+
+def near_web(name):
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
+    return pod_object(name, affinity={"podAffinity": {affinity.REQUIRED: [term]}})
+
+
+@pytest.mark.parametrize("how", ["bound", "relabelled"])
+def test_a_pod_that_waits_for_another_is_tried_again_when_that_one_is_there(in_world, how):
+    async def play(world):
+        if how == "relabelled":
+            world.api.create("pods", pod_object("web"))
+            await world.until(lambda: is_ready(world.pod("web")))
+        world.api.create("pods", near_web("a"))
+        await world.until(lambda: (world.pod("a")["status"] or {}).get("conditions"))
+        if how == "bound":
+            world.api.create("pods", pod_object("web", labels={"app": "web"}))
+        else:
+            world.api.patch("pods", "web", "default", {"metadata": {"labels": {"app": "web"}}})
+        await world.until(lambda: is_ready(world.pod("a")))
+        assert world.pod("a")["spec"]["nodeName"] == world.pod("web")["spec"]["nodeName"]
+
+    in_world(play)
+
+
+def test_a_pod_that_fits_nowhere_is_tried_again_after_five_minutes(in_world):
+    async def play(world):
+        world.api.create("pods", pod_object("a", nodeSelector={"disk": "ssd"}))
+        await world.until(lambda: (world.pod("a")["status"] or {}).get("conditions"))
+        scheduler = next(o for o in world.controllers.others if isinstance(o, Scheduler))
+        loop = asyncio.get_running_loop()
+        left = scheduler.loop._timers["default/a"].when() - loop.time()
+        assert 200 < left <= 300
 
     in_world(play)

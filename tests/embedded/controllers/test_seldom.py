@@ -1,14 +1,18 @@
 """Kinds that a cluster seldom has: their controllers start with the first object, and work."""
 
 import asyncio
+import errno
+import importlib
+import os
+from functools import partial
 
 import pytest
 from controller_world import deployment, pod_object
 
 from k8slab.embedded.apiserver import evictions
-from k8slab.embedded.controllers import times
+from k8slab.embedded.controllers import cronjobs, times
 from k8slab.embedded.controllers.cronjobs import CronJobs
-from k8slab.embedded.controllers.seldom import CONTROLLERS, Seldom
+from k8slab.embedded.controllers.seldom import CONTROLLERS, JOB_TRACKING, Seldom
 from k8slab.errors import ApiStatusError
 
 NOON = times.seconds("2027-01-01T12:00:30Z")
@@ -38,9 +42,36 @@ def seldom(world):
 
 def test_a_controller_starts_with_the_first_object_of_its_kind(in_world):
     async def play(world):
-        assert seldom(world)._running == []
+        assert seldom(world).running == []
         world.api.create("cronjobs.batch", cron_job())
-        assert [type(one) for one in seldom(world)._running] == [CronJobs]
+        found = await world.until(lambda: seldom(world).running)
+        assert [type(one) for one in found] == [CronJobs]
+
+    in_world(play)
+
+
+def test_a_pod_that_is_held_for_a_job_that_is_no_more_is_let_go(in_world):
+    async def play(world):
+        pod = pod_object("left")
+        pod["metadata"]["finalizers"] = [JOB_TRACKING]
+        world.api.create("pods", pod_object("other"))
+        assert seldom(world).running == []
+        world.api.create("pods", pod)
+        await world.until(lambda: not world.pod("left")["metadata"].get("finalizers"))
+        assert [type(one).__name__ for one in seldom(world).running] == ["Jobs"]
+
+    in_world(play)
+
+
+def test_it_is_let_go_when_the_daemon_ended_before(in_world):
+    async def play(world):
+        pod = pod_object("left")
+        pod["metadata"]["finalizers"] = [JOB_TRACKING]
+        world.api.create("pods", pod)
+        again = Seldom(seldom(world)._context)
+        await world.until(lambda: again.running)
+        assert [type(one).__name__ for one in again.running] == ["Jobs"]
+        await again.close()
 
     in_world(play)
 
@@ -48,10 +79,32 @@ def test_a_controller_starts_with_the_first_object_of_its_kind(in_world):
 def test_every_controller_named_is_one(in_world):
     async def play(world):
         for resource in CONTROLLERS:
-            seldom(world)._start(resource)
-        assert len(seldom(world)._running) == len(CONTROLLERS)
+            await seldom(world)._start(resource)
+        assert len(seldom(world).running) == len(CONTROLLERS)
 
     in_world(play)
+
+
+def test_a_controller_that_cannot_start_hinders_no_write_and_is_tried_again(
+    in_world, monkeypatch, caplog
+):
+    missing = [1, 2]
+
+    def too_many_files(module):
+        if missing:
+            missing.pop()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), module)
+        return real(module)
+
+    real = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", too_many_files)
+
+    async def play(world):
+        assert world.api.create("cronjobs.batch", cron_job())
+        await world.until(lambda: seldom(world).running)
+
+    in_world(play)
+    assert caplog.text.count("seldom: cronjobs.batch failed; will be retried") == 2
 
 
 class Clock:
@@ -64,15 +117,20 @@ class Clock:
         return self.now
 
 
-async def ticking(world, now):
-    """Take the place of the cluster's own loop over CronJobs, with another clock."""
-    (own,) = seldom(world)._running
-    await own.close()
-    seldom(world)._running.clear()
-    made = CronJobs(own._context, clock := Clock(now))
-    seldom(world)._running.append(made)
-    await made.loop.idle()
-    return made, clock
+@pytest.fixture
+def clock(monkeypatch):
+    """Return the clock of the loop over CronJobs; no time has come before the test says so."""
+    clock = Clock(0)
+    monkeypatch.setattr(cronjobs, "CronJobs", partial(CronJobs, clock=clock))
+    return clock
+
+
+async def ticking(world, clock, now):
+    """Return the loop over CronJobs when it has looked at this time."""
+    (loop,) = await world.until(lambda: seldom(world).running)
+    clock.now = now
+    await loop.loop.settle("default/tick")
+    return loop
 
 
 def jobs(world):
@@ -88,12 +146,12 @@ async def later(loop, clock, minutes):
     await loop.loop.settle("default/tick")
 
 
-def test_a_cron_job_makes_a_job_at_each_time_and_keeps_the_last_three(in_world):
+def test_a_cron_job_makes_a_job_at_each_time_and_keeps_the_last_three(in_world, clock):
     async def play(world):
         world.runtime.ends_at_once["ends"] = 0
         made = world.api.create("cronjobs.batch", cron_job())
         created = times.seconds(made["metadata"]["creationTimestamp"])
-        loop, clock = await ticking(world, created // 60 * 60 + 61)
+        loop = await ticking(world, clock, created // 60 * 60 + 61)
         for number in (1, 2, 3, 3, 3):
             await world.until(lambda kept=number: len(jobs(world)) >= kept)
             await world.until(lambda: not status(world).get("active"))
@@ -112,11 +170,13 @@ def test_a_cron_job_makes_a_job_at_each_time_and_keeps_the_last_three(in_world):
 
 
 @pytest.mark.parametrize(("policy", "running"), [("Allow", 2), ("Forbid", 1), ("Replace", 1)])
-def test_the_concurrency_policy_decides_when_the_last_job_still_runs(in_world, policy, running):
+def test_the_concurrency_policy_decides_when_the_last_job_still_runs(
+    in_world, clock, policy, running
+):
     async def play(world):
         made = world.api.create("cronjobs.batch", cron_job(image="web", concurrencyPolicy=policy))
         created = times.seconds(made["metadata"]["creationTimestamp"])
-        loop, clock = await ticking(world, created // 60 * 60 + 61)
+        loop = await ticking(world, clock, created // 60 * 60 + 61)
         (first,) = await world.until(lambda: jobs(world))
         await later(loop, clock, 1)
         found = await world.until(lambda: len(jobs(world)) == running and jobs(world))
@@ -125,11 +185,59 @@ def test_the_concurrency_policy_decides_when_the_last_job_still_runs(in_world, p
     in_world(play)
 
 
-def test_a_suspended_cron_job_rests_and_a_late_one_is_told(in_world):
+def from_cron_job(cron, name, template):
+    """Return what ``kubectl create job --from=cronjob/...`` makes."""
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "controller": True}
+    reference = {**owner, "name": cron["metadata"]["name"], "uid": cron["metadata"]["uid"]}
+    metadata = {
+        "name": name,
+        "namespace": "default",
+        "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
+        "ownerReferences": [reference],
+    }
+    return {"metadata": metadata, "spec": template["spec"]}
+
+
+def test_a_job_that_somebody_makes_of_a_cron_job_is_not_its_active_one(in_world, clock):
+    async def play(world):
+        made = world.api.create("cronjobs.batch", cron_job(image="web", concurrencyPolicy="Forbid"))
+        created = times.seconds(made["metadata"]["creationTimestamp"])
+        loop = await ticking(world, clock, created // 60 * 60 + 1)
+        template = made["spec"]["jobTemplate"]
+        world.api.create("jobs.batch", from_cron_job(made, "by-hand", template))
+        await loop.loop.settle("default/tick")
+        assert not status(world).get("active")
+        await later(loop, clock, 1)
+        name = f"tick-{int(clock.now) // 60}"
+        assert jobs(world) == ["by-hand", name]
+        assert [one["name"] for one in status(world)["active"]] == [name]
+        await world.until(
+            lambda: any(e["reason"] == "UnexpectedJob" for e in world.api.list("events"))
+        )
+
+    in_world(play)
+
+
+def test_a_job_made_just_before_the_daemon_ended_is_noted(in_world, clock):
+    async def play(world):
+        made = world.api.create("cronjobs.batch", cron_job(image="web"))
+        created = times.seconds(made["metadata"]["creationTimestamp"])
+        loop = await ticking(world, clock, created // 60 * 60 + 61)
+        (name,) = jobs(world)
+        found = world.api.get("cronjobs.batch", "tick", "default")
+        world.api.update_status("cronjobs.batch", {**found, "status": {}})
+        await loop.loop.settle("default/tick")
+        assert jobs(world) == [name]
+        assert [one["name"] for one in status(world)["active"]] == [name]
+
+    in_world(play)
+
+
+def test_a_suspended_cron_job_rests_and_a_late_one_is_told(in_world, clock):
     async def play(world):
         made = world.api.create("cronjobs.batch", cron_job("0 * * * *", suspend=True))
         created = times.seconds(made["metadata"]["creationTimestamp"])
-        loop, clock = await ticking(world, created + 7200)
+        loop = await ticking(world, clock, created + 7200)
         assert jobs(world) == []
         spec = {"spec": {"suspend": False, "startingDeadlineSeconds": 10}}
         clock.now = created // 3600 * 3600 + 2 * 3600 + 100
@@ -143,11 +251,11 @@ def test_a_suspended_cron_job_rests_and_a_late_one_is_told(in_world):
     in_world(play)
 
 
-def test_after_a_long_pause_only_the_last_time_is_made_up_for(in_world):
+def test_after_a_long_pause_only_the_last_time_is_made_up_for(in_world, clock):
     async def play(world):
         made = world.api.create("cronjobs.batch", cron_job())
         created = times.seconds(made["metadata"]["creationTimestamp"])
-        _, clock = await ticking(world, created + 40 * 86400)
+        await ticking(world, clock, created + 40 * 86400)
         assert jobs(world) == [f"tick-{int(clock.now) // 60}"]
 
     in_world(play)
@@ -269,6 +377,7 @@ def test_a_claim_says_why_it_is_pending(in_world):
 def test_a_stopped_loop_of_cron_jobs_leaves_nothing_behind(in_world):
     async def play(world):
         world.api.create("cronjobs.batch", cron_job())
+        await world.until(lambda: seldom(world).running)
         await seldom(world).close()
         names = {task.get_name() for task in asyncio.all_tasks()}
         assert "cronjobs" not in names

@@ -7,6 +7,7 @@ from controller_world import is_ready, pod_object
 
 from k8slab.embedded.controllers import service_values, slice_values
 from k8slab.embedded.controllers.kubelet.probes import Attempt
+from k8slab.embedded.network.ruleset_proxy import usable
 
 SLICES = "endpointslices.discovery.k8s.io"
 
@@ -285,7 +286,7 @@ CONDITIONS = {
     "published although not ready": (
         {"ready": False},
         {"publishNotReadyAddresses": True},
-        (True, True, False),
+        (True, False, False),
     ),
 }
 
@@ -356,7 +357,15 @@ def test_all_fields_of_a_service_reach_the_proxy():
             "externalTrafficPolicy": "Local",
             "ports": [{"name": "http", "port": 80, "nodePort": 30080}],
         },
-        "status": {"loadBalancer": {"ingress": [{"ip": "172.18.255.1"}]}},
+        "status": {
+            "loadBalancer": {
+                "ingress": [
+                    {"ip": "172.18.255.1"},
+                    {"ip": "172.18.255.2", "ipMode": "Proxy"},
+                    {"hostname": "balancer.example"},
+                ]
+            }
+        },
     }
     one = slice_of(
         {"addresses": ["10.0.0.1"], "nodeName": "w", "conditions": {"ready": True}},
@@ -371,6 +380,25 @@ def test_all_fields_of_a_service_reach_the_proxy():
     assert port.external_ips == ("198.51.100.9",)
     assert port.node_port == 30080
     assert [(e.address, e.port, e.node) for e in port.endpoints] == [("10.0.0.1", 8080, "w")]
+
+
+def test_a_pod_that_is_published_although_not_ready_is_used_like_a_ready_one():
+    conditions = {"ready": True, "serving": False, "terminating": False}
+    one = slice_of({"addresses": ["10.0.0.1"], "conditions": conditions})
+    (found,) = service_values.endpoints({"port": 80}, [one])
+    assert usable([found]) == [found]
+
+
+def test_an_endpoint_that_goes_serves_unless_its_slice_says_that_it_does_not():
+    going = {"ready": False, "terminating": True}
+
+    def used(**more):
+        one = slice_of({"addresses": ["10.0.0.1"], "conditions": {**going, **more}})
+        return [e.address for e in usable(service_values.endpoints({"port": 80}, [one]))]
+
+    assert used() == ["10.0.0.1"]
+    assert used(serving=False) == []
+    assert used(terminating=False) == []
 
 
 def test_conditions_that_are_absent_mean_ready():

@@ -1,18 +1,16 @@
-"""Starting the containers of a pod: order, back-off, restart policy, hooks.
+"""Starting the containers of a pod: order, back-off, restart policy.
 
-Sources: core/v1 ``RestartPolicy``, ``Lifecycle``; kubelet ``computePodActions``; KEP-753
+Sources: core/v1 ``RestartPolicy``; kubelet ``computePodActions``; KEP-753
 (init containers that go on running).
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from k8slab.embedded import clock
 from k8slab.embedded.controllers.kubelet.containers import container_spec
 from k8slab.embedded.controllers.kubelet.environment import ConfigError
-from k8slab.embedded.controllers.kubelet.probes import Target
 from k8slab.embedded.runtime.spec import (
     ContainerCannotRunError,
     ContainerExit,
@@ -51,7 +49,9 @@ class Starter:
         return _earliest(delays)
 
     async def _start(self, record: Record) -> float | None:
-        """Start a container unless policy or back-off forbids it."""
+        """Start a container unless policy or back-off forbids it, or the pod is to go by now."""
+        if self._worker.leaving:
+            return None
         now = clock.now()
         if record.exit is not None:
             if not _may_restart(self._worker.pod, record):
@@ -91,8 +91,8 @@ class Starter:
         record.begin(container.id, container.started_at)
         self._tell_started(record)
         worker.agent.exits.listen(container.id, worker.exited)
-        if record.running:
-            await self._post_start(record)
+        # A container that is to be stopped is never ready: no probe of it begins.
+        if record.running and await self._post_start(record) and not worker.leaving:
             worker.begin_monitoring(record)
         return None
 
@@ -166,24 +166,17 @@ class Starter:
         target = self._worker.records.get(name) if name else None
         return target.id if target and target.running else ""
 
-    async def _post_start(self, record: Record) -> None:
-        hook = (record.spec.get("lifecycle") or {}).get("postStart")
-        if not hook:
-            return
-        problem = await run_hook(self._worker, record, hook)
+    async def _post_start(self, record: Record) -> bool:
+        """Run the hook of a container that has started; say whether the container is to stay."""
+        worker = self._worker
+        if worker.leaving:
+            return False
+        problem = await worker.hooks.run(record, "postStart", worker.addresses)
         if problem:
-            self._worker.container_event(record, "FailedPostStartHook", problem, warning=True)
-            self._worker.stop_soon(record, 0)
-
-
-async def run_hook(worker: PodWorker, record: Record, hook: Object) -> str:
-    """Run a lifecycle hook; return what went wrong, or an empty string."""
-    if "sleep" in hook:
-        await asyncio.sleep(hook["sleep"].get("seconds") or 0)
-        return ""
-    target = Target(address=worker.addresses[0], container_id=record.id, container=record.spec)
-    attempt = await worker.agent.prober.attempt({**hook, "timeoutSeconds": 3600}, target)
-    return "" if attempt.passed else attempt.message
+            worker.container_event(record, "FailedPostStartHook", problem, warning=True)
+            grace = worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
+            worker.stop_soon(record, float(grace))
+        return record.running and not problem
 
 
 def _may_restart(pod: Object, record: Record) -> bool:

@@ -9,29 +9,12 @@ from __future__ import annotations
 import math
 import os
 from decimal import Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from k8slab.objects.quantities import number as quantity
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
-
-_SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
-    "k": Decimal("1e3"), "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"),
-    "P": Decimal("1e15"), "E": Decimal("1e18"),
-    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)},
-}  # fmt: skip
-
-
-@lru_cache(1024)
-def quantity(text: str | float) -> Decimal:
-    """Return the number that a quantity such as ``100m``, ``64Mi`` or ``1e3`` means."""
-    word = str(text)
-    digits = word.rstrip("numkMGTPEiK")
-    suffix = word[len(digits) :]
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{word!r} is no quantity")
-    return Decimal(digits) * _SUFFIXES[suffix]
 
 
 def requests(pod: Object) -> dict[str, Decimal]:

@@ -31,25 +31,25 @@ class Facts:
     host_addresses: Sequence[str]
     sandbox: bool
     """The sandbox stands and has its network."""
-    reason: str = ""
-    message: str = ""
     phase: str = ""
     """A phase that is decided otherwise (a pod that failed as a whole)."""
 
 
 def pod_status(pod: Object, records: Sequence[Record], facts: Facts) -> Object:
-    """Return the whole ``status`` of a pod."""
+    """Return the whole ``status`` of a pod.
+
+    A pod that has ended stays so, whatever its containers did meanwhile: the control plane says it
+    of pods whose node is gone. Source: ``generateAPIPodStatus``.
+    """
     old = pod.get("status") or {}
-    phase = facts.phase or phase_of(pod, records)
+    ended = old if old.get("phase") in FINISHED else {}
+    phase = ended.get("phase") or facts.phase or phase_of(pod, records)
     status: Object = {
         "observedGeneration": pod["metadata"].get("generation", 1),
         "phase": phase,
         "conditions": _conditions(pod, records, facts, phase),
     }
-    if facts.message:
-        status["message"] = facts.message
-    if facts.reason:
-        status["reason"] = facts.reason
+    status.update({field: ended[field] for field in ("message", "reason") if field in ended})
     if facts.host_addresses:
         status["hostIP"] = facts.host_addresses[0]
         status["hostIPs"] = [{"ip": address} for address in facts.host_addresses]

@@ -15,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import times
 from k8slab.embedded.controllers.kubelet import containers, files, volumes
 from k8slab.embedded.controllers.kubelet.environment import ConfigError, Sources
-from k8slab.embedded.controllers.kubelet.lifecycle import Starter, run_hook
+from k8slab.embedded.controllers.kubelet.hooks import Hooks
+from k8slab.embedded.controllers.kubelet.lifecycle import Starter
 from k8slab.embedded.controllers.kubelet.monitor import Monitor
 from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, Record
 from k8slab.embedded.controllers.kubelet.recovery import recover
@@ -30,7 +32,7 @@ from k8slab.errors import ApiStatusError, KernelError, PodNetworkError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from k8slab.embedded.controllers.context import Sandbox
     from k8slab.embedded.controllers.kubelet.node import NodeAgent
@@ -69,10 +71,12 @@ class PodWorker:
         """The object is gone; what runs of it may still have to be taken down."""
         self._down = False
         self._finished = False
+        self._final_phase = ""
         self._attached = False
         self._wake = asyncio.Event()
         self._started_at = (pod.get("status") or {}).get("startTime") or times.text()
         self._monitor = Monitor(self)
+        self.hooks = Hooks(agent.prober)
         self._starter = Starter(self)
         self._stops: set[asyncio.Task[None]] = set()
         self._tokens_until = float("inf")
@@ -86,6 +90,8 @@ class PodWorker:
         """Take over a newer form of the pod."""
         old, self.pod = self.pod, pod
         self._adopt_containers()
+        if is_deleting(pod):
+            self.hooks.end(phase="postStart")
         if is_deleting(old) and _grace(pod) < _grace(old):
             self._hasten(_grace(pod))
         if old["metadata"].get("labels") != pod["metadata"].get("labels") or old["metadata"].get(
@@ -97,6 +103,7 @@ class PodWorker:
     def removed(self) -> None:
         """Learn that the object is gone: end everything at once."""
         self._gone = True
+        self.hooks.end(phase="postStart")
         self._hasten(0)
         self._wake.set()
 
@@ -105,6 +112,7 @@ class PodWorker:
         for record in self.records.values():
             if record.id == ended.container_id and record.running:
                 self._monitor.stop(record)
+                self.hooks.end(record.id)
                 record.end(ended)
                 self._wake.set()
 
@@ -115,6 +123,11 @@ class PodWorker:
             self._wake.set()
         elif any(r.reason == "CreateContainerConfigError" for r in self.records.values()):
             self._wake.set()
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether nothing more is to be started."""
+        return self._gone or is_deleting(self.pod)
 
     def wake(self) -> None:
         """Have the actor look at its records."""
@@ -161,7 +174,7 @@ class PodWorker:
 
     async def _step(self) -> float | None:
         """Take the steps that are possible now; return when to look again."""
-        if self._gone or is_deleting(self.pod):
+        if self.leaving:
             await self._take_down()
             return None
         if self._finished:
@@ -292,29 +305,78 @@ class PodWorker:
     # --- the way down
 
     async def _take_down(self) -> None:
-        """Stop the containers, free the sandbox, remove the object."""
-        context = self.agent.context
+        """Stop the containers, free the sandbox, remove the object.
+
+        A kubelet that is stopped meanwhile leaves off; started again, it takes the steps anew.
+        """
         self._monitor.close()
-        grace = 0.0 if self._gone else _grace(self.pod)
-        if grace > 0:
-            await self.agent.gate.leaving(self.pod)
-        running = [r for r in self.records.values() if r.running]
-        for record in running:
-            self.container_event(record, "Killing", f"Stopping container {record.name}")
-        await asyncio.gather(*(self._stop(r, grace) for r in running if not r.sidecar))
-        for record in reversed([r for r in running if r.sidecar]):
-            await self._stop(record, grace)
-        if running and not self._gone:
-            self.publish()
-        await self._detach()
-        if self.sandbox is not None:
-            await context.runtime.remove_sandbox(self.uid)
-            self.sandbox = None
+        await self._leave()
+        for step in (self._stop_all, self._tell_end, self._free):
+            if self.agent.stopped:
+                return
+            await step()
+            if any(record.running for record in self.records.values()):
+                return  # the kubelet was stopped meanwhile, and is perhaps back: woken by that
+        if self.agent.stopped:
+            return
         if not self._gone:
             self._delete_object()
         self._gone = self._down = True
         self.agent.forget(self)
         await self.agent.drop_logs(self.pod)
+
+    @property
+    def _grace(self) -> float:
+        return 0.0 if self._gone else _grace(self.pod)
+
+    async def _leave(self) -> None:
+        if self._grace > 0:
+            await self.agent.gate.leaving(self.pod)
+
+    async def _stop_all(self) -> None:
+        """Stop the apps, and then the sidecars in the opposite order of their start.
+
+        All have the same grace, and their hooks begin at once (kubelet, ``terminationOrdering``).
+        """
+        running = [record for record in self.records.values() if record.running]
+        self._tell_killing(running)
+        async with asyncio.TaskGroup() as group:
+            earlier = [
+                group.create_task(self._stop_in_turn(record))
+                for record in running
+                if not record.sidecar
+            ]
+            for record in reversed([record for record in running if record.sidecar]):
+                stop = self._stop_in_turn(record, after=tuple(earlier))
+                earlier.append(group.create_task(stop))
+
+    def _tell_killing(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.container_event(record, "Killing", f"Stopping container {record.name}")
+
+    async def _tell_end(self) -> None:
+        """Publish how what has run of the pod ended."""
+        has_run = any(record.id for record in self.records.values())
+        if not self._gone and (has_run or self.pod["metadata"].get("finalizers")):
+            self._final_phase = self._phase_at_last()
+            self.publish()
+
+    async def _free(self) -> None:
+        """Give network and sandbox back."""
+        await self._detach()
+        if self.sandbox is not None:
+            await self.agent.context.runtime.remove_sandbox(self.uid)
+            self.sandbox = None
+
+    def _phase_at_last(self) -> str:
+        """Return the phase of a pod that is taken down and stays, since finalizers hold it.
+
+        Whatever its restartPolicy, nothing of it will run again. Source: pkg/kubelet, getPhase.
+        """
+        if not self.pod["metadata"].get("finalizers"):
+            return ""
+        apps = [record for record in self.records.values() if record.kind == "app"]
+        return "Succeeded" if apps and all(record.succeeded for record in apps) else "Failed"
 
     def _delete_object(self) -> None:
         try:
@@ -326,35 +388,60 @@ class PodWorker:
             if error.code not in (404, 409):
                 raise
 
-    async def _stop(self, record: Record, grace: float) -> None:
-        begun = time.monotonic()
-        hook = (record.spec.get("lifecycle") or {}).get("preStop")
-        if hook and grace > 0:
-            try:
-                async with asyncio.timeout(grace):
-                    problem = await run_hook(self, record, hook)
-            except TimeoutError:
-                problem = f"did not end within {grace:g} s"
-            if problem:
-                self.container_event(record, "FailedPreStopHook", problem, warning=True)
+    async def _stop_in_turn(
+        self, record: Record, *, after: Collection[asyncio.Task[None]] = ()
+    ) -> None:
+        """Stop a container on the way down: TERM when others have ended or the grace is over."""
+        begun, grace = time.monotonic(), self._grace
+        hooked = await self._pre_stop(record, grace)
+        left = grace - (time.monotonic() - begun)
+        if after and left > 0:
+            await asyncio.wait(after, timeout=left)
+        if self.agent.stopped or not record.running:
+            return
+        if grace > 0 and (hooked or after):
             grace = max(grace - (time.monotonic() - begun), SHORTEST_GRACE)
         await self.agent.context.runtime.stop_container(record.id, grace)
 
+    async def _stop(self, record: Record, grace: float) -> None:
+        """Stop a container as the kubelet does, its preStop hook first."""
+        begun, container_id = time.monotonic(), record.id
+        if await self._pre_stop(record, grace):
+            grace = max(grace - (time.monotonic() - begun), SHORTEST_GRACE)
+        await self.agent.context.runtime.stop_container(container_id, grace)
+
+    async def _pre_stop(self, record: Record, grace: float) -> bool:
+        """Run a container's preStop hook within the grace; say whether there was one to run."""
+        if grace <= 0 or "preStop" not in (record.spec.get("lifecycle") or {}):
+            return False
+        try:
+            async with asyncio.timeout(grace):
+                problem = await self.hooks.run(record, "preStop", self.addresses)
+        except TimeoutError:
+            problem = f"did not end within {grace:g} s"
+        if problem:
+            self.container_event(record, "FailedPreStopHook", problem, warning=True)
+        return True
+
     def _hasten(self, grace: float) -> None:
         """Shorten the grace of a way down that has begun."""
+        stop = self.agent.context.runtime.stop_container
         for record in self.records.values():
             if record.running:
-                self.stop_soon(record, grace)
+                self._beside(partial(stop, record.id, grace))
 
     def stop_soon(self, record: Record, grace: float) -> None:
         """Stop a container while the actor goes on; its end wakes the actor."""
-        task = asyncio.get_running_loop().create_task(self._stop_now(record.id, grace))
+        self._beside(partial(self._stop, record, grace))
+
+    def _beside(self, stop: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(self._told(stop))
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
 
-    async def _stop_now(self, container_id: str, grace: float) -> None:
+    async def _told(self, stop: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self.agent.context.runtime.stop_container(container_id, grace)
+            await stop()
         except KernelError:
             log.exception("pod %s: stopping a container failed", key_of(self.pod))
 
@@ -438,6 +525,7 @@ class PodWorker:
             addresses=self.addresses,
             host_addresses=self.agent.addresses,
             sandbox=self.sandbox is not None,
+            phase=self._final_phase,
         )
 
     def _adopt_containers(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import warnings
+from collections import defaultdict
 
 import pytest
 from controller_world import is_ready, pod_object
@@ -274,6 +275,85 @@ def test_a_deleted_pod_is_stopped_within_its_grace_and_then_removed(in_world):
     in_world(play)
 
 
+@pytest.mark.parametrize("code", [0, 143])
+def test_a_kubelet_that_was_stopped_on_the_way_down_tells_how_the_pod_ended(in_world, code):
+    async def play(world):
+        pod = pod_object("a", restartPolicy="Never")
+        pod["metadata"]["finalizers"] = ["example.com/held"]
+        world.api.create("pods", pod)
+        await world.until(lambda: is_ready(world.pod("a")))
+        (container,) = world.runtime.of(world.pod("a"))
+        node = world.pod("a")["spec"]["nodeName"]
+        world.runtime.ignores_term = True
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: container.graces)
+        world.controllers.stop_agent(node)
+        world.runtime.exit(container.id, code)
+        for _ in range(50):  # all turns that its actor could take
+            await asyncio.sleep(0)
+        assert world.pod("a")["metadata"]["deletionGracePeriodSeconds"] == 30
+        assert world.pod("a")["status"]["phase"] == "Running"
+        world.controllers.start_agent(node)
+        await world.until(lambda: world.pod("a")["metadata"]["deletionGracePeriodSeconds"] == 0)
+        assert world.pod("a")["status"]["phase"] == ("Failed" if code else "Succeeded")
+        ended = state(world.pod("a"))["state"]["terminated"]
+        assert ended["exitCode"] == code
+        assert world.pod("a")["metadata"]["uid"] not in world.network.pods
+
+    in_world(play)
+
+
+@pytest.mark.parametrize("moment", ["running", "on the way down", "starting"])
+def test_what_the_control_plane_says_of_a_lost_pods_end_stays_when_its_kubelet_is_back(
+    in_world, monkeypatch, moment
+):
+    """Source: kubelet, generateAPIPodStatus: no pod leaves a phase in which it has ended."""
+
+    def lose(world):
+        """Do as the control plane does when a node is gone."""
+        found = world.pod("a")
+        status = {**found["status"], "phase": "Failed"}
+        world.api.update_status("pods", {**found, "status": status})
+        world.api.delete("pods", "a", "default", grace=0)
+
+    async def play(world):
+        start = world.runtime.start_container
+
+        async def lost_meanwhile(*arguments):
+            lose(world)
+            return await start(*arguments)
+
+        if moment == "starting":
+            monkeypatch.setattr(world.runtime, "start_container", lost_meanwhile)
+        phases = []
+        world.api.subscribe(
+            "pods", lambda event: phases.append((event.object.get("status") or {}).get("phase"))
+        )
+        pod = pod_object("a", restartPolicy="Never")
+        pod["metadata"]["finalizers"] = ["example.com/held"]
+        world.api.create("pods", pod)
+        if moment != "starting":
+            await world.until(lambda: is_ready(world.pod("a")))
+            (container,) = world.runtime.of(world.pod("a"))
+            if moment == "on the way down":
+                world.runtime.ignores_term = True
+                world.api.delete("pods", "a", "default")
+                await world.until(lambda: container.graces)
+            node = world.pod("a")["spec"]["nodeName"]
+            world.controllers.stop_agent(node)
+            world.runtime.exit(container.id, 0)
+            lose(world)
+            world.controllers.start_agent(node)
+        uid = world.pod("a")["metadata"]["uid"]
+        agents = world.controllers.kubelets.agents.values()
+        await world.until(lambda: "Failed" in phases)
+        await world.until(lambda: all(uid not in agent.workers for agent in agents))
+        assert set(phases[phases.index("Failed") :]) == {"Failed"}
+        assert "terminated" in state(world.pod("a"))["state"]
+
+    in_world(play)
+
+
 def test_a_second_delete_shortens_the_grace_and_force_ends_at_once(in_world):
     async def play(world):
         for name in ("a", "b"):
@@ -297,17 +377,17 @@ def test_a_second_delete_shortens_the_grace_and_force_ends_at_once(in_world):
 @pytest.mark.parametrize("step", ["create_sandbox", "start_container"])
 def test_a_pod_that_is_forced_away_while_it_starts_leaves_nothing(in_world, monkeypatch, step):
     async def play(world):
-        take = getattr(world.runtime, step)
+        take, taken = getattr(world.runtime, step), []
 
         async def delete_meanwhile(*arguments):
+            taken.append(arguments)
             world.api.delete("pods", "a", "default", grace=0)
             return await take(*arguments)
 
         monkeypatch.setattr(world.runtime, step, delete_meanwhile)
         world.api.create("pods", pod_object("a"))
         agents = world.controllers.kubelets.agents.values()
-        await world.until(lambda: any(agent.workers for agent in agents))
-        await world.until(lambda: not any(agent.workers for agent in agents))
+        await world.until(lambda: taken and not any(agent.workers for agent in agents))
         assert not world.runtime.sandboxes
         assert not world.runtime.containers
         assert not world.network.pods
@@ -407,6 +487,34 @@ def test_a_sidecar_starts_before_and_stops_after_the_others(in_world):
     in_world(play)
 
 
+def test_a_sidecar_that_ends_before_its_turn_is_not_stopped_once_more(in_world, monkeypatch):
+    async def play(world):
+        stop, stopped = world.runtime.stop_container, []
+
+        def note(container_id, grace):
+            stopped.append(container_id)
+            return stop(container_id, grace)
+
+        monkeypatch.setattr(world.runtime, "stop_container", note)
+        world.runtime.ignores_term = True
+        first, second = (
+            {"name": name, "image": "web", "restartPolicy": "Always"} for name in ("one", "two")
+        )
+        world.api.create("pods", pod_object("a", initContainers=[first, second]))
+        await world.until(lambda: is_ready(world.pod("a")))
+        found = {one.spec.name: one.id for one in world.runtime.of(world.pod("a"))}
+        world.api.delete("pods", "a", "default")
+        for name in ("main", "two"):
+            await world.until(lambda name=name: stopped and stopped[-1] == found[name])
+            if name == "two":
+                world.runtime.exit(found["one"], 0)
+            world.runtime.exit(found[name], 0)
+        await world.until(lambda: world.pod("a") is None)
+        assert stopped == [found["main"], found["two"]]
+
+    in_world(play)
+
+
 def test_the_daemon_finds_container_and_logs(in_world):
     async def play(world):
         world.api.create("pods", pod_object("a"))
@@ -462,3 +570,241 @@ def test_closing_a_worker_that_has_just_asked_for_a_stop_leaves_nothing_behind(i
         in_world(play)
         gc.collect()
     assert [str(one.message) for one in told if "never awaited" in str(one.message)] == []
+
+
+HANGING = {"sleep": {"seconds": 3000}}
+"""Longer than any test waits; the API allows it where the grace period is no shorter."""
+PATIENT = {"terminationGracePeriodSeconds": 3000}
+
+
+def hooked(name="main", **hooks):
+    return {"name": name, "image": "web", "lifecycle": hooks}
+
+
+def started(world, name="main"):
+    return lambda: f"start {name}" in world.runtime.history
+
+
+def readiness_shown(world):
+    """Return a list that grows with each form of a pod: whether it, or a container, is ready."""
+    shown = []
+
+    def note(event):
+        statuses = (event.object.get("status") or {}).get("containerStatuses") or ()
+        shown.append(is_ready(event.object) or any(c["ready"] for c in statuses))
+
+    world.api.subscribe("pods", note)
+    return shown
+
+
+@pytest.mark.parametrize("grace", [20, 0])
+def test_a_pod_whose_post_start_hook_hangs_can_be_deleted(in_world, grace):
+    async def play(world):
+        both = [hooked("main", postStart=HANGING), hooked("other", postStart=HANGING)]
+        shown = readiness_shown(world)
+        world.api.create("pods", pod_object("a", containers=both, **PATIENT))
+        await world.until(started(world))
+        uid = world.pod("a")["metadata"]["uid"]
+        world.api.delete("pods", "a", "default", grace=grace)
+        await world.until(lambda: world.pod("a") is None and uid not in world.runtime.sandboxes)
+        assert world.runtime.history == ["start main", "end main"]
+        assert True not in shown
+
+    in_world(play)
+
+
+def test_a_pod_whose_sidecars_post_start_hook_hangs_can_be_deleted(in_world):
+    async def play(world):
+        side = {**hooked("side", postStart=HANGING), "restartPolicy": "Always"}
+        world.api.create("pods", pod_object("a", initContainers=[side], **PATIENT))
+        await world.until(started(world, "side"))
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: world.pod("a") is None)
+        assert world.runtime.history == ["start side", "end side"]
+
+    in_world(play)
+
+
+def test_a_container_that_ends_in_its_post_start_hook_is_started_again(in_world):
+    async def play(world):
+        pod = pod_object("a", containers=[hooked(postStart=HANGING)], **PATIENT)
+        world.api.create("pods", pod)
+        await world.until(started(world))
+        (container,) = world.runtime.of(world.pod("a"))
+        world.runtime.exit(container.id, 1)
+        await world.until(lambda: world.runtime.history.count("start main") == 2)
+
+    in_world(play)
+
+
+def test_a_post_start_hook_that_fails_stops_the_container_in_order(in_world):
+    async def play(world):
+        failing = {"exec": {"command": ["false"]}}
+        world.prober.answers["main"] = Attempt(passed=False, message="exit code 1")
+        pod = pod_object(
+            "a", containers=[hooked(postStart=failing)], terminationGracePeriodSeconds=7
+        )
+        world.runtime.ignores_term = True
+        world.api.create("pods", pod)
+        await world.until(started(world))
+        (container,) = world.runtime.of(world.pod("a"))
+        await world.until(lambda: container.graces)
+        assert container.graces == [7]
+        await world.controllers.events.settle()
+        assert ("FailedPostStartHook", "exit code 1") in reasons(world, "a")
+
+    in_world(play)
+
+
+def test_a_container_whose_post_start_hook_failed_is_not_ready_while_it_is_stopped(in_world):
+    async def play(world):
+        shown = readiness_shown(world)
+        world.prober.answers["main"] = Attempt(passed=False, message="exit code 1")
+        failing = {"exec": {"command": ["false"]}}
+        world.runtime.ignores_term = True
+        world.api.create("pods", pod_object("a", containers=[hooked(postStart=failing)]))
+        await world.until(started(world))
+        (container,) = world.runtime.of(world.pod("a"))
+        await world.until(lambda: container.graces)
+        await world.until(lambda: (world.pod("a").get("status") or {}).get("containerStatuses"))
+        world.runtime.exit(container.id, 137)
+        await world.until(lambda: state(world.pod("a"))["restartCount"] == 1)
+        assert True not in shown
+
+    in_world(play)
+
+
+def test_a_shorter_grace_ends_a_pre_stop_hook_that_hangs(in_world):
+    async def play(world):
+        pod = pod_object("a", containers=[hooked(preStop=HANGING)], **PATIENT)
+        world.api.create("pods", pod)
+        await world.until(lambda: is_ready(world.pod("a")))
+        uid = world.pod("a")["metadata"]["uid"]
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: ("Killing", "Stopping container main") in reasons(world, "a"))
+        world.api.delete("pods", "a", "default", grace=1)
+        await world.until(lambda: world.pod("a") is None and uid not in world.runtime.sandboxes)
+
+    in_world(play)
+
+
+def test_the_pre_stop_hook_runs_before_a_container_that_is_not_alive_is_stopped(in_world):
+    async def play(world):
+        probe = {"tcpSocket": {"port": 80}, "failureThreshold": 1, "periodSeconds": 1}
+        hook = {"preStop": {"sleep": {"seconds": 0}}}
+        main = {"name": "main", "image": "web", "livenessProbe": probe, "lifecycle": hook}
+        world.prober.answers["main"] = Attempt(passed=False, message="refused")
+        world.api.create("pods", pod_object("a", containers=[main]))
+        await world.until(started(world))
+        (container,) = world.runtime.of(world.pod("a"))
+        await world.until(lambda: container.graces)
+        assert 2 <= container.graces[0] < 30  # the hook has used some of it up
+
+    in_world(play)
+
+
+def held_hooks(world, monkeypatch):
+    """Have hooks that are commands wait; return the containers that had one, and what ends each."""
+    begun, ends = [], defaultdict(asyncio.Event)
+
+    async def attempt(_hook, target):
+        begun.append(target.container["name"])
+        await ends[target.container["name"]].wait()
+        return Attempt(passed=True)
+
+    monkeypatch.setattr(world.prober, "attempt", attempt)
+    return begun, ends
+
+
+COMMAND = {"exec": {"command": ["true"]}}
+
+
+def test_a_kubelet_that_is_stopped_in_a_pre_stop_hook_ends_nothing_before_it_is_back(
+    in_world, monkeypatch
+):
+    async def play(world):
+        begun, ends = held_hooks(world, monkeypatch)
+        world.api.create("pods", pod_object("a", containers=[hooked(preStop=COMMAND)]))
+        await world.until(lambda: is_ready(world.pod("a")))
+        (container,) = world.runtime.of(world.pod("a"))
+        node = world.pod("a")["spec"]["nodeName"]
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: begun)
+        world.controllers.stop_agent(node)
+        ends["main"].set()
+        for _ in range(50):  # all turns that its actor could take
+            await asyncio.sleep(0)
+        assert container.graces == []
+        world.controllers.start_agent(node)
+        await world.until(lambda: world.pod("a") is None)
+        assert begun == ["main", "main"]
+        assert 2 <= container.graces[0] < 30
+
+    in_world(play)
+
+
+def test_a_kubelet_that_is_stopped_and_started_between_two_hooks_kills_no_container(
+    in_world, monkeypatch
+):
+    async def play(world):
+        begun, ends = held_hooks(world, monkeypatch)
+        both = [hooked(name, preStop=COMMAND) for name in ("quick", "slow")]
+        world.api.create("pods", pod_object("a", containers=both))
+        await world.until(lambda: is_ready(world.pod("a")))
+        node = world.pod("a")["spec"]["nodeName"]
+        found = world.runtime.of(world.pod("a"))
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: len(begun) == 2)
+        world.controllers.stop_agent(node)
+        ends["quick"].set()
+        for _ in range(50):  # all turns that its actor could take
+            await asyncio.sleep(0)
+        world.controllers.start_agent(node)
+        ends["slow"].set()
+        await world.until(lambda: world.pod("a") is None)
+        assert all(container.graces for container in found)
+
+    in_world(play)
+
+
+def test_a_sidecars_pre_stop_hook_begins_with_those_of_the_apps_and_all_share_one_grace(
+    in_world, monkeypatch
+):
+    async def play(world):
+        begun, ends = held_hooks(world, monkeypatch)
+        side = {**hooked("side", preStop=COMMAND), "restartPolicy": "Always"}
+        main = hooked("main", preStop=COMMAND)
+        other = {"name": "other", "image": "web", "restartPolicy": "Always"}
+        spec = {"initContainers": [side, other], "containers": [main]}
+        world.api.create("pods", pod_object("a", **spec))
+        await world.until(lambda: is_ready(world.pod("a")))
+        found = {one.spec.name: one for one in world.runtime.of(world.pod("a"))}
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: sorted(begun) == ["main", "side"])
+        ends["main"].set()
+        ends["side"].set()
+        await world.until(lambda: world.pod("a") is None)
+        assert world.runtime.history[3:] == ["end main", "end other", "end side"]
+        assert all(2 <= one.graces[0] < 30 for one in found.values())
+
+    in_world(play)
+
+
+def test_a_sidecar_waits_no_longer_for_an_app_than_the_grace(in_world, monkeypatch):
+    async def play(world):
+        side = {"name": "side", "image": "web", "restartPolicy": "Always"}
+        world.api.create("pods", pod_object("a", initContainers=[side]))
+        await world.until(lambda: is_ready(world.pod("a")))
+        found = {one.spec.name: one for one in world.runtime.of(world.pod("a"))}
+        world.runtime.ignores_term = True
+        monkeypatch.setattr(worker, "_grace", lambda _pod: 0.05)
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: found["side"].graces)
+        assert found["main"].graces == [0.05]
+        assert found["side"].graces == [2.0]
+        assert not found["main"].ended.is_set()
+        for one in found.values():
+            world.runtime.exit(one.id, 143)
+        await world.until(lambda: world.pod("a") is None)
+
+    in_world(play)

@@ -164,3 +164,12 @@ def test_quantities(text, number):
 def test_what_is_no_quantity_is_refused():
     with pytest.raises(ValueError, match="is no quantity"):
         resources.quantity("5Xi")
+
+
+def test_a_pod_that_has_ended_stays_so_whatever_its_containers_did_with_the_words_said_of_it():
+    known = {"phase": "Failed", "reason": "Evicted", "message": "no room"}
+    status = pod_status({**pod("Never"), "status": known}, [record(0)], FACTS)
+    assert {key: status[key] for key in known} == known
+    assert [c["state"]["terminated"]["exitCode"] for c in status["containerStatuses"]] == [0]
+    ready = next(one for one in status["conditions"] if one["type"] == "Ready")
+    assert ready["reason"] == "PodFailed"
