@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded import linux
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.config import KUBERNETES_MINOR, capabilities, world_hosts
 from k8slab.embedded.controllers import proxy_config
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 KEPT_DENIALS = 10_000
 NAME_SECONDS = 2.0
 """How long one DNS question may take, when the probe's own deadline is shorter."""
+RESOLV_CONF = 65_536
+"""Bytes of a pod's resolv.conf that are read; the kubelet writes some hundred."""
 _THREADS = 2
 _SHARED_FROM = 256
 
@@ -317,13 +320,17 @@ class Lab:
         return self._network.world[world], _conf(servers or [_router(self._config)])
 
     def _resolv_conf(self, pod: Object) -> str:
-        """Return the pod's resolv.conf as its first running container sees it now."""
+        """Return the pod's resolv.conf as its first running container sees it now.
+
+        Whatever a program there has put in its place must not hold the daemon up.
+        """
         for container in pod["spec"]["containers"]:
             info = self.kubelets.container(pod, container["name"]) if self.kubelets else None
             if info and info.running:
                 with suppress(ClusterError, OSError):
                     pid = self._runtime.container(info.id).pid
-                    return Path(f"/proc/{pid}/root/etc/resolv.conf").read_text(encoding="utf-8")
+                    path = Path(f"/proc/{pid}/root/etc/resolv.conf")
+                    return linux.read_regular(path, RESOLV_CONF).decode(errors="replace")
         return ""
 
     async def _addresses(

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from k8slab.embedded import linux
+from k8slab.embedded import credentials, linux
 from k8slab.embedded.apiserver import pki
 from k8slab.embedded.apiserver.api import Api
 from k8slab.embedded.apiserver.server import Server, serve
@@ -221,10 +221,9 @@ class Daemon:
 
     def _write_kubeconfig(self, keys: Path) -> None:
         server = f"https://127.0.0.1:{self.config.api_port}"
-        path = self.inside / "kubeconfig"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(pki.kubeconfig_text(keys, f"k8slab-{self.config.name}", server))
+        text = pki.kubeconfig_text(keys, f"k8slab-{self.config.name}", server)
+        linux.set_aside(self.inside / "kubeconfig")  # a privileged pod's, perhaps
+        credentials.write(self.inside / "kubeconfig", text)
 
     def _routers(self) -> list[str]:
         """Return the router's addresses: it is the nodes' name server."""

@@ -2,8 +2,8 @@
 
 The rules are those of resolv.conf(5) and of the C library's resolver: with fewer dots than
 ``ndots`` the search list comes first, a name that ends in a dot is looked up as it is, and
-the next name server is asked when one does not answer. All lookups of a set of probes run
-side by side, one round for each step.
+the next name server is asked when one does not answer, or cannot (res_send.c of glibc). All
+lookups of a set of probes run side by side, one round for each step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _MAX_SERVERS = 3
 """MAXNS of resolv.conf(5)."""
 _MAX_NDOTS = 15
 _HEADER = struct.Struct(">HHHHHH")
-_NXDOMAIN = 3
+_SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = 2, 3, 4, 5
+_ASK_ANOTHER = {_SERVFAIL, _NOTIMP, _REFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class _Progress:
     lookup: Lookup
     names: list[str]
     server: int = 0
+    first: int = 0
+    """The first server that was not silent yet: each question begins there."""
     answer: Answer | None = None
     types: list[int] = field(default_factory=lambda: [_A, _AAAA])
     number: int = 0
@@ -106,24 +109,26 @@ class _Progress:
 
     def take(self, result: Result) -> None:
         """Take in the answer to the present question and choose the next one, or the end."""
-        if result.outcome != "open":
+        servers, silent = self.lookup.conf.servers, result.outcome != "open"
+        code, addresses = (_SERVFAIL, []) if silent else read_answer(result.data, self.types[0])
+        self.first += silent and self.server == self.first
+        if self.first == len(servers):
+            problem = f"the name server {servers[0]} did not answer ({result.detail})"
+            self.answer = Answer(problem=problem, result=result)
+        elif code in _ASK_ANOTHER and self.server + 1 < len(servers):
             self.server += 1
-            if self.server == len(self.lookup.conf.servers):
-                server = self.lookup.conf.servers[0]
-                problem = f"the name server {server} did not answer ({result.detail})"
-                self.answer = Answer(problem=problem, result=result)
-            return
-        code, addresses = read_answer(result.data, self.types[0])
-        if addresses:
+        elif addresses:
             self.answer = Answer(tuple(addresses))
         elif code == 0 and self.types[0] == _A:
-            self.types = [_AAAA]
+            self._ask(self.names, [_AAAA])
         elif len(self.names) > 1:
-            self.names = self.names[1:]
-            self.types = [_A, _AAAA]
+            self._ask(self.names[1:], [_A, _AAAA])
         else:
             words = "NXDOMAIN" if code == _NXDOMAIN else f"no address (DNS code {code})"
             self.answer = Answer(problem=f"{self.lookup.name}: {words}", result=result)
+
+    def _ask(self, names: list[str], types: list[int]) -> None:
+        self.names, self.types, self.server = names, types, self.first
 
 
 def resolve(

@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.config import ClusterPaths
 
-_NAMESPACES = (
-    linux.CLONE_NEWNS
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWNET
-    | linux.CLONE_NEWIPC
-    | linux.CLONE_NEWUTS
-)
+_NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
 def give_birth(
@@ -47,17 +41,17 @@ def give_birth(
     mountpoint = paths.root / "root"
     mountpoint.mkdir(exist_ok=True)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        midwife = os.fork()
-        if midwife == 0:
-            ours.close()
-            linux.close_all_but({0, 1, 2, theirs.fileno(), *keep})
-            _be_midwife(paths, identifiers, theirs, first)
-        theirs.close()
-        try:
+    midwife = os.fork()
+    if midwife == 0:
+        ours.close()
+        linux.close_all_but({0, 1, 2, theirs.fileno(), *keep})
+        _be_midwife(paths, identifiers, theirs, first)
+    theirs.close()
+    try:
+        with ours:  # closed before anybody waits: a midwife that nobody answers ends then
             return _converse(ours, midwife, identifiers)
-        finally:
-            os.waitpid(midwife, 0)
+    finally:
+        os.waitpid(midwife, 0)
 
 
 def _converse(channel: socket.socket, midwife: int, identifiers: Identifiers) -> int:
@@ -112,4 +106,5 @@ def _make_namespaces(paths: ClusterPaths, identifiers: Identifiers, channel: soc
     linux.unshare(_NAMESPACES)
     if not identifiers.is_range:
         root.build(paths.root / "root", paths.inside, 0)
+    linux.unshare(linux.CLONE_NEWPID)  # last: the next child is the first process in there
     return os.fork()

@@ -9,7 +9,8 @@ of its own at `INSIDE`. Started by root it runs with ids that own nothing. Beyon
   connection to the same port of the host's loopback. A socket keeps the network namespace in
   which it was made (network_namespaces(7)), so nothing else has to be open;
 - it has no capability, cannot gain one, and its files, processes and time are bounded;
-- when the process outside ends, in whatever way, PID 1 in there ends, and everything with it.
+- when the process outside ends, in whatever way, PID 1 in there ends, and everything with it;
+  and the process outside ends with its caller (PR_SET_PDEATHSIG: with the thread that called).
 
 Where the kernel gives no such namespaces there is no weaker form: it is an error.
 """
@@ -73,10 +74,16 @@ def run(
     `argv` begins with an absolute path; `inside` is at `INSIDE` for it and belongs to it
     afterwards. Raises `EnvironmentLacksError` where this machine cannot confine.
     """
-    with tempfile.TemporaryDirectory(prefix="k8slab-confined-") as directory:
+    with tempfile.TemporaryDirectory(prefix="confined-", dir=inside.parent) as directory:
         own = Path(directory) / "inside"
         inside.rename(own)
-        order = {"root": directory, "argv": [*argv], "port": port, "environment": {**environment}}
+        order = {
+            "root": directory,
+            "argv": [*argv],
+            "port": port,
+            "environment": {**environment},
+            "caller": os.getpid(),
+        }
         try:
             return _spawn(order, deadline)
         finally:
@@ -121,6 +128,9 @@ _MAIN = f"import sys; from {__name__} import main; sys.exit(main(sys.argv[1]))"
 def main(text: str) -> int:
     """Be the process outside, as the JSON order says; returns the program's exit code."""
     order = json.loads(text)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != order["caller"]:  # it was killed before we had asked to be told
+        return _UNABLE
     os.chdir("/")
     os.umask(0o077)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)

@@ -29,6 +29,8 @@ DAEMON = "k8slab.embedded.daemon:run"
 """What runs as the cluster's daemon, with the arguments of `init.run_daemon`."""
 LOG_LINES = 15
 """Lines of the cluster's log that an error shows."""
+LOG_TAIL = 16_384
+"""Bytes at its end that are read for that."""
 DISK_NEEDED = 4 * 1024 * 1024
 """Free bytes without which a start would fail halfway."""
 LOG_LIMIT = 4 * 1024 * 1024
@@ -248,7 +250,14 @@ def _explain(error: ClusterNotReadyError, paths: ClusterPaths) -> None:
 def _log_end(paths: ClusterPaths) -> str:
     if not paths.log.exists():
         return f"its log {paths.log} is gone"
-    lines = paths.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    with paths.log.open("rb") as file:
+        # A pod with the rights of the cluster can write to it: as much as it likes, and anything.
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
+        text = file.read(LOG_TAIL).decode(errors="replace")
+    shown = "".join(
+        one if one.isprintable() or one in "\t\n" else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
+    lines = shown.splitlines()[-LOG_LINES:]
     return "\n  ".join([f"the end of its log, {paths.log}:", *lines])
 
 

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from k8slab.errors import ClusterError
+
 FIRST_ID = 0x7000_0000
 """The first of the ids that a cluster started by root uses: the range 1879048192 to
 2147483647 is used by nobody (systemd, "Users, Groups, UIDs and GIDs on systemd systems")."""
@@ -40,12 +42,28 @@ def choose_identifiers() -> Identifiers:
 
 
 def write_maps(pid: int, identifiers: Identifiers) -> None:
-    """Write the maps of the user namespace that process `pid` has just made."""
+    """Write the maps of the user namespace that process `pid` has just made.
+
+    Raises `ClusterError` with the map and what is needed to write it (user_namespaces(7)).
+    """
     if not identifiers.is_range:
-        Path(f"/proc/{pid}/setgroups").write_text("deny", encoding="ascii")
+        _write(pid, "setgroups", "deny", "")
     for kind, first in (("uid", identifiers.first_user), ("gid", identifiers.first_group)):
-        text = f"0 {first} {identifiers.count}"
-        Path(f"/proc/{pid}/{kind}_map").write_text(text, encoding="ascii")
+        capability = f"CAP_SET{kind.upper()}" if identifiers.is_range else ""
+        _write(pid, f"{kind}_map", f"0 {first} {identifiers.count}", capability)
+
+
+def _write(pid: int, name: str, text: str, capability: str) -> None:
+    try:
+        Path(f"/proc/{pid}/{name}").write_text(text, encoding="ascii")
+    except OSError as error:
+        raise ClusterError(
+            f"the {name} of the cluster's user namespace could not be written: {error.strerror}",
+            hint=f"this root lacks {capability}, as in some containers: start the container with "
+            "--cap-add SETUID --cap-add SETGID or --privileged, or k8slab as an ordinary user"
+            if capability
+            else "",
+        ) from error
 
 
 def _mapped(kind: str) -> int:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from k8slab.embedded import linux
+from k8slab.embedded.supervisor import root
 from k8slab.errors import K8slabError
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def run(
     """Be PID 1; `daemon` is the main function of the daemon process."""
     code = 1
     try:
-        name_process("k8slab-init", inheritance.config.name)
         prepare()
+        name_process("k8slab-init", inheritance.config.name)
         code = _supervise(inheritance, daemon)
     except (K8slabError, OSError) as error:
         tell(inheritance.progress, {"error": str(error)})
@@ -89,7 +90,7 @@ def name_process(name: str, cluster: str) -> None:
 
 def prepare() -> None:
     """Mount this PID namespace's own /proc and forget the learner's environment."""
-    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("proc", "/proc", "proc", root.PROC_FLAGS)
     names = ("PATH", "LANG", "LC_ALL", "TZ")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.clear()

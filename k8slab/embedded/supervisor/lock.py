@@ -39,7 +39,7 @@ def starting_lock(paths: ClusterPaths) -> Path:
 
 def open_lock(path: Path) -> int:
     """Open a lock file, making it; the lock goes with the last copy of the descriptor."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def is_held(path: Path) -> bool:
@@ -68,6 +68,14 @@ def write_record(descriptor: int, *, init_pid: int = 0) -> None:
     text = json.dumps(asdict(record)).encode()
     os.pwrite(descriptor, text, 0)
     os.ftruncate(descriptor, len(text))
+
+
+def former_record(descriptor: int) -> Record | None:
+    """Return who held the lock that we hold now and did not end in an orderly way, if anybody."""
+    try:
+        return Record(**json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError):  # empty: the end was an orderly one
+        return None
 
 
 def clear_record(descriptor: int) -> None:

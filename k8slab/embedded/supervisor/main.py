@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8slab.embedded import linux
+from k8slab.embedded import credentials, linux
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
 from k8slab.embedded.supervisor import birth, bytecode, init, lock
-from k8slab.embedded.supervisor.identity import Identifiers, choose_identifiers
+from k8slab.embedded.supervisor.identity import Identifiers, choose_identifiers, open_process
 from k8slab.errors import ClusterError, K8slabError
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 3.0
 """How long init may take to end before it is killed."""
-KUBECONFIG_LIMIT = 65_536
+LEFTOVER_SECONDS = 30.0
+"""How long what a killed supervisor left may take to be gone once it is killed, too."""
+LINE_LIMIT = 65_536
+"""Bytes of one line about the start; ours have some hundred."""
 
 
 def main(order: str) -> int:
@@ -104,7 +107,9 @@ class Supervisor:
         self.config = config
         self.report = report
         self._lock = -1
+        self._recorded = False
         self._alive = -1
+        self._init = 0
         self._end = float("inf")
         self._buffer = b""
 
@@ -113,7 +118,9 @@ class Supervisor:
         wake = _wake_on_signals()
         self._lock = lock.open_lock(self.paths.lock)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._end_leftover()
         lock.write_record(self._lock)
+        self._recorded = True
         bytecode.refresh()
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         identifiers = choose_identifiers()
@@ -129,6 +136,7 @@ class Supervisor:
         )
         keep = {listener.fileno(), progress_write, alive_read}
         pid = birth.give_birth(self.paths, identifiers, keep, lambda: init.run(inheritance, daemon))
+        self._init = pid
         lock.write_record(self._lock, init_pid=pid)
         listener.close()
         os.close(progress_write)
@@ -136,9 +144,35 @@ class Supervisor:
         return self._watch(pid, wake, progress_read)
 
     def close(self) -> None:
-        """Say that the end was an orderly one."""
-        if self._lock >= 0:
+        """Say that the end was an orderly one, if init has ended before us.
+
+        A record that is not ours stays: it names a leftover, for the next start to end.
+        """
+        if self._recorded and not self._init:
             lock.clear_record(self._lock)
+
+    def _end_leftover(self) -> None:
+        """End the init of a supervisor that was killed: two daemons would write to one store.
+
+        It would end by itself, but the kernel has freed the lock already.
+        """
+        record = lock.former_record(self._lock)
+        if not (record and record.init_pid):
+            return
+        pidfd = open_process(record.init_pid, record.init_started)
+        if pidfd is None:
+            return
+        # Init is the last of its namespace to be gone (pid_namespaces(7)).
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        ended = poll.poll(LEFTOVER_SECONDS * 1000)
+        os.close(pidfd)
+        if not ended:
+            raise ClusterError(
+                f"what is left of this cluster does not end: process {record.init_pid}",
+                hint="it is being killed; try again in a while, or restart the machine",
+            )
 
     def _listen(self) -> socket.socket:
         """Listen on the cluster's own port of the loopback, and keep its number."""
@@ -172,6 +206,7 @@ class Supervisor:
             ready = {descriptor for descriptor, _ in poll.poll(timeout)}
             if progress in ready and not self._relay(progress):
                 poll.unregister(progress)
+                os.close(progress)
             if caller >= 0 and (caller in ready or self.report.done):
                 poll.unregister(caller)
                 caller = -1
@@ -197,6 +232,7 @@ class Supervisor:
 
     def _bury(self, pid: int) -> int:
         _, status = os.waitpid(pid, 0)
+        self._init = 0
         code = os.waitstatus_to_exitcode(status)
         if self._alive >= 0:
             sys.stderr.write(f"supervisor: init ended by itself with {code}\n")
@@ -205,34 +241,44 @@ class Supervisor:
 
     def _relay(self, progress: int) -> bool:
         """Pass the daemon's lines on to the caller; tells whether there may be more."""
-        data = os.read(progress, 65_536)
+        data = os.read(progress, LINE_LIMIT)
         *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > LINE_LIMIT:
+            lines.append(self._buffer)
+            self._buffer = b""
         for line in lines:
+            self._hear(line)
+        return bool(data) and not self.report.done  # once it was ready nobody has more to say
+
+    def _hear(self, line: bytes) -> None:
+        """Take one line of the daemon, or of a pod that has got hold of the pipe, at its word."""
+        try:
             message = json.loads(line)
-            if message.get("ready"):
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            message = {"error": f"the daemon said what is no message: {line[:100]!r}"}
+        try:
+            if message.get("ready") and not self.report.done:
                 self._publish_kubeconfig()
                 self.report.ready(line)
-            elif "error" in message:
-                self.report.error(str(message["error"]))
-                self._stop()
-            else:
-                self.report.line(line)
-        return bool(data)
+        except (K8slabError, OSError) as error:
+            message = {"error": str(error)}
+        if "error" in message:
+            self.report.error(str(message["error"]))
+            self._stop()
+        elif not message.get("ready"):
+            self.report.line(line)
 
     def _publish_kubeconfig(self) -> None:
-        """Copy the credentials out of the directory that the cluster can write to."""
+        """Take the credentials out of the directory that the cluster can write to."""
+        name = f"k8slab-{self.config.name}"
+        server = f"https://127.0.0.1:{self.config.api_port}"
         try:
-            source = os.open(self.paths.inside / "kubeconfig", os.O_RDONLY | os.O_NOFOLLOW)
+            text = credentials.take_over(self.paths.inside / "kubeconfig", name, server)
         except FileNotFoundError:
             return
-        try:
-            content = os.read(source, KUBECONFIG_LIMIT)
-        finally:
-            os.close(source)
-        new = self.paths.kubeconfig.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_bytes(content)
-        new.rename(self.paths.kubeconfig)
+        credentials.write(self.paths.kubeconfig, text)
 
     def _exists(self) -> bool:
         """Tell whether the lock file at its path is still the one that we hold."""

@@ -6,19 +6,27 @@ cluster's own directory at `INSIDE`. It is built before the user namespace is en
 where that is possible (by root), since root's Python may lie in a directory that the
 cluster's unprivileged ids could not pass through.
 
-/proc of the host stays visible below: a user namespace may mount a new /proc only when
-one is fully visible already (mount_namespaces(7), "mount_too_revealing").
+Init mounts the /proc of its own PID namespace over the one here. A user namespace may do so
+only where a /proc is fully visible already (mount_namespaces(7); the kernel's
+``mount_too_revealing``), and a privileged pod can take away again what init mounted. So the one
+below is not the host's: it belongs to a PID namespace in which nobody is any more.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from k8slab.embedded import linux
 from k8slab.embedded.config import INSIDE
 from k8slab.embedded.runtime.rootfs import PROGRAM_DIRECTORIES, RUN, SCRATCH
+from k8slab.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ETC = (
     "alternatives",
@@ -46,6 +54,7 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
+PROC_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 _SITE_NAMES = ("site-packages", "dist-packages")
 _READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID
 RUN_SIZE = "512m"
@@ -66,7 +75,7 @@ def build(mountpoint: Path, inside: Path, owner: int) -> None:
     for name in _ETC:
         _setting(Path("/etc", name), mountpoint)
     _devices(mountpoint / "dev")
-    linux.mount("/proc", str(mountpoint / "proc"), flags=linux.MS_BIND | linux.MS_REC)
+    _empty_proc(mountpoint / "proc")
     owned = f"uid={owner},gid={owner}"
     flags = linux.MS_NOSUID | linux.MS_NODEV
     for path, size in ((RUN, RUN_SIZE), (Path("/tmp"), "64m")):
@@ -93,6 +102,41 @@ def python_directories() -> list[Path]:
         if path.is_dir() and not any(path.is_relative_to(parent) for parent in within):
             found.append(path)
     return found
+
+
+def _empty_proc(target: Path) -> None:
+    """Mount the /proc of a new PID namespace, whose only process ends at once.
+
+    What unshares a PID namespace does not enter it, its first child does (pid_namespaces(7)).
+    """
+
+    def unshare() -> None:
+        linux.unshare(linux.CLONE_NEWPID)
+        _in_child(mount)
+
+    def mount() -> None:
+        linux.mount("proc", str(target), "proc", PROC_FLAGS)
+
+    _in_child(unshare)
+
+
+def _in_child(act: Callable[[], None]) -> None:
+    """Do something in a child that ends then; its `KernelError` comes out as one of our own."""
+    if pid := os.fork():
+        _, status = os.waitpid(pid, 0)
+        if number := os.waitstatus_to_exitcode(status):
+            raise KernelError(
+                f"mount of an empty /proc: {os.strerror(abs(number))}", errno=abs(number)
+            )
+        return
+    code = errno.EIO
+    try:
+        act()
+        code = 0
+    except KernelError as error:
+        code = error.errno
+    finally:
+        os._exit(code)
 
 
 def _strip(*paths: str | Path) -> list[str]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,7 +26,9 @@ from k8slab.embedded.supervisor.main import prepare_inside
 from k8slab.errors import K8slabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from k8slab.embedded.supervisor.identity import Identifiers
 
 DEADLINE = 20.0
 
@@ -60,18 +65,49 @@ def preflight() -> list[Check]:
     Returns one check for each thing tried, in order; what follows a lack cannot be tried
     and is left out.
     """
-    with tempfile.TemporaryDirectory(prefix="k8slab-trial-") as directory:
-        done = subprocess.run(
-            spawning.python("k8slab.embedded.supervisor.trial", directory),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
+    with _directory() as directory:
+        try:
+            done = subprocess.run(
+                spawning.python("k8slab.embedded.supervisor.trial", directory),
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            return _overdue(error.stdout or b"")
     checks = [Check(**json.loads(line)) for line in done.stdout.splitlines()]
     if done.returncode and all(check.ok for check in checks):
         checks.append(Check(what="a trial cluster", ok=False, detail=done.stderr.strip()[-500:]))
     return checks
+
+
+@contextmanager
+def _directory() -> Iterator[str]:
+    """Give a directory for the trial, and remove it.
+
+    What is in it belongs to an id of the trial cluster by then: a root that may not pass over
+    permissions (no CAP_DAC_OVERRIDE, as in some containers) has to take it back first.
+    """
+    directory = tempfile.mkdtemp(prefix="k8slab-trial-")
+    try:
+        yield directory
+    finally:
+        with suppress(FileNotFoundError, PermissionError):  # what stays is told by what follows
+            os.chown(ClusterPaths(Path(directory)).inside, os.geteuid(), -1)
+        shutil.rmtree(directory)
+
+
+def _overdue(said: bytes) -> list[Check]:
+    """Return what was tried before time was up, and that it was."""
+    lines = said[: said.rfind(b"\n") + 1].splitlines()
+    late = Check(
+        what="a trial cluster",
+        ok=False,
+        detail=f"did not end within {DEADLINE:g} s",
+        remedy="the machine is too busy, or stuck: look at its load (uptime) and try again",
+    )
+    return [*(Check(**json.loads(line)) for line in lines), late]
 
 
 def main(directory: str) -> int:
@@ -81,18 +117,24 @@ def main(directory: str) -> int:
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     try:
         prepare_inside(paths.inside, identifiers)
-        pid = birth.give_birth(paths, identifiers, set(), _trial)
+        os.scandir(paths.inside).close()  # the supervisor reads what the cluster leaves there
+    except PermissionError as error:
+        _print(Check(what="files of another id", ok=False, detail=str(error), remedy=_FILES_REMEDY))
+        return 1
+    try:
+        pid = birth.give_birth(paths, identifiers, set(), partial(_trial, identifiers))
     except K8slabError as error:
         what = "a root of its own" if "mount" in error.message else "user namespace"
-        _print(Check(what=what, ok=False, detail=error.message, remedy=_namespace_remedy()))
+        remedy = error.hint or _namespace_remedy()
+        _print(Check(what=what, ok=False, detail=error.message, remedy=remedy))
         return 1
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def _trial() -> NoReturn:
+def _trial(identifiers: Identifiers) -> NoReturn:
     """Be PID 1 of the trial cluster."""
-    ids = "ids of its own" if _many() else "your own id"
+    ids = "ids of its own" if identifiers.is_range else "your own id"
     _print(Check(what="user namespace", ok=True, detail=f"made one, with {ids}"))
     code = 0
     for what, attempt, remedy in _ATTEMPTS:
@@ -104,11 +146,6 @@ def _trial() -> NoReturn:
             break
         _print(Check(what=what, ok=True, detail=detail))
     os._exit(code)
-
-
-def _many() -> bool:
-    text = Path("/proc/self/uid_map").read_text(encoding="ascii")
-    return int(text.split()[2]) > 1
 
 
 def _proc() -> str:
@@ -167,6 +204,11 @@ def _namespace_remedy() -> str:
             return f"allow user namespaces: sudo sysctl -w {setting}={good}"
     return "start the cluster as root: sudo k8slab up"
 
+
+_FILES_REMEDY = (
+    "this root lacks CAP_CHOWN or CAP_DAC_OVERRIDE, as in some containers: start the container "
+    "with --cap-add CHOWN --cap-add DAC_OVERRIDE or --privileged, or k8slab as an ordinary user"
+)
 
 _SETTINGS = (
     ("kernel.unprivileged_userns_clone", "0", "1"),

@@ -146,6 +146,14 @@ def test_flows_have_the_outcomes_that_the_packets_have(cluster, place):
     assert results[7]["address"] == "203.0.113.10"
 
 
+def test_what_a_pod_puts_in_place_of_its_resolv_conf_holds_nobody_up(cluster, place):
+    for trick in ("mkfifo", "ln -s /dev/zero", "truncate -s 60000000"):
+        script = f"rm /etc/resolv.conf; {trick} /etc/resolv.conf"
+        assert cluster.exec(place, "chatty", ["sh", "-c", script]).code == 0
+        [result] = probe(cluster, place, ("chatty", "open", 80, "TCP"))
+        assert result["outcome"] == "unresolved"
+
+
 def test_a_drop_by_a_policy_is_observed_long_before_the_deadline(cluster, place):
     shut = address(cluster, place, "shut")
     [result] = probe(cluster, place, ("open", shut, 8080, "TCP"), deadline=30)

@@ -20,8 +20,8 @@ CLUSTER = ResolvConf.parse(
 class Server:
     """Answers like a name server that knows a few names; records what it was asked."""
 
-    def __init__(self, known, *, deaf=()):
-        self.known, self.deaf, self.asked = known, deaf, []
+    def __init__(self, known, *, deaf=(), failing=()):
+        self.known, self.deaf, self.failing, self.asked = known, deaf, failing, []
 
     def __call__(self, exchanges):
         return [self.answer(each) for each in exchanges]
@@ -35,7 +35,9 @@ class Server:
         self.asked.append((exchange.address, name, kind))
         response = dns.message.make_response(message)
         records = self.known.get(name)
-        if records is None:
+        if exchange.address in self.failing:
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif records is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif kind in records:
             for target in records.get("CNAME", ()):
@@ -110,6 +112,18 @@ def test_the_second_name_server_is_asked_when_the_first_is_silent():
     assert look_up(server, "x.test.", conf).addresses == ("192.0.2.7",)
     server = Server({}, deaf={"10.0.0.1", "10.0.0.2"})
     assert "10.0.0.1 did not answer" in look_up(server, "x.test.", conf).problem
+
+
+def test_a_name_server_that_cannot_answer_leaves_each_question_to_the_next_one():
+    two = ResolvConf.parse("search a.test\nnameserver 1.1.1.1\nnameserver 2.2.2.2\n")
+    server = Server({"web.": {"A": ["10.0.0.1"]}}, failing={"1.1.1.1"})
+    assert look_up(server, "web", two).addresses == ("10.0.0.1",)
+    asked = [(address, name) for address, name, _ in server.asked]
+    assert asked == [
+        (address, name) for name in ("web.a.test.", "web.") for address in ("1.1.1.1", "2.2.2.2")
+    ]
+    answer = look_up(Server({}, failing={"1.1.1.1"}, deaf={"2.2.2.2"}), "web", two)
+    assert answer.problem == "web: no address (DNS code 2)"
 
 
 @pytest.mark.parametrize("name", ["", "a..b", "x" * 64, "a b", "ü.test"])

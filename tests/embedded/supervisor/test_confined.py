@@ -3,9 +3,11 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -135,6 +137,32 @@ time.sleep(1000)
     assert run(code, inside, deadline=3.0).code == -1
     with (inside / "held").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # waits for the kernel to have ended both
+
+
+def test_everything_ends_when_whoever_called_is_killed(inside):
+    import fcntl  # noqa: PLC0415
+
+    code = """
+import fcntl, time
+file = open("held", "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+open("/k8slab/ready", "w").close()
+time.sleep(1000)
+"""
+    caller = (
+        "import sys; from pathlib import Path; from k8slab.embedded.supervisor import confined\n"
+        f"confined.run([sys.executable, '-c', {code!r}], Path({str(inside)!r}),"
+        " port=1, environment={}, deadline=900)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", caller]) as process:
+        ends = time.monotonic() + 60
+        while not (found := [*inside.parent.glob("confined-*/inside/ready")]):
+            assert time.monotonic() < ends
+            assert process.poll() is None
+            time.sleep(0.02)  # only a file tells how far it is
+        process.kill()
+    with found[0].with_name("held").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits for the kernel to have ended it
 
 
 def test_its_output_is_kept_to_a_bound(inside):

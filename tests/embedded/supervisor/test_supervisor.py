@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,9 @@ import pytest
 
 from k8slab.embedded import supervisor
 from k8slab.embedded.config import ClusterConfig, ClusterPaths
-from k8slab.embedded.supervisor import control, memory
+from k8slab.embedded.supervisor import control, lock, main, memory, trial
 from k8slab.embedded.supervisor.identity import FIRST_ID
-from k8slab.errors import ClusterNotReadyError
+from k8slab.errors import ClusterError, ClusterNotReadyError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from identities import NOBODY, python_as, users
@@ -76,6 +77,17 @@ def all_end(pidfds):
     return True
 
 
+def all_ended(pidfds):
+    """Tell whether every process has ended by now."""
+    poll = select.poll()
+    for pidfd in pidfds.values():
+        poll.register(pidfd, select.POLLIN)
+    ready = poll.poll(0)
+    for pidfd in pidfds.values():
+        os.close(pidfd)
+    return len(ready) == len(pidfds)
+
+
 def test_a_cluster_starts_and_stops_and_leaves_no_process(place):
     started, steps = start(place)
     assert steps == [{"step": "pod"}]
@@ -122,11 +134,54 @@ def test_when_one_process_is_killed_all_end_and_the_next_start_works(place, vict
     assert supervisor.status(place).running
 
 
+def test_what_a_killed_supervisor_left_is_gone_before_the_next_daemon_starts(place):
+    start(place)
+    processes = family(place)
+    left = supervisor.status(place)
+    os.kill(left.init_pid, signal.SIGSTOP)  # else it would end by itself
+    os.kill(left.supervisor_pid, signal.SIGKILL)
+    assert all_end({0: os.dup(processes[left.supervisor_pid])})
+    again, _ = start(place)
+    assert not again.already_running
+    assert all_ended(processes)
+
+
+def test_a_process_that_has_the_pid_of_a_gone_init_by_now_is_left_alone(place):
+    start(place)
+    supervisor.stop(place)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        record = {"pid": other.pid, "started": 1, "init_pid": other.pid, "init_started": 1}
+        place.lock.write_text(json.dumps(record))
+        start(place)
+        assert other.poll() is None
+        other.kill()
+
+
+@pytest.mark.parametrize("text", ["rubbish", "[]", '{"pid": 1}'])
+def test_a_damaged_record_of_who_held_the_lock_hinders_no_start(place, text):
+    place.root.mkdir(parents=True)
+    place.lock.write_text(text)
+    start(place)
+    assert supervisor.status(place).state == "running"
+
+
 def test_the_error_of_a_start_is_told_and_nothing_is_left(place):
     with pytest.raises(ClusterNotReadyError, match="there is no bread") as caught:
         start(place, "failing")
     assert "RuntimeError: there is no bread" in caught.value.hint
     assert supervisor.status(place).state == "stopped"
+
+
+def test_of_a_log_only_the_end_is_read_and_no_control_character_is_shown(place):
+    place.root.mkdir(parents=True)
+    with place.log.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n\x1b[2Jthe end\xff\n")
+    told = control._log_end(place)
+    assert told.endswith("\n  \ufffd[2Jthe end\ufffd")
+    assert "\0" not in told
+    assert len(told) < 2 * control.LOG_TAIL
 
 
 def test_an_interrupted_start_takes_the_cluster_down(place):
@@ -153,6 +208,21 @@ def test_an_interrupted_start_takes_the_cluster_down(place):
         assert "KeyboardInterrupt" in starter.communicate(timeout=DEADLINE / 1000)[1]
     assert supervisor.status(place).state == "stopped"
     assert all_end(processes)
+
+
+def test_a_leftover_that_does_not_end_is_known_to_the_next_start_too(tmp_path, monkeypatch):
+    paths = ClusterPaths(tmp_path)
+    descriptor = lock.open_lock(paths.lock)
+    lock.write_record(descriptor, init_pid=os.getpid())
+    os.close(descriptor)
+    monkeypatch.setattr(main, "LEFTOVER_SECONDS", 0.0)
+    monkeypatch.setattr(main, "_wake_on_signals", lambda: -1)
+    monkeypatch.setattr(main.signal, "pidfd_send_signal", lambda *_: None)
+    started = main.Supervisor(paths, ClusterConfig(name="stuck"), main.Report(-1, -1))
+    with pytest.raises(ClusterError, match=f"does not end: process {os.getpid()}"):
+        main.supervise(started, lambda *_: 0)
+    os.close(started._lock)
+    assert lock.read_record(paths.lock).init_pid == os.getpid()
 
 
 def test_a_start_whose_caller_was_killed_ends_by_itself(place):
@@ -196,7 +266,8 @@ def test_the_port_is_kept_and_given_up_only_when_taken(place):
     started, _ = start(place)
     port = ClusterConfig.from_json(place.config.read_text()).api_port
     assert started.ready["listening"] == [port]
-    assert place.kubeconfig.read_text() == f"port {port}"
+    published = json.loads(place.kubeconfig.read_text())
+    assert published["clusters"][0]["cluster"]["server"] == f"https://127.0.0.1:{port}"
     assert place.kubeconfig.stat().st_mode & 0o777 == 0o600
     supervisor.stop(place)
     started, _ = start(place, api_port=port)
@@ -208,6 +279,37 @@ def test_the_port_is_kept_and_given_up_only_when_taken(place):
     assert started.ready["listening"] != [port]
 
 
+def test_of_what_the_cluster_left_as_kubeconfig_only_certificates_and_key_are_published(place):
+    start(place, "exec")
+    text = place.kubeconfig.read_text()
+    assert sorted(json.loads(text)["users"][0]["user"]) == [
+        "client-certificate-data",
+        "client-key-data",
+    ]
+    assert "evil" not in text
+
+
+def test_a_kubeconfig_that_cannot_be_written_ends_the_start_in_order(place):
+    place.root.mkdir(parents=True)
+    place.kubeconfig.mkdir()
+    with pytest.raises(ClusterNotReadyError, match="Is a directory"):
+        start(place)
+    assert supervisor.status(place).state == "stopped"
+
+
+@pytest.mark.parametrize("trick", ["path", "password", "link", "fifo", "giant"])
+def test_a_kubeconfig_that_a_pod_could_have_planted_ends_the_start(place, trick):
+    with pytest.raises(ClusterNotReadyError, match="credentials that the cluster left"):
+        start(place, trick)
+    assert not place.kubeconfig.exists()
+
+
+@pytest.mark.parametrize("name", ["garbling", "prattling"])
+def test_what_is_no_message_about_the_start_ends_it(place, name):
+    with pytest.raises(ClusterNotReadyError, match="what is no message"):
+        start(place, name)
+
+
 def test_the_cluster_sees_programs_and_its_own_directory_only(place):
     started, _ = start(place)
     files = started.ready["files"]
@@ -217,6 +319,7 @@ def test_the_cluster_sees_programs_and_its_own_directory_only(place):
     # Of a home, the way to the programs of a checkout that lies in it, and nothing else.
     assert all(str(ROOT).startswith(f"/home/{name}") for name in files.get("/home", []))
     assert files["/k8slab"] == ["kubeconfig"]
+    assert files["uncovered"] == []
 
 
 def test_settings_are_copies_since_their_files_are_replaced_when_programs_are_installed(place):
@@ -266,6 +369,19 @@ def test_an_ordinary_user_starts_and_stops_a_cluster(place):
     files, state, stopped, after = json.loads(done.stdout)
     assert (state, stopped, after) == ("running", True, "stopped")
     assert "shadow" not in files["/etc"]
+    assert files["uncovered"] == []
+
+
+def test_a_preflight_that_hangs_is_told_with_what_was_tried(monkeypatch):
+    def hang(argv, *, timeout, **_):
+        said = b'{"what": "user namespace", "ok": true}\n{"what'
+        raise subprocess.TimeoutExpired(argv, timeout, said)
+
+    monkeypatch.setattr(trial.subprocess, "run", hang)
+    tried, late = supervisor.preflight()
+    assert tried.ok
+    assert (late.ok, late.detail) == (False, f"did not end within {trial.DEADLINE:g} s")
+    assert "uptime" in late.remedy
 
 
 def test_the_preflight_tries_what_a_cluster_does():
@@ -279,6 +395,67 @@ def test_the_preflight_tries_what_a_cluster_does():
         "pod's user namespace",
     ]
     assert all(check.ok for check in checks), checks
+
+
+DAC_OVERRIDE, DAC_READ_SEARCH, SETGID, SETUID = 1, 2, 6, 7  # capabilities(7)
+
+
+def preflight_without(*capabilities, directory):
+    """Return what the preflight of a root without these says, line by line."""
+    script = (
+        "from k8slab.embedded import linux\n"
+        f"for one in {capabilities}: linux.prctl(linux.PR_CAPBSET_DROP, one)\n"
+        "import os, sys\n"
+        "os.execv(sys.executable, [sys.executable, '-c', "
+        "'from k8slab.embedded.supervisor.trial import preflight\\n'"
+        "'for check in preflight(): print(check.what, check.ok, check.detail, check.remedy)'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(directory)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [*directory.iterdir()] == []
+    return done.stdout.splitlines()
+
+
+def is_readable_by_any_root(path):
+    """Say whether a root that may not pass over permissions can read what lies there."""
+    needed = {path: stat.S_IROTH, **dict.fromkeys(path.parents, stat.S_IXOTH)}
+    found = [(place.stat(), bit) for place, bit in needed.items()]
+    return all(one.st_uid == os.geteuid() or one.st_mode & bit for one, bit in found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's files are all their own")
+@pytest.mark.skipif(
+    not all(
+        is_readable_by_any_root(Path(file))
+        for file in (
+            sys.executable,
+            os.path.realpath(sys.executable),
+            trial.__file__,
+            pytest.__file__,
+        )
+    ),
+    reason="this Python or k8slab belongs to somebody who shows it to nobody else",
+)
+def test_the_preflight_says_what_a_root_lacks_that_may_not_pass_over_permissions(tmp_path):
+    (line,) = preflight_without(DAC_OVERRIDE, DAC_READ_SEARCH, directory=tmp_path)
+    assert line.startswith("files of another id False ")
+    assert "this root lacks CAP_CHOWN" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user maps nobody else's ids")
+@pytest.mark.parametrize(("capability", "name"), [(SETUID, "uid"), (SETGID, "gid")])
+def test_the_preflight_says_what_a_root_lacks_that_may_not_map_ids(tmp_path, capability, name):
+    (line,) = preflight_without(capability, directory=tmp_path)
+    assert line.startswith(
+        f"user namespace False the {name}_map of the cluster's user namespace could not be written"
+    )
+    assert f"this root lacks CAP_SET{name.upper()}" in line
 
 
 def test_the_preflight_says_what_forbids_user_namespaces():
