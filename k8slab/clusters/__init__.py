@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8slab.clusters import records
+from k8slab.clusters import homes, records
 from k8slab.clusters.cluster import Cluster
 from k8slab.clusters.providers import provider as _provider
 from k8slab.clusters.providers.base import BROKEN, RUNNING, Status
@@ -55,6 +55,7 @@ def up(
     provider: the one it was made with, else embedded on Linux, else kind where Docker answers.
     """
     name = records.chosen_name(name)
+    homes.sweep()
     with records.locked(name, waiting=progress):
         made_by = records.provider_of(name)
         if made_by and provider and made_by != provider:
@@ -109,7 +110,11 @@ def delete(name: str = "", *, progress: Callable[[str], None] = lambda _text: No
 def status(name: str = "") -> Status:
     """Describe a cluster, running or not; one whose files are damaged is broken."""
     name = records.chosen_name(name)
-    found = _provider_of(name)
+    try:
+        found = _provider_of(name)
+    except UsageError as error:
+        detail = f"{error.message} ({error.hint})"
+        return Status(name=name, provider="", state=BROKEN, kubeconfig="", detail=detail)
     try:
         return found.status(name)
     except UsageError as error:

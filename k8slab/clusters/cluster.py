@@ -56,12 +56,22 @@ class Cluster:
     def __repr__(self) -> str:
         return f"<Cluster {self.name} ({self.provider})>"
 
+    @property
+    def kubectl(self) -> list[str]:
+        """The words that begin a kubectl command for this cluster, KUBECONFIG being `kubeconfig`.
+
+        In a file that is not k8slab's the current context may be another cluster's.
+        """
+        named = self.provider == "existing" and self.context
+        return ["kubectl", *(["--context", self.context] if named else [])]
+
     @cached_property
     def rest(self) -> Rest:
         """The plain REST API behind this handle."""
         from k8slab.clusters.rest import Rest  # noqa: PLC0415  TLS; starting needs none
 
-        return Rest(kubeconfigs.read(self.kubeconfig, self.context))
+        plain = self.provider == "embedded"
+        return Rest(kubeconfigs.read(self.kubeconfig, self.context, plain=plain))
 
     @cached_property
     def resources(self) -> Resources:

@@ -104,15 +104,16 @@ def _program(program: str, *, required: bool = False) -> Finding:
 
 def _disk() -> Finding:
     place = state_home()
-    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    existing = next(way for way in (place, *place.parents) if os.access(way, os.F_OK))
     free = shutil.disk_usage(existing).free
-    writable = os.access(existing, os.W_OK)
+    lack = "" if os.access(existing, os.W_OK) else ", which is not writable"
+    if not existing.is_dir():
+        lack = ", which is no directory"
     return Finding(
         what="disk",
-        ok=free >= DISK_NEEDED and writable,
+        ok=free >= DISK_NEEDED and not lack,
         required=True,
-        detail=f"{free / 2**30:.1f} GiB free in {existing}"
-        + ("" if writable else ", which is not writable"),
+        detail=f"{free / 2**30:.1f} GiB free in {existing}{lack}",
         remedy="free some space, or move the state directory: export K8SLAB_HOME=DIRECTORY",
     )
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab import programs
+from k8slab.clusters import places
+from k8slab.embedded.config import state_home
 from k8slab.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ class Credentials:
     context: str = ""
 
 
+_PLAIN = {
+    "server",
+    "certificate-authority-data",
+    "client-certificate-data",
+    "client-key-data",
+}
 BACKUP = ".before-k8slab"
 """Ends the name of the copy of a learner's own kubeconfig."""
 LOCK_DEADLINE = 5.0
@@ -52,7 +60,29 @@ LOCK_DEADLINE = 5.0
 def learners_file() -> Path:
     """Return the kubeconfig that the learner's own kubectl uses (first of ``$KUBECONFIG``)."""
     first = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-    return Path(first) if first else Path.home() / ".kube" / "config"
+    return Path(first) if first else default_file()
+
+
+def learners_own() -> Path:
+    """Return the first kubeconfig of ``$KUBECONFIG`` that is none of ours, else kubectl's default.
+
+    After ``k8slab env`` the first is a cluster's own: what was written there as the current
+    context would be taken for that cluster.
+    """
+    ours = _real(state_home())
+    given = filter(None, os.environ.get("KUBECONFIG", "").split(os.pathsep))
+    own = (path for each in given if not _real(path := Path(each)).is_relative_to(ours))
+    return next(own, default_file())
+
+
+def _real(path: Path) -> Path:
+    """Follow links as far as they lead: before Python 3.13 `Path.resolve` fails at a circle."""
+    return Path(os.path.realpath(path))
+
+
+def default_file() -> Path:
+    """Return the kubeconfig that kubectl takes without ``$KUBECONFIG``."""
+    return Path.home() / ".kube" / "config"
 
 
 def load(path: Path) -> Object:
@@ -73,13 +103,22 @@ def load(path: Path) -> Object:
     return content
 
 
-def read(path: Path, context: str = "") -> Credentials:
-    """Return the credentials of a context, by default of the current one."""
+def read(path: Path, context: str = "", *, plain: bool = False) -> Credentials:
+    """Return the credentials of a context, by default of the current one.
+
+    A `plain` one has certificates and keys inline, as those of embedded clusters do: one that
+    names a program to run or a file to read is refused.
+    """
     content = load(path)
     name = context or content.get("current-context") or ""
     chosen = _named(content, "context", name, path)
     cluster = _named(content, "cluster", chosen.get("cluster", ""), path)
     user = _named(content, "user", chosen.get("user", ""), path) if chosen.get("user") else {}
+    if plain and (more := sorted((cluster.keys() | user.keys()) - _PLAIN)):
+        raise UsageError(
+            f"the kubeconfig {path} has {more[0]}: an embedded cluster's has none",
+            hint="it is written anew when the cluster starts: k8slab down, then k8slab up",
+        )
     if "exec" in user:
         user = {**user, **_from_program(user["exec"])}
     base = path.parent
@@ -108,10 +147,29 @@ def merge(target: Path, source: Path, *, make_current: bool) -> str:
     Entries of the same name are replaced, everything else in `target` stays as it was. The
     file as it was before k8slab changed it first is kept beside it (`BACKUP`).
     """
-    target = target.resolve()  # a link stays a link
+    target = mergeable(target)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(target):
         return _merge(target, load(source), make_current=make_current)
+
+
+def mergeable(target: Path) -> Path:
+    """Return the file that is meant by a kubeconfig, links followed, if `merge` can write to it.
+
+    Raises `UsageError` else, so that it can be known before a cluster is started.
+    """
+    try:
+        found = places.replaceable(target)
+    except UsageError as error:
+        raise UsageError(error.message, hint="let KUBECONFIG name a file, or unset it") from error
+    if found.exists():
+        load(found)
+    directory = next(path for path in found.parents if path.exists())  # of the lock, too
+    for place in (directory, found):
+        if place.exists() and not os.access(place, os.W_OK):
+            hint = "let KUBECONFIG name a file of your own"
+            raise UsageError(f"{place}: you may not write there", hint=hint)
+    return found
 
 
 @contextmanager
@@ -141,8 +199,7 @@ def _merge(target: Path, new: Object, *, make_current: bool) -> str:
 
     backup = target.with_name(f"{target.name}{BACKUP}")
     if target.exists() and not backup.exists():
-        with os.fdopen(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(target.read_bytes())
+        places.write(backup, target.read_bytes(), mode=0o600)
     old: Any = load(target) if target.exists() else {"apiVersion": "v1", "kind": "Config"}
     for section in ("clusters", "users", "contexts"):
         names = {entry["name"] for entry in new[section]}
@@ -150,10 +207,7 @@ def _merge(target: Path, new: Object, *, make_current: bool) -> str:
         old[section] = [*kept, *new[section]]
     if make_current:
         old["current-context"] = new["current-context"]
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        yaml.safe_dump(old, file, sort_keys=False)
-    beside.replace(target)
+    places.write(target, yaml.safe_dump(old, sort_keys=False).encode(), mode=0o600)
     return str(new["current-context"])
 
 

@@ -17,8 +17,15 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from k8slab.embedded.config import ClusterPaths, make_private, make_state_home, state_home
-from k8slab.errors import ClusterNotFoundError, UsageError
+from k8slab.embedded.config import (
+    ClusterPaths,
+    exists,
+    make_private,
+    make_state_home,
+    state_home,
+    unusable,
+)
+from k8slab.errors import ClusterError, ClusterNotFoundError, EnvironmentLacksError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +40,9 @@ LONGEST_NAME = 40
 
 PAUSE = 0.05
 """Seconds between two looks at a lock that somebody holds."""
+
+_NEEDED: dict[str, tuple[str, ...]] = {"kind": (), "existing": ("kubeconfig", "context")}
+"""What the record of a cluster has to name beside its provider."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -49,32 +59,58 @@ def chosen_name(name: str = "") -> str:
 
 
 def names() -> list[str]:
-    """Return the names of all clusters that have a directory, sorted."""
+    """Return the names of all clusters that have a directory, sorted.
+
+    One that is damaged counts, and so does one that is closed to us: who asks for it is told.
+    """
     try:
         entries = [*os.scandir(state_home() / "clusters")]
     except FileNotFoundError:
         return []
-    return sorted(entry.name for entry in entries if provider_of(entry.name))
+    except OSError as error:  # a file, a circle of links, somebody else's
+        raise unusable(state_home(), error.strerror) from error
+    return sorted(entry.name for entry in entries if _is_cluster(entry.name))
+
+
+def _is_cluster(name: str) -> bool:
+    try:
+        return exists(ClusterPaths.of(name).config) or exists(_file(name))
+    except EnvironmentLacksError:
+        return True
 
 
 def provider_of(name: str) -> str:
     """Return the provider that made the cluster, empty when there is no such cluster."""
-    paths = ClusterPaths.of(name)
-    if (paths.root / "provider.json").exists():
+    if exists(_file(name)):
         return str(read(name)["provider"])
-    return "embedded" if paths.config.exists() else ""
+    return "embedded" if exists(ClusterPaths.of(name).config) else ""
 
 
 def read(name: str) -> dict[str, str]:
     """Return what was recorded for a cluster that is not embedded."""
-    file = ClusterPaths.of(name).root / "provider.json"
+    file = _file(name)
     try:
         record: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        lacks = _lacks(record)
     except FileNotFoundError as error:
         raise no_cluster(name) from error
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # no JSON, or no object
         raise UsageError(f"{file} is damaged: {error}", hint=f"remove it: rm {file}") from error
+    if lacks:
+        raise UsageError(f"{file} is damaged: it names no {lacks}", hint=f"remove it: rm {file}")
     return record
+
+
+def _lacks(record: dict[str, str]) -> str:
+    """Return what a record should name and does not; empty when nothing is missing."""
+    needed = _NEEDED.get(str(record.get("provider")))
+    if needed is None:
+        return f"provider among {', '.join(_NEEDED)}"
+    return next((key for key in needed if not isinstance(record.get(key), str)), "")
+
+
+def _file(name: str) -> Path:
+    return ClusterPaths.of(name).root / "provider.json"
 
 
 def write(name: str, record: dict[str, str]) -> None:
@@ -86,8 +122,18 @@ def write(name: str, record: dict[str, str]) -> None:
 
 
 def forget(name: str) -> None:
-    """Remove the directory of a cluster."""
-    shutil.rmtree(ClusterPaths.of(name).root, ignore_errors=True)
+    """Remove the directory of a cluster; `ClusterError` says what cannot be removed and why."""
+    root = ClusterPaths.of(name).root
+    shutil.rmtree(root, ignore_errors=True)
+    if not exists(root):
+        return
+    try:  # what is left has a reason, which is told now
+        shutil.rmtree(root)
+    except OSError as error:
+        raise ClusterError(
+            f"not all of the cluster {name} could be removed: {error.filename}: {error.strerror}",
+            hint=f"nothing of it runs any more; remove what is left: sudo rm -r {root}",
+        ) from error
 
 
 def directory(name: str) -> Path:
@@ -117,8 +163,8 @@ def exclusive(
     `holder`. Ctrl-C ends the wait, and the kernel frees the lock of a process that was killed.
     """
     file = make_private(make_state_home() / "locks") / f"{name}.lock"
-    file.touch(mode=0o600)
-    with file.open("r+b", buffering=0) as held:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, 0o600), "r+b", buffering=0) as held:
         had_to_wait = not _taken(held, patience)
         if had_to_wait:
             waiting(held.readline().decode().rstrip())

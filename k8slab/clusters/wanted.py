@@ -98,7 +98,7 @@ class Wanted:
     def _check_size(self, pods: Network) -> None:
         block = pods.max_prefixlen - BLOCK_BITS
         blocks = 2 ** (block - pods.prefixlen) if pods.prefixlen <= block else 0
-        needed = 2 * (self.nodes or 3)  # 110 pods take two blocks of 64 addresses
+        needed = 2 * (self.nodes or 3)  # of 64 addresses: who fills a node takes more of them
         if blocks < needed:
             raise UsageError(
                 f"--pod-cidr {pods} is too small: {self.nodes or 3} nodes need {needed} blocks "

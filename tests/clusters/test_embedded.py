@@ -72,6 +72,18 @@ def test_what_is_applied_runs_and_is_found(cluster, namespace):
     assert cluster.get("pods", "box", namespace) is None
 
 
+def test_the_handle_reaches_its_cluster_whatever_context_is_current_in_the_file(cluster):
+    before = cluster.kubeconfig.read_text()
+    content = json.loads(before)
+    other = {"name": "other", "context": {"cluster": "nowhere", "user": "nobody"}}
+    content |= {"current-context": "other", "contexts": [other, *content["contexts"]]}
+    try:
+        cluster.kubeconfig.write_text(json.dumps(content))
+        assert len(clusters.attach("lab").list("nodes")) == 2
+    finally:
+        cluster.kubeconfig.write_text(before)
+
+
 def test_exec_gives_output_and_exit_code_and_takes_input(cluster, namespace):
     cluster.apply([pod("box")], namespace=namespace)
     cluster.wait("pods", "box", namespace, deadline=20)

@@ -1,12 +1,13 @@
 import base64
 import json
+import os
 import stat
 
 import pytest
 import yaml
 
 from k8slab import programs
-from k8slab.clusters import kubeconfig
+from k8slab.clusters import Cluster, kubeconfig
 from k8slab.errors import ProgramError, UsageError
 
 
@@ -115,13 +116,14 @@ def test_a_credential_plugin_gives_the_token(tmp_path):
 
 def test_merging_keeps_what_is_there_and_the_current_context(tmp_path):
     target = write(tmp_path / "config", content("mine"))
+    target.chmod(0o644)
     source = write(tmp_path / "source", content("lab", user={"token": "new"}))
     assert kubeconfig.merge(target, source, make_current=False) == "lab"
     kubeconfig.merge(target, source, make_current=False)
     merged = kubeconfig.load(target)
     assert merged["current-context"] == "mine"
     assert [entry["name"] for entry in merged["contexts"]] == ["mine", "lab"]
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600  # there is a key in it now
 
 
 def test_merging_into_nothing_makes_the_file(tmp_path):
@@ -130,6 +132,30 @@ def test_merging_into_nothing_makes_the_file(tmp_path):
     kubeconfig.merge(target, source, make_current=True)
     assert kubeconfig.load(target)["current-context"] == "lab"
     assert [entry.name for entry in target.parent.iterdir()] == ["config"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("step", ["fsync", "write"])
+def test_a_merge_that_is_interrupted_leaves_no_half_backup(monkeypatch, tmp_path, step):
+    target = write(tmp_path / "config", content("mine"))
+    source = write(tmp_path / "source", content("lab"))
+    before = target.read_bytes()
+
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "fsync":
+            patch.setattr(os, "fsync", interrupted)
+        else:
+            patch.setattr(os, "fdopen", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kubeconfig.merge(target, source, make_current=True)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["config", "source"]
+    assert target.read_bytes() == before
+    kubeconfig.merge(target, source, make_current=True)
+    kubeconfig.merge(target, source, make_current=True)
+    assert (tmp_path / f"config{kubeconfig.BACKUP}").read_bytes() == before
 
 
 def test_the_learners_file_is_the_first_of_kubeconfig(monkeypatch, tmp_path):
@@ -138,3 +164,69 @@ def test_the_learners_file_is_the_first_of_kubeconfig(monkeypatch, tmp_path):
     monkeypatch.delenv("KUBECONFIG")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert kubeconfig.learners_file() == tmp_path / ".kube" / "config"
+
+
+def test_a_file_of_the_state_directory_is_not_the_learners_own(monkeypatch, tmp_path):
+    ours = tmp_path / "state" / "clusters" / "k8slab" / "kubeconfig"
+    ours.parent.mkdir(parents=True)
+    ours.touch()
+    (tmp_path / "link").symlink_to(ours)
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given, own in (
+        (f"{ours}:{tmp_path}/link:{tmp_path}/b", tmp_path / "b"),
+        (f"{tmp_path}/link", tmp_path / ".kube" / "config"),
+        ("", tmp_path / ".kube" / "config"),
+    ):
+        monkeypatch.setenv("KUBECONFIG", given)
+        assert kubeconfig.learners_own() == own
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"exec": {"command": "/bin/false", "apiVersion": "v1"}},
+        {"auth-provider": {"name": "gcp"}},
+        {"client-certificate": "/etc/shadow"},
+        {"tokenFile": "/etc/shadow"},
+    ],
+)
+def test_the_kubeconfig_of_an_embedded_cluster_names_no_program_and_no_file(tmp_path, user):
+    file = write(tmp_path / "c", content(user=user))
+    handle = Cluster("lab", provider="embedded", kubeconfig=file)
+    with pytest.raises(UsageError, match=next(iter(user))):
+        handle.get("pods", "p", "default")
+
+
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+    """``KUBECONFIG=/dev/null`` is a way to have none, and root may replace a device."""
+    os.mkfifo(tmp_path / "pipe")
+    source = write(tmp_path / "source", content())
+    with pytest.raises(UsageError, match="pipe is no file"):
+        kubeconfig.merge(tmp_path / "pipe", source, make_current=True)
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "source"}
+
+
+def test_links_that_lead_in_a_circle_are_no_kubeconfig(monkeypatch, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    source = write(tmp_path / "source", content())
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "circle"))
+    own = kubeconfig.learners_own()
+    assert own == tmp_path / "circle"
+    with pytest.raises(UsageError, match="circle is no file"):
+        kubeconfig.merge(own, source, make_current=True)
+    assert (tmp_path / "circle").is_symlink()
+
+
+def test_what_no_context_can_be_written_to_is_known_before(monkeypatch, tmp_path):
+    (tmp_path / "broken").write_text("a: [")
+    with pytest.raises(UsageError, match="broken is not valid"):
+        kubeconfig.mergeable(tmp_path / "broken")
+    with pytest.raises(UsageError, match="too long"):
+        kubeconfig.mergeable(tmp_path / ("x" * 300))
+    assert kubeconfig.mergeable(tmp_path / "new" / "config") == tmp_path / "new" / "config"
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    with pytest.raises(UsageError, match=f"{tmp_path}: you may not write there"):
+        kubeconfig.mergeable(tmp_path / "new" / "config")
+    assert not (tmp_path / "new").exists()

@@ -1,10 +1,14 @@
+import errno
+import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
+from k8slab import clusters
 from k8slab.clusters import records
-from k8slab.errors import ClusterNotFoundError, UsageError
+from k8slab.errors import ClusterError, ClusterNotFoundError, EnvironmentLacksError, UsageError
 
 pytestmark = pytest.mark.usefixtures("state_home")
 
@@ -43,6 +47,23 @@ def test_a_damaged_record_says_how_to_get_rid_of_it():
     with pytest.raises(UsageError, match=r"provider\.json is damaged") as caught:
         records.read("blue")
     assert "rm " in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "{}", '{"provider": "existing"}', '{"provider": []}'),
+        '{"provider": "existing", "kubeconfig": 7, "context": "x"}',
+        '{"provider": "elsewhere"}',
+    ],
+)
+def test_a_damaged_record_hides_no_other_cluster(text):
+    records.directory("blue").joinpath("provider.json").write_text(text)
+    records.directory("green").joinpath("cluster.json").write_text("{}")
+    assert records.names() == ["blue", "green"]
+    found = clusters.status("blue")
+    assert found.state == "broken"
+    assert "provider.json is damaged" in found.detail
 
 
 def test_a_missing_cluster_names_those_that_there_are():
@@ -92,3 +113,79 @@ def test_who_waits_no_longer_than_its_patience_is_told_nothing():
     with records.exclusive("a.b", waiting=pytest.fail, patience=30) as waited:
         assert not waited
     thread.join()
+
+
+def test_what_cannot_be_removed_is_told_with_the_reason(state_home, monkeypatch):
+    root = records.directory("blue")
+    (root / "kept").touch()
+    (root / "other").touch()
+    unlink = os.unlink
+
+    def refused(path, **more):
+        if path == "kept":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        unlink(path, **more)
+
+    monkeypatch.setattr(os, "unlink", refused)
+    with pytest.raises(
+        ClusterError, match=r"not all of the cluster blue.*kept: Permission"
+    ) as caught:
+        records.forget("blue")
+    assert str(root) in caught.value.hint
+    assert [entry.name for entry in root.iterdir()] == ["kept"]
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Close directories to us, though we may be root: nothing in them can be looked at."""
+    shut, stat_of, scandir, access = [], os.stat, os.scandir, os.access
+
+    def refuse(path):
+        if any(parent in shut for parent in Path(path).parents):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def stat(path, **more):
+        refuse(path)
+        return stat_of(path, **more)
+
+    def listed(path="."):
+        refuse(Path(path, "entry"))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in shut and access(path, mode))
+    return shut.append
+
+
+@pytest.mark.parametrize("ask", [records.names, lambda: records.provider_of("lab")])
+def test_a_state_directory_that_is_closed_to_us_is_told_with_what_to_do(state_home, closed, ask):
+    closed(state_home)
+    with pytest.raises(EnvironmentLacksError, match=f"{state_home} cannot be used: Perm") as caught:
+        ask()
+    assert "K8SLAB_HOME" in caught.value.hint
+
+
+def test_a_cluster_that_is_closed_to_us_hides_no_other(state_home, closed):
+    for name in ("blue", "green"):
+        records.directory(name).joinpath("cluster.json").write_text("{}")
+    blue = state_home / "clusters" / "blue"
+    closed(blue)
+    assert records.names() == ["blue", "green"]
+    assert records.provider_of("green") == "embedded"
+    with pytest.raises(EnvironmentLacksError, match=f"{blue} cannot be used: Permission"):
+        records.provider_of("blue")
+
+
+def test_a_file_in_the_place_of_the_state_directory_is_told(state_home):
+    state_home.parent.mkdir(exist_ok=True)
+    state_home.write_text("")
+    with pytest.raises(EnvironmentLacksError, match=f"{state_home} cannot be used: Not a dir"):
+        records.names()
+
+
+def test_a_circle_of_links_in_the_place_of_the_state_directory_is_told(tmp_path, monkeypatch):
+    (tmp_path / "circle").symlink_to("circle")
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "circle"))
+    with pytest.raises(EnvironmentLacksError, match="circle cannot be used: Too many levels"):
+        records.names()

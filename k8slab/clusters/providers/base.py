@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from k8slab.clusters.wanted import Wanted
 
 RUNNING, STARTING, STOPPED, BROKEN = "running", "starting", "stopped", "broken"
+CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class Status:
     name: str
     provider: str
     state: str
-    """``running``; ``starting``; ``stopped`` (its objects are kept); ``broken`` (see `detail`)."""
+    """``running``; ``starting``; ``stopped`` (its objects are kept); ``broken`` (see `detail`);
+    ``closed``, in lists (its directory cannot be looked into)."""
     kubeconfig: str
     detail: str = ""
     pid: int | None = None

@@ -109,11 +109,14 @@ def cluster(name: str) -> Cluster:
     """Return the handle; commands on nodes go through the API group lab.k8slab.dev."""
     # The runner has a handle of its own: one that held itself would keep its connection until
     # the garbage collector comes by.
-    asked = Cluster(name, provider=NAME, kubeconfig=kubeconfig(name))
+    # The context is named: kubectl may have made another one current in the file.
+    file, context = kubeconfig(name), f"k8slab-{name}"
+    asked = Cluster(name, provider=NAME, kubeconfig=file, context=context)
     return Cluster(
         name,
         provider=NAME,
-        kubeconfig=kubeconfig(name),
+        kubeconfig=file,
+        context=context,
         capabilities=frozenset(capabilities(_kept(name))),
         node_runner=partial(_run_on_node, asked),
     )

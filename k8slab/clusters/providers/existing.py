@@ -35,7 +35,7 @@ def up(name: str, wanted: Wanted, progress: Callable[[str], None]) -> None:
         record = records.read(name)
         file, context = Path(record["kubeconfig"]), record["context"]
     else:
-        file = (wanted.kubeconfig or kubeconfigs.learners_file()).absolute()
+        file = (wanted.kubeconfig or kubeconfigs.learners_own()).absolute()
         context = kubeconfigs.read(file, wanted.context).context
     progress(f"asking the API server of the context {context}")
     Cluster(name, provider=NAME, kubeconfig=file, context=context).request("GET", "/version")

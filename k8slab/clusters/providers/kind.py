@@ -119,6 +119,7 @@ def cluster(name: str) -> Cluster:
         name,
         provider=NAME,
         kubeconfig=kubeconfig(name),
+        context=f"kind-{name}",  # as kind calls it (kind.sigs.k8s.io, Quick Start)
         capabilities=frozenset({"nodes"}),
         node_runner=_run_on_node,
     )
