@@ -26,7 +26,7 @@ class Outcome(Enum):
 
     @property
     def meaning(self) -> str:
-        """Say in a few words what was seen."""
+        """Say in a few words what was seen, and what it can mean."""
         return _MEANINGS[self]
 
 
@@ -39,9 +39,9 @@ _SIGNS = {
 }
 _MEANINGS = {
     Outcome.OPEN: "something answered",
-    Outcome.REFUSED: "answered with a refusal: nothing listens there",
-    Outcome.SILENT: "no answer at all: dropped on the way",
-    Outcome.UNRESOLVED: "the name has no address",
+    Outcome.REFUSED: "a refusal came back: nobody listens, a rule rejects, or no way leads there",
+    Outcome.SILENT: "no answer at all: dropped on the way there or back, or nobody answers there",
+    Outcome.UNRESOLVED: "the name gave no address: it has none, or no DNS server answered",
     Outcome.FAILED: "the probe itself did not work: nothing is known",
 }
 

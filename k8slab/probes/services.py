@@ -3,7 +3,8 @@
 Addresses and ports come from the Service, endpoints from its EndpointSlices: every cluster has
 both. Where commands run on nodes (capability ``nodes``) the table that kube-proxy writes in
 nftables mode is read there, and what belongs to the Service is kept: elements of the verdict maps,
-by address or chain, and the chains that have its name. Nothing is computed from the objects.
+by address or chain, and the chains that have its name. Nothing is computed from the objects: an
+endpoint is used where these rules lead to it, so traffic policies and hints need no knowledge here.
 
 Source of the names of tables, maps and chains: pkg/proxy/nftables of Kubernetes, its README.
 """
@@ -11,7 +12,8 @@ Source of the names of tables, maps and chains: pkg/proxy/nftables of Kubernetes
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import K8slabError, ProbeError
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 READY, NOT_READY, TERMINATING = "ready", "not ready", "terminating, still serving"
 
 _BLOCK = re.compile(r"^\s*(map|chain) (\S+) \{$")
+_GOTO = re.compile(r"goto (\S+?)(?=,|\s|$)")
+_DNAT = re.compile(r"dnat to (\S+)$")
+_DOORS = ("map service-ips", "map service-nodeports")
 _ELEMENT = re.compile(r"([^\s,{}][^,{}]*?) : ((?:goto \S+?|drop))(?=,|\s|$)")
 
 
@@ -41,7 +46,11 @@ class Endpoint:
     node: str
     state: str
     used: bool
-    """Whether connections lead there: the ready ones, else those that still serve (KEP-1669)."""
+    """Whether the node's rules lead there. Without rules, whether its state allows to use it: the
+    ready ones, else those that still serve (KEP-1669)."""
+    only: str = ""
+    """``inside`` or ``outside`` where only such connections get there: pods and nodes that ask the
+    ClusterIP, or who comes by a node port or a load balancer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class Front:
     """In words: ``10.96.1.26 port 80/TCP``, ``every node, port 30080/TCP``."""
     endpoints: tuple[Endpoint, ...]
     node: str = ""
+    """The node whose rules these are; empty where none could be read."""
     rules: tuple[Rule, ...] = ()
     note: str = ""
     """Why there are no rules, where there are none."""
@@ -80,9 +90,14 @@ def look(cluster: Any, party: Party, node: str = "") -> Front:
         )
     slices = slices_of(cluster, party.name, party.namespace)
     rules, note = _rules(cluster, service, node)
+    endpoints = tuple(_endpoints(slices))
+    if rules is not None:
+        endpoints = _by_rules(endpoints, rules, service)
+        note = note if rules else f"{node} has no rule for this Service"
     kind = service["spec"].get("type") or "ClusterIP"
     where = tuple(dict.fromkeys(_addresses(service)))
-    return Front(key, kind, where, tuple(_endpoints(slices)), node, rules, note)
+    read = "" if rules is None else node
+    return Front(key, kind, where, endpoints, read, rules or (), note)
 
 
 def slices_of(cluster: Any, name: str, namespace: str) -> list[Object]:
@@ -144,13 +159,16 @@ def _state(conditions: Object) -> str:
     return TERMINATING if serving else NOT_READY
 
 
-def _rules(cluster: Any, service: Object, node: str) -> tuple[tuple[Rule, ...], str]:
+def _rules(cluster: Any, service: Object, node: str) -> tuple[tuple[Rule, ...] | None, str]:
     """Return what belongs to the Service in a node's tables, or why that is not known."""
     addresses = _cluster_ips(service)
     if not addresses:
-        return (), "without an address of its own no node has a rule for it"
+        return None, "without an address of its own no node has a rule for it"
     if not node or "nodes" not in cluster.capabilities:
-        return (), f"the provider {cluster.provider} runs no commands on nodes: no rules are shown"
+        return (
+            None,
+            f"the provider {cluster.provider} runs no commands on nodes: no rules are shown",
+        )
     families = dict.fromkeys("ip6" if ":" in address else "ip" for address in addresses)
     found: list[Rule] = []
     for family in families:
@@ -158,9 +176,9 @@ def _rules(cluster: Any, service: Object, node: str) -> tuple[tuple[Rule, ...], 
         try:
             done = cluster.node_run(node, argv)
         except K8slabError as error:
-            return (), f"the rules of {node} cannot be read: {error.args[0]}"
+            return None, f"the rules of {node} cannot be read: {error.args[0]}"
         if done.code:
-            return (), f"{node} has no table of kube-proxy in nftables mode"
+            return None, f"{node} has no table of kube-proxy in nftables mode"
         found += belonging(done.stdout, service)
     return tuple(sorted(found, key=_order)), ""
 
@@ -171,6 +189,47 @@ _WAY = ("map", "chain firewall", "chain external", "chain service", "chain local
 def _order(rule: Rule) -> int:
     """Return when a packet meets a rule: maps, the Service's chains, the endpoints' chains."""
     return next((n for n, word in enumerate(_WAY) if rule.place.startswith(word)), len(_WAY))
+
+
+def _by_rules(
+    endpoints: Iterable[Endpoint], rules: Iterable[Rule], service: Object
+) -> tuple[Endpoint, ...]:
+    """Return the endpoints as these rules use them, from inside and from outside."""
+    rules = [*rules]
+    clusters = tuple(f"{address} . " for address in _cluster_ips(service))
+    inside = [r for r in rules if r.place == "map service-ips" and r.text.startswith(clusters)]
+    doors = [r for r in rules if r.place in _DOORS and r not in inside]
+    ways = {"inside": _rewritten(rules, inside), "outside": _rewritten(rules, doors)}
+    found = []
+    for one in endpoints:
+        told = [way for way, places in ways.items() if one.address in places]
+        only = told[0] if len(told) == 1 and doors else ""
+        found.append(replace(one, used=bool(told), only=only))
+    return tuple(found)
+
+
+def _rewritten(rules: Iterable[Rule], first: Iterable[Rule]) -> set[str]:
+    """Return what the destination becomes, ``10.244.1.3:8080``, when packets begin at some rules.
+
+    In a chain for what comes from outside a condition before ``goto`` is about others: pods and
+    the node itself.
+    """
+    chains: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        chains[rule.place.removeprefix("chain ")].append(rule)
+    found: set[str] = set()
+    seen: set[str] = set()
+    left = [*first]
+    while left:
+        rule = left.pop()
+        if target := _DNAT.search(rule.text):
+            found.add(target[1])
+        if rule.place.startswith("chain external-") and not rule.text.startswith("goto"):
+            continue
+        new = {*_GOTO.findall(rule.text)} - seen
+        seen |= new
+        left += [each for chain in new for each in chains[chain]]
+    return found
 
 
 def belonging(listing: str, service: Object) -> Iterator[Rule]:

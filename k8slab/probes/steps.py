@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POLICY_TABLE = "network-policy"
 """The table of the rules that policies became."""
+ENDINGS = ("lost", "refused")
+"""Kinds of the step with which a journey ends without reaching a program."""
 _ARROWS = {"there": "->", "back": "<-"}
 
 
@@ -99,7 +101,7 @@ class Journey:
     seconds: float = 0.0
     steps: tuple[Step, ...] = ()
     lost: Step | None = None
-    """Where the packet, or its answer, was lost or sent back."""
+    """Where the packet, or its answer, was lost, or sent back before it arrived."""
     frames: tuple[Frame, ...] = ()
     note: str = ""
     """What could not be seen, and why."""
@@ -119,14 +121,22 @@ class Journey:
     def headline(self) -> str:
         """Return the outcome in one sentence."""
         head = f"{self.outcome.sign} {self.flow}: {self.outcome.value}"
-        if self.lost:
-            leg = "" if self.lost.leg == "there" else " on the way back"
-            at = "somewhere after" if self.lost.facts.get("after") else "at"
-            return f"{head}, lost {at} {self.lost.place}{leg}: {self.lost.text}"
+        if end := self.ended:
+            leg = "" if end.leg == "there" else " on the way back"
+            at = "somewhere after" if end.facts.get("after") else "at"
+            lost = "" if self.ends_as == "refused" else ", lost"
+            return f"{head}{lost} {at} {end.place}{leg}: {end.text}"
         if self.outcome is Outcome.OPEN:
             return f"{head} after {1000 * self.seconds:.1f} ms"
-        told = self.ended.text if self.ended else self.detail
-        return f"{head} ({told})" if told else head
+        return f"{head} ({self.detail})" if self.detail else head
+
+    @property
+    def ends_as(self) -> str:
+        """Return ``refused`` where somebody answered with a refusal, else ``lost``.
+
+        A rule that rejects answers too: what it stops is at the same place, but nothing is lost.
+        """
+        return "refused" if self.outcome is Outcome.REFUSED else "lost"
 
     def prediction(self) -> str:
         """Return what the policy engine says, and whether it fits what was seen."""
@@ -150,7 +160,7 @@ class Journey:
                 step.arrow,
                 str(step.place),
                 "" if step.seconds is None else f"{1e6 * step.seconds:.0f}",
-                f"LOST: {step.text}" if step.kind == "lost" else step.text,
+                f"{self.ends_as.upper()}: {step.text}" if step.kind in ENDINGS else step.text,
                 step.packet if step.kind in ("enters", "leaves") else "",
             ]
             for step in self.steps

@@ -174,16 +174,21 @@ def run_in_pod(
 ) -> Completed:
     """Run a command in a pod; without a container in its default one, as kubectl does.
 
-    That is the one named by the annotation, else the first (kubectl's `DefaultContainer`);
-    the API itself refuses to choose. `options` are those of `Cluster.exec`: deadline, stdin.
+    That is the one named by the annotation, which may be a sidecar, else the first (kubectl's
+    `FindOrDefaultContainerByName`); the API itself refuses to choose. Unlike kubectl it takes no
+    ephemeral container: with that and an annotation anybody could put programs of their own into
+    a pod that is asked. `options` are those of `Cluster.exec`: deadline, stdin.
     Raises `ProbeError` when there is no such pod.
     """
     if not container:
         found = cluster.get("pods", pod.name, pod.namespace)
         if found is None:
             raise ProbeError(f"there is no pod {pod}")
-        first = found["spec"]["containers"][0]["name"]
-        container = meta.annotations_of(found).get(DEFAULT_CONTAINER, first)
+        spec = found["spec"]
+        init = spec.get("initContainers") or ()
+        names = [one["name"] for one in (*spec["containers"], *init)]
+        named = meta.annotations_of(found).get(DEFAULT_CONTAINER)
+        container = str(named if named in names else names[0])
     done: Completed = cluster.exec(pod.namespace, pod.name, argv, container=container, **options)
     return done
 

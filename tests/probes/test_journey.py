@@ -83,6 +83,7 @@ def test_what_a_policy_drops_names_hop_rule_and_policy_and_fits_the_prediction(c
 def test_a_service_without_endpoints_is_no_policys_doing(cluster, pods):
     found = journey(cluster, Flow.of("web", "svc:none", 80, namespace=pods))
     assert found.lost.text == "rejected: the Service has no endpoint"
+    assert f"refused at {found.lost.place}: rejected: the Service" in found.headline()
     assert "what stopped it is no policy" in found.prediction()
 
 

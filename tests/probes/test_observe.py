@@ -101,3 +101,15 @@ def test_ports_are_written_with_their_protocol():
 def test_signs_are_single_and_different():
     assert len({outcome.sign for outcome in Outcome}) == len(Outcome)
     assert all(len(outcome.sign) == 1 for outcome in Outcome)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "causes"),
+    [
+        (Outcome.REFUSED, ("nobody listens", "a rule rejects", "no way leads there")),
+        (Outcome.SILENT, ("dropped on the way there or back", "nobody answers there")),
+        (Outcome.UNRESOLVED, ("it has none", "no DNS server answered")),
+    ],
+)
+def test_an_outcome_names_every_cause_that_it_can_have(outcome, causes):
+    assert [cause for cause in causes if cause not in outcome.meaning] == []

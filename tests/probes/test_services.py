@@ -132,6 +132,69 @@ def test_ready_endpoints_are_used_and_without_any_those_that_still_serve(entries
     assert front.endpoints[0].address == "10.0.0.1:8080"
 
 
+NEAR, FAR = "10.244.1.3:8080", "10.244.2.2:8080"
+BOTH = """\
+table ip kube-proxy {
+    map service-ips {
+        elements = { 10.96.1.26 . tcp . 80 : goto %s-6LITFDW5-shop/web/tcp/ }
+    }
+
+    map service-nodeports {
+        elements = { tcp . 30080 : goto external-6LITFDW5-shop/web/tcp/ }
+    }
+
+    chain external-6LITFDW5-shop/web/tcp/ {
+        ip saddr 10.244.0.0/16 goto service-6LITFDW5-shop/web/tcp/
+        fib saddr type local jump mark-for-masquerade
+        goto %s-6LITFDW5-shop/web/tcp/
+    }
+
+    chain service-6LITFDW5-shop/web/tcp/ {
+        numgen random mod 2 vmap { 0 : goto endpoint-A-shop/web/a, 1 : goto endpoint-B-shop/web/b }
+    }
+
+    chain local-6LITFDW5-shop/web/tcp/ {
+        numgen random mod 1 vmap { 0 : goto endpoint-A-shop/web/a }
+    }
+
+    chain endpoint-A-shop/web/a {
+        meta l4proto tcp dnat to 10.244.1.3:8080
+    }
+
+    chain endpoint-B-shop/web/b {
+        meta l4proto tcp dnat to 10.244.2.2:8080
+    }
+}
+"""
+
+
+def used(listing):
+    entries = [entry("10.244.1.3", "near"), entry("10.244.2.2", "far")]
+    front = look(Cluster(service(), entries, listing=listing), WEB, "worker")
+    return {one.address: one.only or "both" for one in front.endpoints if one.used}, front.note
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "wanted"),
+    [
+        ("service", "service", {NEAR: "both", FAR: "both"}),
+        ("service", "local", {NEAR: "both", FAR: "inside"}),
+        ("local", "service", {NEAR: "both", FAR: "outside"}),
+        ("local", "local", {NEAR: "both"}),
+    ],
+)
+def test_an_endpoint_is_used_where_the_nodes_rules_lead_to_it(inside, outside, wanted):
+    assert used(BOTH % (inside, outside)) == (wanted, "")
+
+
+def test_a_node_whose_rules_know_an_endpoint_less_uses_it_not_although_it_is_ready():
+    assert used(LISTING) == ({NEAR: "inside"}, "")
+
+
+def test_a_node_without_a_rule_for_the_service_uses_nobody_and_says_so():
+    assert used("table ip kube-proxy {\n}\n") == ({}, "worker has no rule for this Service")
+
+
 @pytest.mark.parametrize(
     ("found", "addresses"),
     [
@@ -165,7 +228,7 @@ def test_where_a_service_is_reached_is_told_in_words(found, addresses):
 )
 def test_without_rules_it_is_said_why(cluster, node, told):
     front = look(cluster, WEB, node)
-    assert front.rules == ()
+    assert (front.rules, front.node) == ((), "")
     assert told in front.note
 
 
