@@ -12,17 +12,19 @@ handed in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from k8slab.errors import ApiStatusError
+from k8slab.clusters.permitted import permitted
 from k8slab.grading.collateral import owner_of
 from k8slab.grading.context import CLUSTER_POLICIES, cluster_policies
 from k8slab.grading.watched import (
     CLUSTER_SCOPED,
-    CLUSTERS_OWN,
     NAMESPACE_LABELS,
     WATCHED,
+    is_clusters_own,
     pattern_of,
     released,
 )  # fmt: skip
@@ -31,11 +33,19 @@ from k8slab.objects.authored import authored
 from k8slab.objects.slices import SLICES, service_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
     from k8slab.probes.targets import Snapshot
+
+Given = Mapping[str, Sequence[str]]
+"""What a cluster gave, by namespace: RESOURCE/NAME."""
+
+GIVEN = (
+    "configmaps", "secrets", "serviceaccounts", "rolebindings.rbac.authorization.k8s.io"
+)  # fmt: skip
+"""What clusters put into every new namespace."""
 
 ABOUT = "but this exercise is about something else"
 REPLACED = f"{ABOUT}: delete it; what a controller needs it makes again"
@@ -48,7 +58,8 @@ _OWNERS = {
 }
 """Kinds that make pods and are not watched themselves: their pods tell of them."""
 _IDENTITY = ("apiVersion", "kind", "metadata")
-_FORBIDDEN = 403
+_IN_DOUBT = ("configmaps/", "namespaces/", "secret/", "serviceaccount/", "rolebinding/")
+"""How `pattern_of` calls what clusters give, and namespaces, for their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +73,13 @@ class Added:
 
 
 def first(context: Context, there: Snapshot, may_change: Sequence[str]) -> Added | None:
-    """Return something that was added and that the exercise does not release, or ``None``."""
+    """Return something that was added and that the exercise does not release, or ``None``.
+
+    What is `doubtful` is named where nothing else was added.
+    """
     found = (*_in_namespaces(context, there), *_policies(context, there, may_change))
-    return next((one for one in found if _counts(one, context, may_change)), None)
+    counted = [one for one in found if _counts(one, context, may_change)]
+    return min(counted, key=lambda one: doubtful(context, one), default=None)
 
 
 def _counts(one: Added, context: Context, may_change: Sequence[str]) -> bool:
@@ -79,11 +94,11 @@ def _counts(one: Added, context: Context, may_change: Sequence[str]) -> bool:
 def given(context: Context, there: Snapshot) -> dict[str, list[str]]:
     """Return what a cluster put into a fresh set-up, by namespace: for `Context.given`.
 
-    These are ConfigMaps (authorities of a service mesh, of OpenShift), labels of namespaces
-    (``labels/KEY``), and under the empty name the ClusterNetworkPolicies of its administrators:
-    a cluster that k8slab made has none but those of its learner.
+    These are ConfigMaps (authorities of a service mesh), accounts with their Secrets and roles,
+    labels of namespaces (``labels/KEY``), and under the empty name the ClusterNetworkPolicies of
+    its administrators: a cluster that k8slab made has none but those of its learner.
     """
-    found = {space: _configmaps(context, there, space) for space in context.namespaces}
+    found = {space: _objects(context, there, space) for space in context.namespaces}
     planned = {meta.name_of(obj): obj for obj in context.setup if obj["kind"] == "Namespace"}
     for space, names in found.items():
         obj = there.objects("namespaces", "").get(space) or {}
@@ -95,24 +110,44 @@ def given(context: Context, there: Snapshot) -> dict[str, list[str]]:
     return {space: sorted(names) for space, names in found.items() if names}
 
 
-def is_given(known: Any, namespace: str, pattern: str) -> bool:
-    """Say whether the cluster gave this, and nobody who answered."""
-    return pattern in known.get(namespace, ())
+def is_given(known: Given | None, namespace: str, pattern: str) -> bool:
+    """Say whether the cluster gave this, and nobody who answered; not where nobody noted it."""
+    return pattern in (known or {}).get(namespace, ())
 
 
 def given_labels(context: Context, namespace: str) -> set[str]:
     """Return the labels that the cluster put on a namespace."""
-    pairs = [one.partition("/") for one in context.given.get(namespace, ())]
+    pairs = [one.partition("/") for one in (context.given or {}).get(namespace, ())]
     return {name for resource, _, name in pairs if resource == "labels"}
 
 
-def _configmaps(context: Context, there: Snapshot, space: str) -> list[str]:
-    planned = {meta.key_of(obj) for obj in context.setup if obj["kind"] == "ConfigMap"}
+def _objects(context: Context, there: Snapshot, space: str) -> list[str]:
+    planned = {(obj["kind"], meta.key_of(obj)) for obj in context.setup}
     return [
-        f"configmaps/{name}"
-        for name, obj in there.objects("configmaps", space).items()
-        if name not in CLUSTERS_OWN and meta.key_of(obj) not in planned
+        pattern_of(obj)
+        for resource in GIVEN
+        for obj in (permitted(partial(there.objects, resource, space)) or {}).values()
+        if (obj["kind"], meta.key_of(obj)) not in planned and not _made_for_all(obj)
     ]
+
+
+def _made_for_all(obj: Object) -> bool:
+    """Say whether every namespace has this; so it has a `default` that nobody wrote into."""
+    default = obj["kind"] == "ServiceAccount" and meta.name_of(obj) == "default"
+    return is_clusters_own(obj) or (default and authored(obj) is None)
+
+
+def doubtful(context: Context, added: Added) -> bool:
+    """Say whether something may have come from the cluster, since nobody noted what it gave.
+
+    So it is with journals of before that was noted, and where another journal saw the set-up.
+    A cluster that k8slab made gives nothing.
+    """
+    if context.given is not None or context.cluster.provider == "embedded":
+        return False
+    if added.pattern.startswith(f"{CLUSTER_POLICIES}/"):
+        return bool(context.cluster.provider == "existing")
+    return added.pattern.startswith(_IN_DOUBT)
 
 
 # In the exercise's namespaces.
@@ -124,7 +159,7 @@ def _in_namespaces(context: Context, there: Snapshot) -> Iterator[Added]:
         for space in context.namespaces if kind not in CLUSTER_SCOPED else ():
             for name, obj in there.objects(resource, space).items():
                 pattern = f"{resource}/{name}"
-                if (pattern, space) not in planned and name not in CLUSTERS_OWN:
+                if (pattern, space) not in planned and not is_clusters_own(obj):
                     yield from _origin(context, there, obj, pattern)
 
 
@@ -137,11 +172,11 @@ def _origin(context: Context, there: Snapshot, obj: Object, pattern: str) -> Ite
             yield Added(f"endpoints/{service_of(obj)}", space)
         elif not meta.controller_of(obj) and authored(obj) is not None:
             yield Added(pattern, space)
-        elif _has_a_body(authored(obj)):
+        elif written_into(obj):
             yield Added(pattern, space, REPLACED, "somebody wrote into it")
     elif not meta.controller_of(obj):
         yield Added(pattern, space)
-    elif _has_a_body(authored(obj)):
+    elif written_into(obj):
         yield Added(pattern, space, REPLACED, "somebody wrote into it")
     elif resource == "pods" and not meta.is_deleting(obj):
         owner = owner_of(there, obj)
@@ -151,9 +186,9 @@ def _origin(context: Context, there: Snapshot, obj: Object, pattern: str) -> Ite
             yield Added(f"{maker}/{owner.name}", space)
 
 
-def _has_a_body(written: Object | None) -> bool:
-    """Say whether somebody wrote more than labels: a controller writes its objects itself."""
-    return any(value for key, value in (written or {}).items() if key not in _IDENTITY)
+def written_into(obj: Object) -> bool:
+    """Say whether somebody wrote more than labels into what a controller made and writes itself."""
+    return any(value for key, value in (authored(obj) or {}).items() if key not in _IDENTITY)
 
 
 # Of the whole cluster.
@@ -178,12 +213,7 @@ def _policies(context: Context, there: Snapshot, may_change: Sequence[str]) -> I
 
 def _listed_policies(context: Context) -> list[Object]:
     """Return all, or none where they may not be listed: whoever may not see them makes none."""
-    try:
-        return cluster_policies(context.cluster)
-    except ApiStatusError as error:
-        if error.code != _FORBIDDEN:
-            raise
-        return []
+    return permitted(lambda: cluster_policies(context.cluster)) or []
 
 
 def _is_about(policy: Object, spaces: Sequence[Object]) -> bool:

@@ -15,13 +15,28 @@ from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
 
+ACCEPTED = "accepted"
+"""What is told where nothing was said against an object."""
+
 FIELDS: Fields = {
     "manifest": Field((dict,), "the object to create", required=True),
-    "refused": text("a regular expression: how the refusal must read; else it must be taken"),
+    "refused": text("a regular expression: how the refusal must read; else it must be accepted"),
 }
+
+
+def fault(obj: Mapping[str, Any]) -> str:
+    """Say what an object lacks that it could be sent anywhere; empty when nothing."""
+    metadata = obj.get("metadata")
+    named = {**obj, "metadata.name": metadata.get("name") if isinstance(metadata, dict) else None}
+    for field in ("apiVersion", "kind", "metadata.name"):
+        if not isinstance(named.get(field), str) or not named[field]:
+            return f"the object has no {field}"
+    return ""
 
 
 def check(context: Context, spec: dict[str, Any]) -> Finding:
@@ -32,7 +47,7 @@ def check(context: Context, spec: dict[str, Any]) -> Finding:
         return bool(re.search(wish, said)) if wish else not said
 
     said = Polling(
-        look=lambda: _refusal(context, obj),
+        look=lambda: refusal(context, obj),
         good=good,
         quiet=lambda _: context.quiet(),
         deadline=context.deadline,
@@ -40,8 +55,8 @@ def check(context: Context, spec: dict[str, Any]) -> Finding:
     if good(said):
         return Finding("admitted", Status.PASSED)
     what = f"{obj['kind']} {meta.name_of(obj)}"
-    wanted = f"to be refused: {wish}" if wish else "to be taken"
-    seen = said or "it is taken"
+    wanted = f"to be refused: {wish}" if wish else "to be accepted"
+    seen = said or ACCEPTED
     example = Counterexample(
         what,
         wanted,
@@ -51,8 +66,8 @@ def check(context: Context, spec: dict[str, Any]) -> Finding:
     return Finding("admitted", Status.FAILED, (f"{what}: {seen}",), example)
 
 
-def _refusal(context: Context, obj: Object) -> str:
-    """Return what the API server says against an object; empty when it takes it."""
+def refusal(context: Context, obj: Object) -> str:
+    """Return what the API server says against an object; empty when it accepts it."""
     found = context.cluster.resources.of(obj)
     space = meta.namespace_of(obj) or context.namespace
     path = found.path(namespace=space)

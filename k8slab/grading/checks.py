@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ def _run_to_the_end(context: Context, kind: CheckKind, spec: Spec) -> Finding:
     """
     try:
         return kind.run(context, spec)
-    except K8slabError:
+    except K8slabError as error:
+        if error in context.unasked.values():
+            raise  # nobody will ask in the place of this asker
         Polling(
             look=context.quiet, good=bool, quiet=lambda _: False, deadline=context.deadline
         ).run()
@@ -137,7 +140,8 @@ def _check_field(context: Context, spec: Spec) -> Finding:
         return Finding("field", Status.PASSED)
     if "from" in spec:
         return _costly(context, spec, value, missed)
-    what = spec.get("object") or spec.get("count") or spec.get("names") or "events"
+    listed = "endpointslices" if "endpoints" in spec else "events"
+    what = spec.get("object") or spec.get("count") or spec.get("names") or listed
     name = f"{what} {spec.get('path', '')}".strip()
     space = spec.get("namespace", context.namespace)
     seen = values.as_text(value)
@@ -183,10 +187,25 @@ def _check_answer(context: Context, spec: Spec) -> Finding:
     return Finding("answer", Status.FAILED, (f"the cluster {verb} something else than {shown}",))
 
 
+DRAWN = "{drawn}"
+
+
+def _drawn(spec: Spec) -> Spec:
+    """Draw the address that a name spells: nobody can have written this name down.
+
+    It is one of the asker's own (127.0.0.0/8, RFC 1122), which refuses at once whoever connects.
+    """
+    if DRAWN not in spec["name"]:
+        return spec
+    numbers = ["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))]
+    name = spec["name"].replace(DRAWN, "-".join(numbers))
+    return {**spec, "name": name, "resolves": ".".join(numbers)}
+
+
 def _check_dns(context: Context, spec: Spec) -> Finding:
+    spec = _drawn(spec)
     # TCP, because a refusal comes at once: only the address that was found matters.
-    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
-    flow = Flow(source, Party("name", spec["name"]), 53)
+    flow = Flow(context.asker(spec["from"]), Party("name", spec["name"]), 53)
 
     def wanted() -> str:
         wish = spec.get("resolves", True)
@@ -217,19 +236,18 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
     ).run()
     if good(seen):
         return Finding("dns", Status.PASSED)
+    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
     outcome, address = seen
     told = "the probe did not work" if outcome is Outcome.FAILED else address or "no address"
     command = ""
-    if flow.source.kind == "pod":
-        command = (
-            f"kubectl -n {flow.source.namespace} exec {flow.source.name} -- nslookup {spec['name']}"
-        )
-    example = Counterexample(f"{flow.source} asks for {spec['name']}", wanted(), told, (), command)
+    if source.kind == "pod":
+        command = f"kubectl -n {source.namespace} exec {source.name} -- nslookup {spec['name']}"
+    example = Counterexample(f"{source} asks for {spec['name']}", wanted(), told, (), command)
     return Finding("dns", Status.FAILED, (f"{spec['name']} gives {told}",), example)
 
 
 def _check_http(context: Context, spec: Spec) -> Finding:
-    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    asker = context.asker(spec["from"])
     certificate = spec.get("certificate")
 
     def missing(answer: http.Answer) -> list[str]:
@@ -255,7 +273,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
     def look() -> http.Answer:
         url = values.fill(context, spec["url"])
         return http.get(
-            context.cluster, source, url, spec.get("request_headers"), certificate=certificate
+            context.cluster, asker, url, spec.get("request_headers"), certificate=certificate
         )
 
     answer = Polling(
@@ -268,6 +286,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
     ).run()
     if not (missed := missing(answer)):
         return Finding("http", Status.PASSED)
+    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
     url = values.fill(context, spec["url"])
     command = http.command_line(source, url, spec.get("request_headers"))
     seen = answer.told()
@@ -304,7 +323,9 @@ def _http_fault(spec: Spec) -> str:
 
 
 CHECKS: dict[str, CheckKind] = {
-    "admitted": CheckKind(admitted.FIELDS, admitted.check),
+    "admitted": CheckKind(
+        admitted.FIELDS, admitted.check, lambda spec: admitted.fault(spec["manifest"])
+    ),
     "audit": CheckKind(audited.FIELDS, audited.check, audited.fault),
     "field": CheckKind(values.FIELDS | COMPARISONS, _check_field, _comparison_fault),
     "answer": CheckKind(
@@ -322,7 +343,11 @@ CHECKS: dict[str, CheckKind] = {
     "dns": CheckKind(
         {
             "from": text("the pod that asks", required=True),
-            "name": text("the name that is asked for", required=True),
+            "name": text(
+                "the name that is asked for; `{drawn}` becomes an address that it must lead to, "
+                "drawn for each check and written 127-1-2-3",
+                required=True,
+            ),
             "resolves": Field(
                 (bool, str, dict), "true, false, an address, or where the cluster tells it"
             ),

@@ -82,9 +82,9 @@ def _title(want: Want) -> str:
 
 def judge(context: Context, wants: Sequence[Want], there: Snapshot | None = None) -> list[Judged]:
     """Observe flows until they are stable, and set the policies' prediction beside each."""
-    now = context.looks(there)
+    first = iter([there])
     pairs = Polling(
-        look=lambda: look(context.cluster, wants, now()),
+        look=lambda: look(context.cluster, wants, next(first, None)),
         good=lambda pairs: not _unfulfilled(pairs),
         quiet=lambda pairs: context.quiet(listening=not _refused(pairs)),
         deadline=context.deadline,

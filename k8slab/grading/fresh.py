@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k8slab.errors import ClusterNotReadyError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
+SECONDS = 60.0
+"""How long new pods may take."""
 
 
 @contextmanager
@@ -37,30 +41,36 @@ def new_pods(
 ) -> Iterator[Snapshot]:
     """Replace the set-up's pods (or leave them) and add lookalikes, for the length of a block.
 
-    What the cluster then has is given to the block. Lookalikes come when the others have their
-    nodes: a pod that must stand beside `web` finds the one it means. Raises
-    `ClusterNotReadyError` when not all are ready after a minute.
+    What the cluster then has is given to the block, one of `Context.read`. Lookalikes come when
+    the others have their nodes: a pod that must stand beside `web` finds the one it means.
+    Each that kept some of the old pods must have as many new ones; others may lose theirs.
+    Only workloads whose pods are replaced have to end a roll-out, and only one that this began:
+    another may be paused, or wait for a pod that is never ready. Raises `ClusterNotReadyError`
+    when not all are ready after a minute.
     """
-    before = Snapshot(context.cluster)
-    number = sum(map(is_ready, context.listed(before, "pods")))
+    before, now = context.read(), partial(Snapshot, context.cluster)
     old = _replaceable(context, may_change, before) if replace else []
     gone = frozenset(map(meta.uid_of, old))
     own = {meta.key_of(obj) for obj in made.objects}
+    wanted = Counter(owner_of(before, pod) for pod in old)
+    keepers = {keeper for keeper in wanted if not context.under_way(before, keeper)}
     bare = _bare(context, old)
 
-    def new(there: Snapshot) -> list[Object]:
-        pods = context.listed(there, "pods")
-        return [pod for pod in pods if meta.uid_of(pod) not in gone and meta.key_of(pod) not in own]
+    def back(there: Snapshot, holds: Callable[[Object], bool]) -> bool:
+        """Say whether there is a new pod, of which something holds, for each old one."""
+        pods = (pod for pod in context.listed(there, "pods") if meta.uid_of(pod) not in gone)
+        new = (pod for pod in pods if meta.key_of(pod) not in own and holds(pod))
+        return wanted <= Counter(owner_of(there, pod) for pod in new)
 
     with owed(context, bare):
         _replace(context, old, bare)
-        _until(context, lambda there: sum(map(_has_node, new(there))) >= number, "on a node")
+        _until(now, lambda there: back(there, _has_node), "on a node")
         with added(context, made):
             yield _until(
-                context,
+                context.read,
                 lambda there: (
-                    sum(map(is_ready, new(there))) >= number
-                    and context.rolled_out(there)
+                    not any(context.under_way(there, keeper) for keeper in keepers)
+                    and back(there, is_ready)
                     and _running(made, there)
                 ),
                 "ready",
@@ -73,7 +83,7 @@ def _replace(context: Context, old: Sequence[Object], bare: Sequence[Object]) ->
         context.cluster.delete("pods", meta.name_of(pod), meta.namespace_of(pod), grace=0)
     gone = set(map(meta.uid_of, old))
     _until(
-        context,
+        partial(Snapshot, context.cluster),
         lambda there: gone.isdisjoint(map(meta.uid_of, context.listed(there, "pods"))),
         "gone",
     )
@@ -115,15 +125,13 @@ def _has_node(pod: Object) -> bool:
     return bool(pod["spec"].get("nodeName")) and not meta.is_deleting(pod)
 
 
-def _until(
-    context: Context, holds: Callable[[Snapshot], bool], what: str, deadline: float = 60.0
-) -> Snapshot:
+def _until(read: Callable[[], Snapshot], holds: Callable[[Snapshot], bool], what: str) -> Snapshot:
     """Wait until something holds, and return the snapshot of which it does."""
-    ends, pause = time.monotonic() + deadline, FIRST_PAUSE
-    while not holds(there := Snapshot(context.cluster)):
+    ends, pause = time.monotonic() + SECONDS, FIRST_PAUSE
+    while not holds(there := read()):
         if time.monotonic() >= ends:
             raise ClusterNotReadyError(
-                f"the pods that the grader replaces are not {what} after {deadline:g} s",
+                f"the pods that the grader replaces are not {what} after {SECONDS:g} s",
                 hint="look at them with kubectl get pods, then check again",
             )
         threading.Event().wait(pause)

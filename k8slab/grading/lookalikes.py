@@ -12,10 +12,11 @@ check left behind goes at the next one: an annotation says whose they are.
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.errors import ClusterError, K8slabError
 from k8slab.grading.collateral import ports_of
 from k8slab.grading.fields import Field, Fields, text
 from k8slab.objects import meta
@@ -24,7 +25,7 @@ from k8slab.policy.flow import WORKLOADS
 from k8slab.probes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from k8slab.grading.context import Context
     from k8slab.grading.wants import Want
@@ -146,7 +147,7 @@ def _pod(context: Context, one: Lookalike, namespace: str) -> Object | None:
         ports = [{"containerPort": n, "protocol": p} for n, p in ports_of(template)]
         spec = {"containers": [{"name": "app", "image": IMAGE, "ports": ports}]}
     metadata = {
-        "name": f"{one.like.name[:40]}-{secrets.token_hex(4)}",
+        "name": f"{one.like.name[:40]}-x{secrets.token_hex(4)}",  # no name of a StatefulSet's
         "namespace": namespace,
         "labels": {**labels, **one.labels},
         "annotations": {MARK: context.namespace},
@@ -181,11 +182,21 @@ def _namespace(context: Context, name: str) -> Object:
 @contextmanager
 def added(context: Context, made: Made) -> Iterator[None]:
     """Add the objects for the length of a block, and take them away at its end."""
-    try:
+    with removed(context.cluster, made.objects):
         context.cluster.apply(made.objects)
         yield
-    finally:
-        remove(context.cluster, made.objects)
+
+
+@contextmanager
+def removed(cluster: Any, objects: Iterable[Object]) -> Iterator[None]:
+    """Take away what a block adds when it ends; an error that ends it is the one that is told."""
+    try:
+        yield
+    except BaseException:
+        with suppress(K8slabError):
+            remove(cluster, objects)
+        raise
+    remove(cluster, objects)
 
 
 def leftovers(context: Context, there: Snapshot) -> list[Object]:
@@ -205,10 +216,23 @@ def leftovers(context: Context, there: Snapshot) -> list[Object]:
     ]
 
 
-def remove(cluster: Any, objects: Sequence[Object]) -> None:
-    """Delete what was added; a namespace takes its pods with it."""
+def remove(cluster: Any, objects: Iterable[Object]) -> None:
+    """Delete what was added; a namespace takes its pods with it.
+
+    What cannot be deleted keeps nothing else back: `ClusterError` names it at the end.
+    """
+    failed = []
     for obj in objects:
-        if obj["kind"] == "Namespace":
-            cluster.delete("namespaces", meta.name_of(obj))
-        else:
-            cluster.delete("pods", meta.name_of(obj), meta.namespace_of(obj), grace=0)
+        name, space = meta.name_of(obj), meta.namespace_of(obj)
+        try:
+            if obj["kind"] == "Namespace":
+                cluster.delete("namespaces", name)
+            else:
+                cluster.delete("pods", name, space, grace=0)
+        except K8slabError as error:
+            failed.append(f"{space or 'namespace'}/{name}: {error.message}")
+    if failed:
+        raise ClusterError(
+            f"what the check added cannot be taken away: {'; '.join(failed)}",
+            hint="the next check of this exercise tries it again",
+        )

@@ -11,10 +11,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.grading import askers
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame, Counterexample, Finding, Status
+from k8slab.grading.starting import is_ready
 from k8slab.objects import meta
-from k8slab.policy import Party
 from k8slab.policy.flow import WORKLOADS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from k8slab.grading.context import Context
     from k8slab.grading.wants import Want
+    from k8slab.policy import Party
     from k8slab.probes.targets import Snapshot
 
 TITLE = "what the rest needs"
@@ -52,23 +54,32 @@ def ground(
     for want in wants:
         for party in _parties(want):
             needs[party].append(want.group)
+    asking = {party for spec in checks for party in askers.parties(context, spec)}
     for spec in checks:
-        asker = _asker(context, spec)
-        if asker is not None:
+        for asker in dict.fromkeys(askers.parties(context, spec)):
             needs[asker].append(spec.get("group", ""))
+
+    def missing(found: Snapshot) -> dict[Party, str]:
+        """Return what is missing and why; empty when everything is there."""
+        faults = {party: _fault(found, party) for party in needs}
+        late = {
+            party: askers.unready(context, found, party) for party in asking if not faults[party]
+        }
+        return {party: fault for party, fault in (faults | late).items() if fault}
+
     there = Polling(
         look=context.looks(there),
-        good=lambda found: not _missing(found, needs),
-        quiet=lambda _: context.quiet(),
+        good=lambda found: not missing(found),
+        quiet=lambda found: context.quiet() and not any(_may_be_ready(found, p) for p in asking),
         deadline=context.deadline,
-        same=lambda one, other: _missing(one, needs) == _missing(other, needs),
+        same=lambda one, other: missing(one) == missing(other),
         settled=1,  # what is there now may be used now
     ).run()
-    missing = _missing(there, needs)
+    gone = missing(there)
     return Ground(
-        tuple(_findings(missing, needs)),
-        tuple(want for want in wants if not missing.keys() & set(_parties(want))),
-        tuple(spec for spec in checks if _asker(context, spec) not in missing),
+        tuple(_findings(gone, needs, there)),
+        tuple(want for want in wants if not gone.keys() & set(_parties(want))),
+        tuple(spec for spec in checks if gone.keys().isdisjoint(askers.parties(context, spec))),
         there,
     )
 
@@ -78,14 +89,16 @@ def _parties(want: Want) -> list[Party]:
     return [end for end in ends if end.kind in ("pod", "svc", *WORKLOADS)]
 
 
-def _asker(context: Context, spec: Mapping[str, Any]) -> Party | None:
-    return Party.parse(spec["from"], context.namespace) if "from" in spec else None
-
-
-def _missing(snapshot: Snapshot, needs: Mapping[Party, Any]) -> dict[Party, str]:
-    """Return what is missing and why; empty when everything is there."""
-    found = {party: _fault(snapshot, party) for party in needs}
-    return {party: fault for party, fault in found.items() if fault}
+def _may_be_ready(snapshot: Snapshot, party: Party) -> bool:
+    """Say whether a pod that is not Ready runs: its readiness probe may succeed at any time."""
+    pods = [
+        snapshot.objects("pods", one.namespace).get(one.name) for one in snapshot.parties(party)
+    ]
+    return any(
+        not is_ready(pod) and all("running" in (one.get("state") or {}) for one in containers)
+        for pod in pods
+        if pod and (containers := (pod.get("status") or {}).get("containerStatuses"))
+    )
 
 
 def _fault(snapshot: Snapshot, party: Party) -> str:
@@ -109,14 +122,16 @@ def _fault(snapshot: Snapshot, party: Party) -> str:
 _NO_POD = "it has no pod"
 
 
-def _findings(missing: Mapping[Party, str], needs: Mapping[Party, list[str]]) -> list[Finding]:
+def _findings(
+    missing: Mapping[Party, str], needs: Mapping[Party, list[str]], there: Snapshot
+) -> list[Finding]:
     by_group: dict[str, list[Party]] = defaultdict(list)
     for party in missing:
         for group in dict.fromkeys(needs[party]):
             by_group[group].append(party)
     # What belongs to no group stops everything: it is said alone.
     groups = [""] if "" in by_group else [*by_group]
-    return [_finding(group, by_group[group], missing, needs) for group in groups]
+    return [_finding(group, by_group[group], missing, needs, there) for group in groups]
 
 
 def _finding(
@@ -124,11 +139,14 @@ def _finding(
     parties: Sequence[Party],
     missing: Mapping[Party, str],
     needs: Mapping[Party, list[str]],
+    there: Snapshot,
 ) -> Finding:
     lines = [f"{_word(party)}: {missing[party]} ({_count(len(needs[party]))})" for party in parties]
     first = parties[0]
     waiting = "not there" not in missing[first] and missing[first] != _NO_POD
-    command = f"kubectl -n {first.namespace} get {'services' if first.kind == 'svc' else 'pods'}"
+    command = f"kubectl -n {first.namespace} get services"
+    if first.kind != "svc":
+        command = askers.replay(there, first, missing[first])
     example = Counterexample(_word(first), "to be there and to run", missing[first], (), command)
     blame = Blame.NOT_READY if waiting else Blame.ANSWER
     return Finding(TITLE, Status.FAILED, tuple(lines), example, blame=blame, group=group)

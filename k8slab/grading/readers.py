@@ -1,36 +1,42 @@
-"""Programs that read files of ConfigMaps: whether they run with what is written now.
+"""Programs that read files of ConfigMaps and Secrets: whether they run with what is written now.
 
-A ConfigMap that was changed a moment ago is not yet what programs do. The kubelet brings it into
-the files of the pods (here at once; a real one within about a minute and a half: its sync period
-and its cache), and a program looks at its file when it likes, or never. Whoever judged before
-that would judge the answer before this one. So each running program that was given a file is
+A ConfigMap or Secret that was changed a moment ago is not yet what programs do. The kubelet brings
+it into the files of the pods (here at once; a real one within about a minute and a half: its sync
+period and its cache), and a program looks at its file when it likes, or never. Whoever judged
+before that would judge the answer before this one. So each running program that was given a file is
 asked for what it knows:
 
 - CoreDNS logs the checksum of the Corefile that it runs with (`checksum`), and what it refused.
   A refused Corefile solves nothing: the server runs on with an older one, until it is started.
+- A file that is mounted by `subPath` never changes while its container runs (Kubernetes, "Configure
+  a Pod to Use a ConfigMap", "Mounted ConfigMaps are updated automatically"): nothing is under way.
 - Of other programs nobody can know when they look. Their file is read in the pod, where it can
   be, and `READING` must have passed since the change.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters.permitted import permitted
 from k8slab.embedded.dns.checksum import checksum
 from k8slab.errors import ApiStatusError, K8slabError, UsageError
 from k8slab.grading import moment
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Blame, Counterexample, Finding, Status
 from k8slab.grading.starting import runs_since
+from k8slab.grading.watched import CLUSTERS_OWN
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from k8slab.grading.context import Context
     from k8slab.objects.meta import Object
@@ -61,17 +67,32 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The ConfigMap or Secret of a volume, and which of its keys become which files."""
+
+    resource: str
+    name: str
+    items: tuple[Mapping[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """Return what it is called in a sentence."""
+        return f"the {'Secret' if self.resource == 'secrets' else 'ConfigMap'} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
-    """One running container that is given a ConfigMap's keys as files."""
+    """One running container that is given a ConfigMap's or Secret's keys as files."""
 
     pod: Object
     container: Object
-    configmap: str
-    files: Mapping[str, str] | None
-    """Text by path, as it is written now; ``None`` where the ConfigMap is not there."""
+    source: Source
+    files: Mapping[str, bytes] | None
+    """Content by path, as it is written now; ``None`` where the source is not there."""
     written: datetime
-    """When the ConfigMap was changed last; the API gives whole seconds."""
+    """When the source was changed last; the API gives whole seconds."""
     started: datetime
+    fixed: bool = False
+    """Whether the files stay what they were when the container started."""
 
     @property
     def changed_since(self) -> bool:
@@ -117,7 +138,7 @@ def _finding(one: Reading, status: Status, blame: Blame) -> Finding:
     name, space = meta.name_of(pod), meta.namespace_of(pod)
     command = ["kubectl", "-n", space, "logs", name, "-c", reader.container["name"]]
     example = Counterexample(
-        f"configmaps/{reader.configmap}",
+        f"{reader.source.resource}/{reader.source.name}",
         f"to be what the pod {name} runs with",
         one.why,
         replay=shlex.join(command),
@@ -130,27 +151,39 @@ def _finding(one: Reading, status: Status, blame: Blame) -> Finding:
 
 def _readers(context: Context, there: Snapshot) -> Iterator[Reader]:
     for space in context.namespaces:
-        pods = [
-            pod
-            for pod in there.objects("pods", space).values()
-            if not meta.is_deleting(pod) and any(map(_sources, pod["spec"].get("volumes") or ()))
-        ]
-        configmaps = there.objects("configmaps", space) if pods else {}
-        for pod in pods:
-            yield from _of_pod(pod, configmaps)
+        pods = {
+            name: pod
+            for name, pod in there.objects("pods", space).items()
+            if not meta.is_deleting(pod)
+        }
+        volumes = {name: _volumes(pod) for name, pod in pods.items()}
+        wanted = {
+            one.resource for each in volumes.values() for found in each.values() for one in found
+        }
+        # Who may not read Secrets has changed none.
+        found = {
+            resource: permitted(partial(there.objects, resource, space)) for resource in wanted
+        }
+        for name, pod in pods.items():
+            yield from _of_pod(pod, volumes[name], found)
 
 
-def _of_pod(pod: Object, configmaps: Mapping[str, Object]) -> Iterator[Reader]:
-    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+def _of_pod(
+    pod: Object,
+    volumes: Mapping[str, Sequence[Source]],
+    there: Mapping[str, Mapping[str, Object] | None],
+) -> Iterator[Reader]:
     for container in pod["spec"]["containers"]:
         started = _started(pod, container["name"])
         for mount in container.get("volumeMounts") or () if started else ():
-            for source in _sources(volumes.get(mount["name"]) or {}):
-                name = source["name"]
-                found = configmaps.get(name)
+            for source in volumes.get(mount["name"], ()):
+                if (objects := there[source.resource]) is None:
+                    continue
+                found = objects.get(source.name)
                 files = _files(source, found, mount) if found else None
                 written = _written(found) if found else NEVER
-                yield Reader(pod, container, name, files, written, started or NEVER)
+                fixed = bool(mount.get("subPath") or mount.get("subPathExpr"))
+                yield Reader(pod, container, source, files, written, started or NEVER, fixed)
 
 
 def _started(pod: Object, container: str) -> datetime | None:
@@ -159,25 +192,47 @@ def _started(pod: Object, container: str) -> datetime | None:
     return next((runs_since(one) for one in statuses if one["name"] == container), None)
 
 
-def _sources(volume: Object) -> list[Object]:
-    """Return the ConfigMaps of a volume that somebody wrote: not the cluster's own authority."""
-    projected = (volume.get("projected") or {}).get("sources") or ()
-    found = [part["configMap"] for part in (volume, *projected) if part.get("configMap")]
-    return [one for one in found if one.get("name") != "kube-root-ca.crt"]
+def _volumes(pod: Object) -> dict[str, list[Source]]:
+    """Return the ConfigMaps and Secrets of a pod's volumes, by the volume's name."""
+    found = {one["name"]: [*_sources(one)] for one in pod["spec"].get("volumes") or ()}
+    return {name: sources for name, sources in found.items() if sources}
 
 
-def _files(source: Object, configmap: Object, mount: Object) -> dict[str, str]:
-    data = configmap.get("data") or {}
-    items = source.get("items") or [{"key": key, "path": key} for key in data]
-    files = {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+def _sources(volume: Object) -> Iterator[Source]:
+    """Yield what of a volume somebody wrote: not the cluster's own authority.
+
+    A Secret's volume calls it `secretName`, a projected one `name` (core/v1 SecretVolumeSource,
+    SecretProjection).
+    """
+    for part in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+        for field, resource in (("configMap", "configmaps"), ("secret", "secrets")):
+            one = part.get(field) or {}
+            name = one.get("name") or one.get("secretName")
+            if name and name not in CLUSTERS_OWN:
+                yield Source(resource, name, tuple(one.get("items") or ()))
+
+
+def _files(source: Source, found: Object, mount: Object) -> dict[str, bytes]:
+    content = _content(source, found)
+    items = source.items or tuple({"key": key, "path": key} for key in content)
+    files = {item["path"]: content[item["key"]] for item in items if item["key"] in content}
     within = mount.get("subPath") or ""
     if within:
         return {mount["mountPath"]: files[within]} if within in files else {}
     return {f"{mount['mountPath'].rstrip('/')}/{path}": text for path, text in files.items()}
 
 
-def _written(configmap: Object) -> datetime:
-    metadata = configmap["metadata"]
+def _content(source: Source, found: Object) -> dict[str, bytes]:
+    """Return what each key holds; of binary data and Secrets the API gives base64."""
+    data, binary = found.get("data") or {}, found.get("binaryData") or {}
+    if source.resource == "secrets":
+        data, binary = {}, data
+    decoded = {key: base64.b64decode(text or "") for key, text in binary.items()}
+    return {key: (text or "").encode() for key, text in data.items()} | decoded
+
+
+def _written(source: Object) -> datetime:
+    metadata = source["metadata"]
     times = [entry.get("time") or "" for entry in metadata.get("managedFields") or ()]
     last = max([metadata.get("creationTimestamp") or "", *times])
     return datetime.fromisoformat(last) if last else NEVER
@@ -195,12 +250,12 @@ def _reading(context: Context, reader: Reader) -> Reading:
         return Reading(
             reader,
             State.REFUSED,
-            f"the ConfigMap {reader.configmap} is {what}: {name} runs on with what it has read, "
+            f"{reader.source} is {what}: {name} runs on with what it has read, "
             "and will not start again",
         )
     try:
-        wanted = checksum(reader.files[corefile], file=corefile)
-    except UsageError as error:
+        wanted = checksum(reader.files[corefile].decode(), file=corefile)
+    except (UsageError, UnicodeDecodeError) as error:
         return _refused(reader, str(error))
     if not wanted:
         return _of_any_program(context, reader)
@@ -227,7 +282,7 @@ def _refused(reader: Reader, why: str) -> Reading:
     return Reading(
         reader,
         State.REFUSED,
-        f"{meta.name_of(reader.pod)} refuses the ConfigMap {reader.configmap}: it runs on with "
+        f"{meta.name_of(reader.pod)} refuses {reader.source}: it runs on with "
         f"what it has read before, and will not start again: {why}",
     )
 
@@ -238,16 +293,21 @@ def _of_coredns(context: Context, reader: Reader, wanted: str, heard: Heard) -> 
     name = meta.name_of(reader.pod)
     if heard.refusal and heard.refused_at >= reader.written and _long_ago(context, reader):
         return _refused(reader, heard.refusal)
-    if heard.done and not heard.looks:
+    if heard.done and (reader.fixed or not heard.looks):
         if reader.written <= reader.started:
             return Reading(reader, State.READ)
+        why = (
+            "its file is mounted by `subPath`"
+            if reader.fixed
+            else "what it runs with has no `reload`"
+        )
         return Reading(
             reader,
             State.REFUSED,
-            f"{name} does not look for changes, since what it runs with has no `reload`: it "
-            f"knows nothing of the ConfigMap {reader.configmap} until it is started again",
+            f"{name} does not see changes, since {why}: it knows nothing of {reader.source} until "
+            "it is started again",
         )
-    why = f"{name} has not read the changed ConfigMap {reader.configmap} yet: check again later"
+    why = f"{name} has not read the change of {reader.source} yet: check again later"
     return Reading(reader, State.UNDER_WAY, why)
 
 
@@ -305,12 +365,12 @@ def _microseconds(stamp: str) -> str:
 
 def _of_any_program(context: Context, reader: Reader) -> Reading:
     """Wait until the file is the one that is written, and a while longer."""
-    if not reader.changed_since or not reader.files:
+    if not reader.changed_since or not reader.files or reader.fixed:
         return Reading(reader, State.READ)
     name = meta.name_of(reader.pod)
     recent = moment.now(context) - reader.written < READING
     if recent or not _shown(context, reader):
-        why = f"{name} may not have read the changed ConfigMap {reader.configmap}: check again soon"
+        why = f"{name} may not have read the change of {reader.source}: check again soon"
         return Reading(reader, State.UNDER_WAY, why)
     return Reading(reader, State.READ)
 
@@ -318,13 +378,14 @@ def _of_any_program(context: Context, reader: Reader) -> Reading:
 def _shown(context: Context, reader: Reader) -> bool:
     """Say whether the files in the pod hold what is written; so does a pod that has no cat."""
     space, name = meta.namespace_of(reader.pod), meta.name_of(reader.pod)
-    for path, text in (reader.files or {}).items():
+    for path, content in (reader.files or {}).items():
         try:
             done: Any = context.cluster.exec(
                 space, name, ["cat", path], container=reader.container["name"]
             )
         except K8slabError:
             return True  # nobody can look inside: the time since the change must do
-        if done.code == 0 and done.stdout != text:
+        # What is no text comes out of a pod with other characters: compared as what it becomes.
+        if done.code == 0 and done.stdout != content.decode(errors="replace"):
             return False
     return True

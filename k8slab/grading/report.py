@@ -6,11 +6,11 @@ Gradescope's JSON). The JSON has a schema, published as ``book/schemas/grades.sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k8slab.grading import harmless
+from k8slab.grading import harmless, sums
 from k8slab.grading.result import Result, Status
 from k8slab.grading.schemas import described
 from k8slab.version import __version__
@@ -95,9 +95,15 @@ class Grades:
         return list(dict.fromkeys(score.lab for score in self.scores))
 
     @property
+    def results(self) -> list[Result]:
+        """Return the results of all exercises."""
+        return [score.result for score in self.scores]
+
+    @property
     def percent(self) -> float:
-        """Return the points in percent of those there were to get; 0 without any."""
-        return 100 * self.points / self.max_points if self.max_points else 0.0
+        """Return the points of the core in percent; of what was asked where no core is in it."""
+        core = sums.core(self.results)
+        return (core if core.max_points else sums.of(self.results)).percent
 
     def of(self, lab: str) -> list[Score]:
         """Return the scores of one lab."""
@@ -145,7 +151,7 @@ def text(report: Report) -> str:
 def _learner(grades: Grades) -> list[str]:
     if grades.error:
         return [f"{grades.learner}: not graded", *_indented(grades.error.splitlines())]
-    head = f"{grades.learner}: {grades.points:g} of {grades.max_points:g} points"
+    head = f"{grades.learner}: {sums.told(grades.results, ' points')}"
     lines = [head, *_indented(grades.notes)]
     for score in grades.scores:
         result = score.result
@@ -191,7 +197,7 @@ def _sums(learners: Sequence[Grades]) -> list[str]:
     width = max(len(grades.learner) for grades in learners)
     return [
         f"{grades.learner:<{width}}  "
-        + ("not graded" if grades.error else f"{grades.points:g} of {grades.max_points:g}")
+        + ("not graded" if grades.error else sums.told(grades.results))
         for grades in learners
     ]
 
@@ -218,6 +224,8 @@ def _learner_json(grades: Grades) -> dict[str, Any]:
         "handed_in": grades.made,
         "points": grades.points,
         "max_points": grades.max_points,
+        "core": asdict(sums.core(grades.results)),
+        "stretch": asdict(sums.stretch(grades.results)),
         "error": grades.error,
         "complete": grades.complete,
         "notes": [*grades.notes],
@@ -248,6 +256,7 @@ _SCORE = described(
         "lab": _TEXT,
         "exercise": _TEXT,
         "title": _TEXT,
+        "stretch": {"type": "boolean", "description": "Whether it goes beyond the core."},
         "status": _STATUS,
         "points": _POINTS,
         "max_points": _POINTS,
@@ -266,6 +275,7 @@ _SCORE = described(
         "seconds": _POINTS,
     }
 )
+_SUM = described({"points": _POINTS, "max_points": _POINTS})
 _LEARNER = described(
     {
         "learner": _TEXT,
@@ -273,6 +283,8 @@ _LEARNER = described(
         "handed_in": {"type": "string", "description": "When, as the bundle says; RFC 3339."},
         "points": _POINTS,
         "max_points": _POINTS,
+        "core": {**_SUM, "description": "Of these, what everybody does: --require is about it."},
+        "stretch": {**_SUM, "description": "Of these, what goes beyond the core."},
         "error": {"type": "string", "description": "Why nothing was graded; else empty."},
         "complete": {
             "type": "boolean",

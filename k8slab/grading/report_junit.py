@@ -9,9 +9,11 @@ be judged or was not begun ``skipped``. The form is that of Jenkins' xunit plugi
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from k8slab.grading import sums
 from k8slab.grading.result import Status
 
 if TYPE_CHECKING:
@@ -52,10 +54,11 @@ def _suite(root: ET.Element, grades: Grades, lab: str, made: str) -> None:
     _count(suite, [_ELEMENT.get(score.result.status, "") for score in scores])
     suite.set("time", f"{sum(score.seconds for score in scores):.3f}")
     properties = ET.SubElement(suite, "properties")
-    points = sum(score.points for score in scores)
-    most = sum(score.result.max_points for score in scores)
-    for name, value in (("points", points), ("max_points", most)):
-        ET.SubElement(properties, "property", name=name, value=f"{value:g}")
+    results = [score.result for score in scores]
+    parts = {"": sums.of, "core_": sums.core, "stretch_": sums.stretch}
+    for prefix, counted in parts.items():
+        for name, value in asdict(counted(results)).items():
+            ET.SubElement(properties, "property", name=f"{prefix}{name}", value=f"{value:g}")
     for score in scores:
         _case(suite, grades, score)
 

@@ -18,6 +18,8 @@ from k8slab.grading.harmless import cell
 from k8slab.grading.result import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from k8slab.grading.report import Grades, Report, Score
 
 COLUMNS = (
@@ -30,24 +32,34 @@ COLUMNS = (
 def to_csv(report: Report) -> str:
     """Return the grades as nbgrader exports them; what cannot be known here is empty.
 
-    A learner whose bundle could not be read has a line with 0 points for no assignment, so
-    that nobody is missing. Where the grader could not judge (`Grades.complete`) the points are
-    left empty: 0 would be a verdict. Texts that a spreadsheet would take for a formula are quoted.
+    What goes beyond a lab's core is an assignment of its own, LAB-stretch, as it is a notebook of
+    its own: a mark can be made of the core, and the sum of both is there. A learner whose bundle
+    could not be read has a line with 0 points for no assignment, so that nobody is missing. Where
+    the grader could not judge (`Grades.complete`) the points are left empty: 0 would be a
+    verdict. Texts that a spreadsheet would take for a formula are quoted.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for grades in report.learners:
-        writer.writerows(_row(grades, lab) for lab in grades.labs or [""])
+        writer.writerows(_rows(grades))
     return out.getvalue()
 
 
-def _row(grades: Grades, lab: str) -> dict[str, str | float]:
-    scores = grades.of(lab)
+def _rows(grades: Grades) -> Iterator[dict[str, str | float]]:
+    for lab in grades.labs:
+        for name, beyond in ((lab, False), (f"{lab}-stretch", True)):
+            if scores := [one for one in grades.of(lab) if one.result.stretch is beyond]:
+                yield _row(grades, name, scores)
+    if not grades.labs:
+        yield _row(grades, "", [])
+
+
+def _row(grades: Grades, assignment: str, scores: Sequence[Score]) -> dict[str, str | float]:
     judged = not (grades.unfinished or any(score.undecided for score in scores))
     points = float(sum(score.points for score in scores)) if judged else ""
     return {
-        "assignment": cell(lab),
+        "assignment": cell(assignment),
         "timestamp": cell(grades.made.replace("T", " ").rstrip("Z")),
         "student_id": cell(grades.learner),
         "raw_score": points,
@@ -58,7 +70,7 @@ def _row(grades: Grades, lab: str) -> dict[str, str | float]:
 
 
 def to_gradescope(grades: Grades) -> dict[str, Any]:
-    """Return one learner's ``results.json``."""
+    """Return one learner's ``results.json``; the score is all points, stretch tests are tagged."""
     found: dict[str, Any] = {
         "score": grades.points,
         "execution_time": round(sum(score.seconds for score in grades.scores)),
@@ -82,6 +94,7 @@ def _test(score: Score) -> dict[str, Any]:
         "number": score.name,
         "score": score.points,
         "max_score": result.max_points,
+        "tags": ["stretch" if result.stretch else "core"],
         "output": "\n".join([result.text(), *score.notes, *stated]),
     }
     if not score.undecided:  # else neither of the two words that Gradescope knows is true

@@ -119,6 +119,10 @@ def _word(blame: Blame | None) -> str:
     return blame.value if blame else ""
 
 
+STRETCH = "Stretch:"
+"""So begin the titles of exercises beyond the core."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """The result of an exercise: all its findings, and the points that they give."""
@@ -139,6 +143,11 @@ class Result:
         """Return the worst status of all findings; without any there was nothing to see."""
         found = {finding.status for finding in self.findings}
         return next((status for status in _ORDER if status in found), Status.NOT_STARTED)
+
+    @property
+    def stretch(self) -> bool:
+        """Say whether the exercise goes beyond the core."""
+        return self.title.startswith(STRETCH)
 
     @property
     def passed(self) -> bool:
@@ -210,6 +219,7 @@ class Result:
         return {
             "exercise": self.exercise,
             "title": self.title,
+            "stretch": self.stretch,
             "status": self.status.value,
             "points": self.points,
             "max_points": self.max_points,

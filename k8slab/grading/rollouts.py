@@ -21,8 +21,7 @@ from k8slab.grading import values
 from k8slab.grading.fields import Fields, text
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import meta, selectortext
-from k8slab.policy import Party
-from k8slab.probes import one_pod, run_in_pod
+from k8slab.probes import run_in_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +78,9 @@ print(json.dumps([len(good), collections.Counter(bad)]))
 
 def check(context: Context, spec: Mapping[str, Any]) -> Finding:
     """Roll out under requests, and count those that failed."""
-    source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    if _is_paused(context, spec["deployment"]):
+        return _paused(context, spec["deployment"])
+    asker = context.asker(spec["from"])
     problems: list[K8slabError] = []
 
     def roll_out() -> bytes:
@@ -94,13 +95,26 @@ def check(context: Context, spec: Mapping[str, Any]) -> Finding:
     url = values.fill(context, spec["url"])
     argv = ["python3", "-c", _PROGRAM, url, *map(str, (before, AFTERWARDS, REQUEST_SECONDS))]
     deadline = ROLLED_OUT_SECONDS + 30
-    done = run_in_pod(context.cluster, source, argv, stdin=roll_out, deadline=deadline)
+    done = run_in_pod(context.cluster, asker, argv, stdin=roll_out, deadline=deadline)
     if problems:
         raise problems[0]
     if done.code:
-        raise ProbeError(f"python3 cannot ask in {source}: {done.stderr.strip()}")
+        raise ProbeError(f"python3 cannot ask in {asker}: {done.stderr.strip()}")
     answered, failed = json.loads(done.stdout.splitlines()[-1])
     return _finding(spec, answered, failed)
+
+
+def _is_paused(context: Context, name: str) -> bool:
+    found = context.cluster.get(RESOURCE, name, context.namespace)
+    return bool(found and found["spec"].get("paused"))
+
+
+def _paused(context: Context, name: str) -> Finding:
+    """Say that a paused Deployment cannot be rolled out: it would be waited for in vain."""
+    line = f"the Deployment {name} is paused: kubectl rollout resume goes on with it"
+    replay = f"kubectl -n {context.namespace} rollout resume deployment/{name}"
+    example = Counterexample(f"a rollout of {name}", "to end", "it is paused", (), replay)
+    return Finding("rollout", Status.FAILED, (line,), example)
 
 
 def _finding(spec: Mapping[str, Any], answered: int, failed: Mapping[str, int]) -> Finding:

@@ -213,9 +213,7 @@ class _Measure:
         return sorted(meta.name_of(pod) for pod in found if is_ready(pod))
 
     def _ask(self, requests: int) -> list[str]:
-        source = one_pod(
-            self.context.cluster, Party.parse(self.spec["from"], self.context.namespace)
-        )
+        source = self.context.asker(self.spec["from"])
         url = values.fill(self.context, self.spec["url"])
         # One curl for all requests; without keep-alive each has a connection of its own. The first
         # that is not answered ends it: to wait for hundreds that are lost tells no more.

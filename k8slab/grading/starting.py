@@ -38,7 +38,8 @@ def may_listen_soon(context: Context, there: Snapshot | None = None) -> bool:
     young = [
         pod
         for pod in context.listed(there or Snapshot(context.cluster), "pods")
-        if not meta.is_deleting(pod) and _just_started(pod) and not _says_ready(pod)
+        if not meta.is_deleting(pod) and just_started(pod) and not _says_ready(pod)
+        if _party(pod) not in context.askers.values()  # the grader's own asks, and never listens
     ]
     if any(_awaits_probe(pod) for pod in young):
         return True
@@ -94,10 +95,36 @@ def runs_since(status: Object) -> datetime | None:
     return datetime.fromisoformat(running["startedAt"]) if running.get("startedAt") else None
 
 
-def _just_started(pod: Object) -> bool:
+def just_started(pod: Object) -> bool:
+    """Say whether a container of a pod runs since a moment ago."""
     containers = (pod.get("status") or {}).get("containerStatuses") or ()
     now = datetime.now(UTC)
     return any(now - since < STARTING for one in containers if (since := runs_since(one)))
+
+
+def may_be_ready(pod: Object, now: datetime, most: timedelta) -> bool:
+    """Say whether a container of a pod runs since so short a time that the pod may become ready.
+
+    `now` is the cluster's time; no readiness probe is given longer than `most`.
+    """
+    probes = {one["name"]: one.get("readinessProbe") for one in pod["spec"].get("containers") or ()}
+    return any(
+        now - since < max(STARTING, min(_probing(probes.get(one.get("name"))), most))
+        for one in (pod.get("status") or {}).get("containerStatuses") or ()
+        if (since := runs_since(one))
+    )
+
+
+def _probing(probe: Object | None) -> timedelta:
+    """Return until when a readiness probe has spoken of what was well by the second time it asked.
+
+    Its worker waits for up to a period before it asks first (``pkg/kubelet/prober``), not before
+    initialDelaySeconds; its defaults are those of core/v1 Probe.
+    """
+    if probe is None:
+        return timedelta()
+    times = 2 * (probe.get("periodSeconds") or 10) + (probe.get("timeoutSeconds") or 1)
+    return timedelta(seconds=(probe.get("initialDelaySeconds") or 0) + times)
 
 
 def _says_ready(pod: Object) -> bool:
@@ -125,10 +152,14 @@ def _ports(pod: Object) -> list[int]:
 
 def _all_listen(context: Context, pods: Sequence[Object]) -> bool:
     """Ask each pod from its own inside, where no policy applies, on the ports that it declares."""
-    parties = [(Party("pod", meta.name_of(pod), meta.namespace_of(pod)), pod) for pod in pods]
+    parties = [(_party(pod), pod) for pod in pods]
     flows = [Flow(party, party, port) for party, pod in parties for port in _ports(pod)]
     seen = observe(context.cluster, flows) if flows else []
     return all(one.outcome is Outcome.OPEN for one in seen)
+
+
+def _party(pod: Object) -> Party:
+    return Party("pod", meta.name_of(pod), meta.namespace_of(pod))
 
 
 def _listens_somewhere(context: Context, pod: Object) -> bool:

@@ -6,6 +6,7 @@ Every object of the set-up that `may_change` does not name must still be what it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k8slab.grading import additions
@@ -36,6 +37,7 @@ def check_unchanged(
 ) -> Finding:
     """Compare everything that `may_change` does not release with the set-up."""
     there = there or Snapshot(context.cluster)
+    doubt: Added | None = None
     for wanted in _planned(context):
         resource = WATCHED.get(wanted["kind"])
         if resource is None or released(pattern_of(wanted), may_change):
@@ -45,9 +47,15 @@ def check_unchanged(
         if found is None:
             return _failed(context, place, "to be there", "it is gone")
         if where := changed(wanted, found, _not_compared(context, wanted)):
+            if label := _doubtful_label(context, wanted, where):
+                doubt = doubt or label
+                continue
             return _failed(context, place, "as in the set-up", f"{where} was changed")
-    if added := additions.first(context, there, may_change):
+    added = additions.first(context, there, may_change)
+    if added and not additions.doubtful(context, added):
         return _failed(context, added, "not to be there", added.seen)
+    if unsure := added or doubt:
+        return _unknown(context, unsure)
     return Finding(TITLE, Status.PASSED)
 
 
@@ -69,10 +77,31 @@ def _not_compared(context: Context, wanted: Object) -> frozenset[str]:
     return NAMESPACE_LABELS | additions.given_labels(context, meta.name_of(wanted))
 
 
+def _doubtful_label(context: Context, wanted: Object, where: str) -> Added | None:
+    """Return a label that is more than a namespace had, where nobody noted which ones it got."""
+    key = where.removeprefix("metadata.labels.")
+    pattern, space = pattern_of(wanted), meta.name_of(wanted)
+    if wanted["kind"] != "Namespace" or key == where or key in meta.labels_of(wanted):
+        return None
+    label = Added(pattern, space, seen=f"the label {key} was added")
+    return label if additions.doubtful(context, label) else None
+
+
 def _find(there: Snapshot, resource: str, wanted: Object) -> Object | None:
     """Look an object up in a list of all, which is asked for anyway."""
     space = "" if wanted["kind"] in CLUSTER_SCOPED else meta.namespace_of(wanted)
     return there.objects(resource, space).get(meta.name_of(wanted))
+
+
+def _unknown(context: Context, place: Added) -> Finding:
+    """Say what may be the cluster's own and may be the learner's: nobody is blamed for it."""
+    found = _failed(context, place, "not to be there", place.seen)
+    line = (
+        f"{place.pattern}: {place.seen}, by you or by the cluster itself: this journal did not see "
+        "what the cluster had put there at the start; reset the exercise with --keep-mine "
+        "(keep_mine=True): it is noted then, and your work is done again"
+    )
+    return replace(found, status=Status.INCONCLUSIVE, lines=(line,))
 
 
 def _failed(context: Context, place: Added, wanted: str, seen: str) -> Finding:

@@ -6,6 +6,7 @@ An exercise never stores a right answer; it says where the answer can be read:
     {count: pods, selector: app=web}                how many there are
     {names: pods, selector: app=web}                which there are, comma-separated
     {events: FailedScheduling}                      how many events have a reason
+    {endpoints: web}                                where a Service leads: ADDRESS:PORT of each
     {object: pods/web, path: status.podIP, in: 10.244.0.0/26}      yes or no
     {estate: {...}, finding: dns-denied}            what an audit finds (`audited`)
     {queries: example.com, from: web}               how many DNS queries a name costs in a pod
@@ -19,12 +20,13 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
+from k8slab.embedded.controllers.service_values import endpoints
 from k8slab.errors import UsageError
 from k8slab.grading import audited
 from k8slab.grading.fields import Field, Fields, text
 from k8slab.objects import meta, paths
-from k8slab.policy import Flow, Party
-from k8slab.probes import one_pod
+from k8slab.objects.slices import SLICES, service_of
+from k8slab.policy import Flow
 from k8slab.probes.journey import journey
 from k8slab.probes.lookups import look_up
 from k8slab.probes.steps import is_place
@@ -43,6 +45,7 @@ FIELDS: Fields = {
     "count": text("a resource whose objects are counted, for example pods"),
     "names": text("a resource whose objects are named"),
     "events": text("a reason; how many events of the namespace have it"),
+    "endpoints": text("a Service; the ADDRESS:PORT of each endpoint to which its ports lead"),
     "selector": text("a label selector for count, names, or object without a name"),
     "namespace": text("where to look; the exercise's namespace otherwise"),
     "estate": Field((dict,), "a large estate made from a seed: pods, policies, namespaces, seed"),
@@ -55,7 +58,9 @@ FIELDS: Fields = {
 }
 
 
-_SORTS = ("object", "count", "names", "events", "estate", "queries", "seconds", "lost")
+_SORTS = (
+    "object", "count", "names", "events", "endpoints", "estate", "queries", "seconds", "lost"
+)  # fmt: skip
 _LOOKED_UP = ("queries", "seconds")
 
 
@@ -94,6 +99,8 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
             listed = context.cluster.list(spec[key], namespace, selector=selector)
             names = sorted(meta.name_of(obj) for obj in listed)
             return len(names) if key == "count" else ", ".join(names)
+    if "endpoints" in spec:
+        return _endpoints(context, spec["endpoints"], namespace)
     if "events" in spec:
         listed = context.cluster.list("events", namespace)
         return sum(one.get("reason") == spec["events"] for one in listed)
@@ -101,9 +108,37 @@ def read(context: Context, spec: Mapping[str, Any]) -> Any:
     return _contains(spec["in"], value) if "in" in spec and value is not None else value
 
 
+def _endpoints(context: Context, name: str, namespace: str) -> str | None:
+    """Return where a Service leads, comma-separated; ``None`` for nowhere.
+
+    All slices of the label are one list, which may have an endpoint twice (KEP-752). As with
+    kube-proxy each port of the Service leads to the endpoints of slices of its families (KEP-563)
+    that have a port of its name: to those that are ready, and only without any to those that
+    serve while they terminate (KEP-1669). Of one without an address of its own DNS tells all
+    that are ready; one that is an ExternalName has no endpoints.
+    """
+    service = context.cluster.get("services", name, namespace)
+    if service is None or service["spec"].get("type") == "ExternalName":
+        return None
+    spec, found = service["spec"], set()
+    families = spec.get("ipFamilies") or ("IPv4", "IPv6")
+    slices = [
+        one
+        for one in context.cluster.list(SLICES, namespace)
+        if service_of(one) == name and one["addressType"] in families
+    ]
+    headless = spec.get("clusterIP") == "None"
+    given = slices if headless else [spec]
+    for port in [port for one in given for port in one.get("ports") or ()]:
+        behind = endpoints(port, slices)
+        ready = {end for end in behind if not end.terminating}
+        found |= ready if ready or headless else {*behind}
+    return ", ".join(sorted({f"{end.address}:{end.port}" for end in found})) or None
+
+
 def _looked_up(context: Context, spec: Mapping[str, Any]) -> int:
     """Return what looking a name up costs in a pod: packets that were really sent, or time."""
-    pod = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
+    pod = context.asker(spec["from"])
     name = spec.get("queries") or spec["seconds"]
     found = look_up(context.cluster, pod, name)
     return len(found.queries) if "queries" in spec else round(found.seconds)

@@ -35,8 +35,8 @@ WATCHED = {
 
 CLUSTER_SCOPED = frozenset({"Namespace", "ClusterNetworkPolicy", "ValidatingWebhookConfiguration"})
 
-CLUSTERS_OWN = frozenset({"kube-root-ca.crt"})
-"""What every cluster puts into every namespace by itself."""
+CLUSTERS_OWN = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"})
+"""ConfigMaps that clusters put into every namespace by themselves: authorities to trust."""
 
 NAMESPACE_LABELS = frozenset({"kubernetes.io/metadata.name", "app.kubernetes.io/managed-by"})
 """What the API and the set-up put on every namespace."""
@@ -50,3 +50,25 @@ def pattern_of(obj: Object) -> str:
 def released(pattern: str, may_change: Sequence[str]) -> bool:
     """Say whether an answer may touch what this pattern names."""
     return any(fnmatchcase(pattern, wish) for wish in may_change)
+
+
+_PULL = "-dockercfg-"
+
+
+def is_clusters_own(obj: Object) -> bool:
+    """Say whether a cluster makes such an object in every namespace, early or late, by itself.
+
+    OpenShift gives each ServiceAccount a Secret to pull images with, and each namespace the
+    accounts of its builds, which name theirs (OpenShift, "Understanding and creating service
+    accounts"). What else a cluster gives is seen right after the set-up (`additions.given`).
+    """
+    kind, name = obj["kind"], meta.name_of(obj)
+    if kind == "ConfigMap":
+        return name in CLUSTERS_OWN
+    if kind == "Secret":
+        pulls = obj.get("type") == "kubernetes.io/dockercfg" and _PULL in name
+        return pulls or obj.get("type") == "kubernetes.io/service-account-token"
+    if kind == "ServiceAccount" and name in ("default", "builder", "deployer"):
+        pull = obj.get("imagePullSecrets") or ()
+        return any(one.get("name", "").startswith(f"{name}{_PULL}") for one in pull)
+    return False

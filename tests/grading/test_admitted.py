@@ -41,7 +41,7 @@ def check():
     return checked
 
 
-def test_what_is_taken_is_admitted(check):
+def test_what_is_accepted_is_admitted(check):
     assert check("").status is Status.PASSED
 
 
@@ -56,7 +56,7 @@ def test_a_refusal_can_be_wanted_in_its_words(check):
     assert check(DENIED, refused="denied the request").status is Status.PASSED
     assert check("failed calling webhook", refused="denied the request").status is Status.FAILED
     found = check("", refused="denied the request")
-    assert found.lines == ("ConfigMap settings: it is taken",)
+    assert found.lines == ("ConfigMap settings: accepted",)
 
 
 def test_without_an_object_there_is_nothing_to_try():

@@ -10,7 +10,8 @@ from k8slab.grading import Blame, Context, Status, Want
 from k8slab.grading.canaries import Canaries
 from k8slab.grading.checks import run_check
 from k8slab.grading.flows import check_flows
-from k8slab.objects import manifests
+from k8slab.grading.polling import Polling
+from k8slab.objects import manifests, meta
 from k8slab.policy import Flow
 
 LAB = Path(__file__).parents[1] / "data" / "solutions" / "90-example"
@@ -118,6 +119,8 @@ def test_dns_http_field_and_answer_are_read_from_the_cluster(cluster, namespace)
     assert status(**dns, resolves=address) is Status.PASSED
     assert status(**dns, resolves=False) is Status.FAILED
     assert status(check="dns", **{"from": "web"}, name="no-such", resolves=False) is Status.PASSED
+    for zone in ("default.pod.cluster.local", "ip.example.net"):  # names that nobody has written
+        assert status(**(dns | {"name": f"{{drawn}}.{zone}"})) is Status.PASSED
     ask = {"check": "http", "from": "web", "url": "http://db/json"}
     assert status(**ask, json={"pod": "db"}) is Status.PASSED
     assert status(**ask, json={"pod": "web"}) is Status.FAILED
@@ -193,3 +196,54 @@ def test_a_server_that_has_just_started_is_given_time_to_listen(cluster, namespa
     wants = [Want(Flow.of("client", "late", 8080, namespace=namespace), "open")]
     finding = check_flows(Context(cluster, namespace), wants)
     assert finding.status is Status.PASSED, finding
+
+
+WORKLOAD = """
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}}}
+spec:
+  {fields}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}, version: "{version}"}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: web
+          image: k8slab/app
+          readinessProbe:
+            httpGet: {{path: /, port: 8080}}
+            initialDelaySeconds: 1
+            periodSeconds: 1
+"""
+
+
+def workloads(version):
+    together = "podManagementPolicy: Parallel\n  replicas: 2"
+    rows = [("StatefulSet", "db", together), ("DaemonSet", "agent", "minReadySeconds: 0")]
+    return [
+        obj
+        for kind, name, fields in rows
+        for obj in manifests.load(
+            WORKLOAD.format(kind=kind, name=name, version=version, fields=fields)
+        )
+    ]
+
+
+def test_what_is_settled_has_the_pods_of_the_newest_templates_alone(cluster, namespace):
+    context = Context(cluster, namespace)
+    for version in ("1", "2"):
+        cluster.apply(workloads(version), namespace=namespace)
+        there = Polling(
+            look=context.read,
+            good=context.settled,
+            quiet=lambda _: False,
+            deadline=60,
+            settled=1,
+        ).run()
+        pods = context.listed(there, "pods")
+        assert {meta.labels_of(pod)["version"] for pod in pods} == {version}
+        assert {meta.labels_of(pod)["app"] for pod in pods} == {"db", "agent"}
+        if version == "1":  # pods that are not ready are all replaced at once: nothing to see
+            cluster.wait("pods", "", namespace, until="ready")

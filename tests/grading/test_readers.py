@@ -11,7 +11,7 @@ from k8slab.embedded.dns.checksum import checksum
 from k8slab.errors import ApiStatusError
 from k8slab.grading import Context, Status, readers
 from k8slab.programs import Completed
-from k8slab.testing.fake import FakeCluster
+from k8slab.testing.fake import PLURALS, FakeCluster
 
 DNS = Path(__file__).parents[2] / "solutions" / "02-dns"
 OLD = ".:53 {\n    reload\n    forward . 10.96.0.10\n}\n"
@@ -90,7 +90,9 @@ def test_coredns_is_known_however_it_is_written(more):
 def test_one_that_it_does_not_run_with_yet_leaves_everything_open():
     found = readers.check(context({"Corefile": NEW}, log_of(OLD), written=1))
     assert found.status is Status.INCONCLUSIVE
-    assert found.lines == ("dns has not read the changed ConfigMap files yet: check again later",)
+    assert found.lines == (
+        "dns has not read the change of the ConfigMap files yet: check again later",
+    )
 
 
 def test_one_that_crashes_while_it_is_asked_is_looked_at_again(monkeypatch):
@@ -192,6 +194,86 @@ def test_of_other_programs_the_file_is_looked_at_and_then_some_time_must_pass():
     # Where nobody can look inside, the time must do; a file of the start was read at the start.
     assert readers.check(context(data, **other)) is None
     assert readers.check(context(data, on_exec=shows("old"), written=700, **other)) is None
+
+
+def mounted(volume, objects, written, **mount):
+    """Return a context in which nginx, 600 s old, has a volume mounted at /files."""
+    cluster = FakeCluster(on_exec=shows("old"))
+    made = pod(600, image="nginx", args=[])
+    status = made.pop("started")
+    (container,) = made["spec"]["containers"]
+    container["volumeMounts"] = [{"name": "files", "mountPath": "/files", **mount}]
+    made["spec"]["volumes"] = [{"name": "files", **volume}]
+    metadata = {"name": "key", "managedFields": [{"time": stamp(written)}]}
+    cluster.apply([made, *({**one, "metadata": metadata} for one in objects)], namespace="shop")
+    cluster.get("pods", "dns", "shop")["status"]["containerStatuses"] = [status]
+    return Context(cluster, "shop", deadline=0.05)
+
+
+SECRET = {"apiVersion": "v1", "kind": "Secret", "data": {"tls.key": "bmV3"}}  # new
+BINARY = {"apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"tls.key": "bmV3"}}
+
+
+@pytest.mark.parametrize(
+    ("volume", "given"),
+    [
+        ({"secret": {"secretName": "key"}}, SECRET),
+        ({"projected": {"sources": [{"secret": {"name": "key"}}]}}, SECRET),
+        ({"projected": {"sources": [{"configMap": {"name": "key"}}]}}, BINARY),
+    ],
+)
+def test_secrets_projected_volumes_and_binary_data_are_followed_too(monkeypatch, volume, given):
+    monkeypatch.setitem(PLURALS, "Secret", "secrets")
+    asked = []
+
+    def answers(text):
+        def run(_space, _pod, argv):
+            asked.append(argv)
+            return Completed(tuple(argv), 0, text, "")
+
+        return run
+
+    found = mounted(volume, [given], 60)
+    finding = readers.check(found)
+    assert finding.status is Status.INCONCLUSIVE
+    assert ("the Secret key" if given is SECRET else "the ConfigMap key") in finding.lines[0]
+    found.cluster.on_exec = answers("new")
+    assert readers.check(found) is None
+    assert asked[-1] == ["cat", "/files/tls.key"]
+    assert readers.check(mounted(volume, [given], 700)) is None  # read at the start
+
+
+def test_a_file_that_is_mounted_by_sub_path_stays_and_nobody_waits_for_it():
+    volume, where = {"configMap": {"name": "key"}}, {"subPath": "tls.key"}
+    assert readers.check(mounted(volume, [BINARY], 60, **where)) is None
+    assert readers.check(mounted(volume, [BINARY], 60)).status is Status.INCONCLUSIVE
+
+
+def test_coredns_with_a_corefile_by_sub_path_knows_nothing_of_a_change():
+    found = context({"Corefile": NEW}, [*log_of(OLD), (600, "CoreDNS-1.12.0")])
+    (container,) = found.cluster.get("pods", "dns", "shop")["spec"]["containers"]
+    assert readers.check(found).status is Status.INCONCLUSIVE
+    container["volumeMounts"] = [
+        {"name": "files", "mountPath": "/etc/coredns/Corefile", "subPath": "Corefile"}
+    ]
+    finding = readers.check(found)
+    assert finding.status is Status.FAILED
+    assert "mounted by `subPath`" in finding.lines[0]
+
+
+def test_whoever_may_not_read_secrets_is_not_kept_waiting_for_them(monkeypatch):
+    monkeypatch.setitem(PLURALS, "Secret", "secrets")
+    listed = FakeCluster.list
+
+    def refusing(self, resource, *args, **more):
+        if resource == "secrets":
+            raise ApiStatusError("not for you", code=403, reason="Forbidden")
+        return listed(self, resource, *args, **more)
+
+    found = mounted({"secret": {"secretName": "key"}}, [SECRET], 60)
+    assert readers.check(found).status is Status.INCONCLUSIVE
+    monkeypatch.setattr(FakeCluster, "list", refusing)
+    assert readers.check(found) is None
 
 
 def clock_of(monkeypatch, ahead):

@@ -226,7 +226,7 @@ def test_the_results_json_is_as_gradescope_specifies(report):
     assert (found["score"], found["execution_time"]) == (3, 2)
     assert sum(test["score"] for test in found["tests"]) == found["score"]
     for test in found["tests"]:
-        assert set(test) <= {"score", "max_score", "status", "name", "number", "output"}
+        assert set(test) <= {"score", "max_score", "status", "name", "number", "output", "tags"}
         assert test.get("status", "failed") in ("passed", "failed")
         assert isinstance(test["output"], str)
     assert to_gradescope(report.learners[1])["output"].startswith("in/x.zip")
@@ -237,3 +237,50 @@ def test_the_report_of_ones_own_check_claims_nothing():
     assert found.learners[0].scores[0].agrees
     assert faults(ET.fromstring(to_junit(found))) == []
     assert 'name="k8slab.05-policies"' in to_junit(found)
+
+
+@pytest.fixture
+def both():
+    """Give grades of a lab with an exercise of its core and two beyond it."""
+    core = result("deny", Status.PASSED, 2)
+    beyond = [
+        Result(name, f"Stretch: {name}", 3, (Finding("flows", status),))
+        for name, status in (("ip", Status.PASSED), ("map", Status.FAILED))
+    ]
+    scores = tuple(Score("05-policies", one) for one in (core, *beyond))
+    return Grades("anna", scores=scores)
+
+
+def test_core_and_stretch_are_told_apart_in_every_form(both):
+    report = Report((both,))
+    head = "anna: 5 of 8 points (core 2 of 2, stretch 3 of 6)"
+    assert reports.text(report).startswith(f"{head}\n")
+    value = reports.to_json(report)
+    fastjsonschema.validate(reports.SCHEMA, value)
+    (learner,) = value["learners"]
+    assert learner["core"] == {"points": 2, "max_points": 2}
+    assert learner["stretch"] == {"points": 3, "max_points": 6}
+    assert [one["stretch"] for one in learner["exercises"]] == [False, True, True]
+    rows = csv.DictReader(io.StringIO(to_csv(report)))
+    assert [(row["assignment"], row["score"], row["max_score"]) for row in rows] == [
+        ("05-policies", "2.0", "2.0"),
+        ("05-policies-stretch", "3.0", "6.0"),
+    ]
+    root = ET.fromstring(to_junit(report))
+    found = {one.get("name"): one.get("value") for one in root.iter("property")}
+    assert (found["points"], found["core_points"]) == ("5", "2")
+    assert (found["stretch_points"], found["stretch_max_points"]) == ("3", "6")
+    assert [one["tags"] for one in to_gradescope(both)["tests"]] == [["core"], *[["stretch"]] * 2]
+
+
+def test_the_share_that_is_required_is_the_cores_where_the_core_was_asked_for(both):
+    assert both.percent == 100
+    assert Grades("anna", scores=both.scores[1:]).percent == 50
+    assert Grades("anna").percent == 0
+
+
+def test_what_could_not_be_judged_beyond_the_core_leaves_the_cores_row_whole(both):
+    unsure = Result("odd", "Stretch: odd", 1, (Finding("flows", Status.INCONCLUSIVE),))
+    found = Grades("anna", scores=(*both.scores, Score("05-policies", unsure)))
+    rows = csv.DictReader(io.StringIO(to_csv(Report((found,)))))
+    assert [row["score"] for row in rows] == ["2.0", ""]

@@ -71,6 +71,7 @@ def test_who_listens_and_is_not_ready_yet_may_answer_for_its_service_soon():
 def test_a_service_that_lacks_a_ready_pod_has_not_caught_up():
     found = context(ports=PORTS)
     cluster = found.cluster
+    cluster.slices = False
     made = cluster.get("pods", "web", "shop")
     made["metadata"]["labels"] = {"app": "web"}
     made["status"] |= {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -83,3 +84,51 @@ def test_a_service_that_lacks_a_ready_pod_has_not_caught_up():
     body = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
     cluster.apply([{**body, "endpoints": [endpoint]}], namespace="shop")
     assert not slices_lag(found, Snapshot(cluster))
+
+
+class Timed(FakeCluster):
+    """A cluster whose clock stands at noon, whatever this machine's says."""
+
+    def request(self, method, path, body=None, *, content_type="", deadline=30.0):
+        if path.endswith("/configmaps?dryRun=All"):
+            return {"metadata": {"creationTimestamp": "2026-03-01T12:00:00Z"}}
+        return super().request(method, path, body, content_type=content_type, deadline=deadline)
+
+
+PARALLEL = {"podManagementPolicy": "Parallel"}
+SLOW = {"initialDelaySeconds": 3, "periodSeconds": 2, "timeoutSeconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("since", "probe", "revision", "spec", "settled"),
+    [
+        ("11:59:57", None, "new", {}, False),
+        ("11:59:55", None, "new", {}, True),
+        ("11:59:57", {"periodSeconds": 1}, "new", {}, False),  # STARTING at least
+        ("11:59:53", SLOW, "new", {}, False),
+        ("11:59:51", SLOW, "new", {}, True),
+        ("11:59:45", {"initialDelaySeconds": 60}, "new", {}, False),
+        ("11:59:39", {"initialDelaySeconds": 60}, "new", {}, True),  # a check waits no longer
+        ("11:59:39", {}, "old", {}, True),
+        ("11:59:39", {}, "new", PARALLEL, True),
+        ("11:59:39", {}, "old", PARALLEL, False),  # replaced at once
+    ],
+)
+def test_a_pod_that_holds_a_roll_out_up_is_given_the_time_of_its_readiness_probe(
+    since, probe, revision, spec, settled
+):
+    cluster = Timed()
+    owner = {"kind": "StatefulSet", "name": "db", "controller": True}
+    metadata = {"name": "db-2", "namespace": "shop", "ownerReferences": [owner]}
+    metadata["labels"] = {"controller-revision-hash": f"db-{revision}"}
+    container = {"name": "a", "image": "x"} | ({} if probe is None else {"readinessProbe": probe})
+    running = {"name": "a", "state": {"running": {"startedAt": f"2026-03-01T{since}Z"}}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    status = {"phase": "Running", "containerStatuses": [running]}
+    cluster._put({**pod, "spec": {"containers": [container]}, "status": status})
+    metadata = {"name": "db", "namespace": "shop", "generation": 1}
+    status = {"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1}
+    db = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata}
+    status["updateRevision"] = "db-new"
+    cluster._put({**db, "spec": {"replicas": 3, **spec}, "status": status})
+    assert Context(cluster, "shop", deadline=20).settled() is settled

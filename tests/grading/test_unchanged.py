@@ -228,16 +228,16 @@ def test_an_owner_that_somebody_wrote_makes_nobodys_object_a_controllers(place):
 
 def test_what_the_cluster_gave_to_the_fresh_namespace_is_no_addition(place):
     cluster, space = place.cluster, place.space
-    text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-ca-root-cert}, data: {a: b}}"
+    text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: mesh-authority}, data: {a: b}}"
     place.make(text)
     place.patch_space = f"/api/v1/namespaces/{space}?fieldManager=rancher"
     label = {"metadata": {"labels": {"field.cattle.io/projectId": "p-1"}}}
     cluster.request("PATCH", place.patch_space, label, content_type=MERGE)
-    assert "istio-ca-root-cert" in place.check() or "cattle" in place.check()
+    assert "mesh-authority" in place.check() or "cattle" in place.check()
     given = additions.given(Context(cluster, space, place.setup), Snapshot(cluster))
-    assert given[space] == ["configmaps/istio-ca-root-cert", "labels/field.cattle.io/projectId"]
+    assert given[space] == ["configmaps/mesh-authority", "labels/field.cattle.io/projectId"]
     assert place.check(given=given) == ""
-    place.make(text.replace("istio-ca-root-cert", "mine"))
+    place.make(text.replace("mesh-authority", "mine"))
     assert place.check(given=given).startswith("configmaps/mine: it was added")
 
 
