@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from k8slab.course.release import build, stale, told
+from k8slab.course.release import build, left, stale, told
 from k8slab.errors import K8slabError
 
 
@@ -14,6 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     """Build (or with ``--check`` compare) and say on stderr what changed."""
     parser = argparse.ArgumentParser(prog="python -m k8slab.course", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; 1 when not current")
+    parser.add_argument("--withdraw", action="store_true", help="remove labs without a source")
     parser.add_argument("--solutions", type=Path, default=Path("solutions"))
     parser.add_argument("--labs", type=Path, default=Path("labs"))
     options = parser.parse_args(argv)
@@ -22,7 +23,8 @@ def main(argv: list[str] | None = None) -> int:
             lines = stale(options.solutions, options.labs)
             code = 1 if lines else 0
         else:
-            lines = [told(path) for path in build(options.solutions, options.labs)]
+            changed = build(options.solutions, options.labs, withdraw=options.withdraw)
+            lines = [*map(told, changed), *left(options.solutions, options.labs)]
             code = 0
     except K8slabError as error:
         lines, code = [f"error: {error}"], error.exit_code

@@ -4,7 +4,9 @@ A bundle comes from anywhere. Each object in it must be of the exercise: in one 
 namespaces, of a kind that lives in namespaces, or a cluster-wide object that the exercise
 releases by name in `may_change`. Pods may not ask for more of their node than an exercise
 can want: the node's network and ports are part of what labs teach and end at the cluster's own
-namespaces; privileges, the node's files and the node's other processes are not.
+namespaces; privileges, the node's files and the node's other processes are not. Nor are rights on
+the API that an exercise does not release: a pod with them would see the grader's pods come, and
+could change them.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from k8slab.errors import UsageError
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
 
 MAX_PODS = 50
-"""Pods that one object may ask for; a node of the cluster takes 110."""
+"""Pods that one object may ask for; a node of the cluster takes 250."""
 
-_TEMPLATES = {
-    "Pod": ("spec",),
-    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
-}
+MAX_PODS_TOGETHER = 150
+"""Pods that one answer may ask for, on the two nodes of a replay's cluster that take any."""
+
+_JOBS = ("spec", "jobTemplate", "spec")
+_TEMPLATES = {"Pod": ("spec",), "CronJob": (*_JOBS, "template", "spec")}
 _TEMPLATE = ("spec", "template", "spec")
 
 
@@ -38,12 +41,18 @@ def admit(cluster: Any, exercise: Exercise, difference: Difference) -> None:
         _one_place(cluster, exercise, obj)
         if object_size(obj) > MAX_OBJECT:
             raise _refused(exercise, obj, f"it is larger than {MAX_OBJECT >> 10} KiB")
+        if obj["kind"] == "RoleBinding" and not _releases(cluster, exercise, obj):
+            raise _refused(exercise, obj, "a right on the API is not part of an answer")
         if obj.get("type") == "kubernetes.io/service-account-token":
             raise _refused(exercise, obj, "tokens are not part of an answer")
-        if _pods(obj) > MAX_PODS:
+        if _pods(cluster, obj) > MAX_PODS:
             raise _refused(exercise, obj, f"it asks for more than {MAX_PODS} pods")
         for why in _privileges(_pod_spec(obj)):
             raise _refused(exercise, obj, f"{why} is not part of an answer")
+    asked = [obj for obj in (*difference.added, *difference.changed) if _pod_spec(obj) is not None]
+    if sum(max(1, _pods(cluster, obj)) for obj in asked) > MAX_PODS_TOGETHER:
+        why = f"all of it together asks for more than {MAX_PODS_TOGETHER} pods"
+        raise _refused(exercise, asked[-1], why)
     for obj in difference.deleted:
         _one_place(cluster, exercise, obj)
 
@@ -67,13 +76,20 @@ def _one_place(cluster: Any, exercise: Exercise, obj: Object) -> None:
         if set(obj) - {"apiVersion", "kind", "metadata"}:
             raise _refused(exercise, obj, "of a namespace only labels and annotations count")
         return
-    if not may_change(exercise, resource_of(found), name):
+    if not _releases(cluster, exercise, obj):
         raise _refused(exercise, obj, "it is an object of the whole cluster")
 
 
-def _pods(obj: Object) -> int:
-    """Return how many pods an object asks for at once."""
-    spec = obj.get("spec")
+def _releases(cluster: Any, exercise: Exercise, obj: Object) -> bool:
+    """Say whether `may_change` names an object."""
+    return may_change(exercise, resource_of(cluster.resources.of(obj)), meta.name_of(obj))
+
+
+def _pods(cluster: Any, obj: Object) -> int:
+    """Return how many pods an object asks for at once, a CronJob with each of its Jobs."""
+    if obj["kind"] == "DaemonSet":  # one on each node
+        return len(cluster.list("nodes"))
+    spec = _at(obj, _JOBS if obj["kind"] == "CronJob" else ("spec",))
     wanted = (
         [spec.get(key) for key in ("replicas", "parallelism")] if isinstance(spec, dict) else []
     )
@@ -81,8 +97,11 @@ def _pods(obj: Object) -> int:
 
 
 def _pod_spec(obj: Object) -> Any:
-    value: Any = obj
-    for step in _TEMPLATES.get(obj["kind"], _TEMPLATE):
+    return _at(obj, _TEMPLATES.get(obj["kind"], _TEMPLATE))
+
+
+def _at(value: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
         value = value.get(step) if isinstance(value, dict) else None
     return value
 

@@ -105,7 +105,7 @@ def give(session: Session, exercise: str, answer: Path | Answer) -> None:
 def _run(session: Session, exercise: Exercise, commands: Sequence[str]) -> None:
     environment = {"KUBECONFIG": str(session.cluster.kubeconfig)}
     for command in commands:
-        argv = ["kubectl", "-n", exercise.namespace, *shlex.split(command)]
+        argv = [*session.cluster.kubectl, "-n", exercise.namespace, *shlex.split(command)]
         programs.run(argv, env=environment, deadline=60)
 
 

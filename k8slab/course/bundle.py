@@ -19,6 +19,7 @@ claims in it is only compared with what the replay shows.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import struct
@@ -27,6 +28,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters import places
 from k8slab.course.typed import LONGEST
 from k8slab.errors import EnvironmentLacksError, UsageError
 from k8slab.grading.harmless import visible
@@ -207,29 +209,21 @@ def write(file: Path, answers: dict[str, Any]) -> None:
         )
     described = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     manifest = {"format": FORMAT, "version": VERSION, "files": {ANSWERS: described}}
-    beside = file.with_name(f".{file.name}.part")
-    try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-            _add(archive, MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-            _add(archive, ANSWERS, content)
-        _refuse_large(beside)
-        beside.replace(file)
-    except UsageError:
-        beside.unlink(missing_ok=True)
-        raise
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise EnvironmentLacksError(
-            f"{file} cannot be written: {error.strerror}", hint="-o FILE names another place"
-        ) from error
-
-
-def _refuse_large(written: Path) -> None:
-    if written.stat().st_size > MAX_FILE:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        _add(archive, ANSWERS, content)
+    if len(packed.getvalue()) > MAX_FILE:
         raise UsageError(
             f"the bundle would be larger than {MAX_FILE >> 20} MiB, and no grader would take it",
             hint="hand in fewer exercises at once: k8slab submit LAB/EXERCISE",
         )
+    try:
+        places.write(places.replaceable(file), packed.getvalue())
+    except OSError as error:
+        raise EnvironmentLacksError(
+            f"{file} cannot be written: {error.strerror}", hint="-o FILE names another place"
+        ) from error
 
 
 def _too_large(answers: dict[str, Any]) -> str:

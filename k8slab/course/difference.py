@@ -12,23 +12,24 @@ a node, and what was done to the pods of a controller, which replaces them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from k8slab.clusters.media import MERGE
-from k8slab.course.setup import LABELS, MARK
+from k8slab.clusters.permitted import permitted
+from k8slab.course.setup import LABELS, MARK, SEED
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
-from k8slab.grading.additions import is_given
+from k8slab.grading.additions import Given, is_given
 from k8slab.grading.context import stuck
 from k8slab.grading.interrupted import NOTE
-from k8slab.grading.watched import pattern_of
+from k8slab.grading.watched import is_clusters_own, pattern_of
 from k8slab.objects import meta
 from k8slab.objects.authored import authored, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
@@ -36,18 +37,12 @@ if TYPE_CHECKING:
 Key = tuple[str, str, str, str]
 """API group, kind, namespace and name."""
 
-Given = Mapping[str, Sequence[str]]
-"""What the cluster itself put into the fresh set-up (`grading.additions.given`)."""
-
-NOTHING: Given = {}
-
 PASSED_OVER = frozenset({"events", "leases", "controllerrevisions"})
 """Notes of the cluster to itself."""
 
 FIRST = ("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Role", "RoleBinding")
 """What pods need before they start; the rest is made in the order in which it stands."""
 
-_FORBIDDEN = 403
 SETTLED_SECONDS = 20.0
 GONE_SECONDS = 60.0
 
@@ -123,8 +118,11 @@ class Estate:
         written = {key_of(obj): obj for obj in map(_written, found) if obj is not None}
         return cls(written, {(found.group, found.kind): name for name, found in wide.items()})
 
-    def difference(self, exercise: Exercise, given: Given = NOTHING) -> Difference:
-        """Return what differs from the set-up of one exercise, without what the cluster gave."""
+    def difference(self, exercise: Exercise, given: Given | None = None) -> Difference:
+        """Return what differs from the set-up of one exercise, without what the cluster gave.
+
+        Where nobody noted what it gave, that is in it, too.
+        """
         every = {key_of(obj): obj for obj in map(_namespace, exercise.namespaces)}
         every |= {key_of(obj): obj for obj in exercise.setup}
         planned = {key: obj for key, obj in every.items() if self._belongs(key, exercise)}
@@ -158,22 +156,15 @@ def _listed(cluster: Any, resource: str, spaces: Sequence[str]) -> list[Object]:
     On a cluster of others a learner may have rights in their own namespaces alone. What may
     not be listed there either nobody can have made there.
     """
-    try:
-        return list(cluster.list(resource))
-    except ApiStatusError as error:
-        if error.code != _FORBIDDEN:
-            raise
+    every = permitted(lambda: list(cluster.list(resource)))
+    if every is not None:
+        return every
     if resource == "namespaces":
         found = (cluster.get(resource, space) for space in spaces)
         return [space for space in found if space is not None]
-    objects: list[Object] = []
-    for space in spaces:
-        try:
-            objects += cluster.list(resource, space)
-        except ApiStatusError as error:
-            if error.code != _FORBIDDEN:
-                raise
-    return objects
+    return [
+        obj for space in spaces for obj in permitted(partial(cluster.list, resource, space)) or ()
+    ]
 
 
 def resource_of(found: Any) -> str:
@@ -189,16 +180,24 @@ def _cluster_wide(cluster: Any, exercises: Sequence[Exercise]) -> dict[str, Any]
     return {name: one for name, one in found.items() if not one.namespaced and name != "namespaces"}
 
 
-def collect(cluster: Any, exercise: Exercise, given: Given = NOTHING) -> Difference:
+def collect(cluster: Any, exercise: Exercise, given: Given | None = None) -> Difference:
     """Return what differs now from the set-up of one exercise."""
     return Estate.read(cluster, [exercise]).difference(exercise, given)
 
 
-def _is_given(obj: Object, given: Given) -> bool:
+def without_given(found: Difference, given: Given | None) -> Difference:
+    """Return a difference without what a cluster gave: what it gives anew is nobody's work."""
+    added = tuple(obj for obj in found.added if not _is_given(obj, given))
+    return replace(
+        found, added=added, changed=tuple(_without_given(obj, given) for obj in found.changed)
+    )
+
+
+def _is_given(obj: Object, given: Given | None) -> bool:
     return is_given(given, meta.namespace_of(obj), pattern_of(obj))
 
 
-def _without_given(obj: Object, given: Given) -> Object:
+def _without_given(obj: Object, given: Given | None) -> Object:
     if obj["kind"] != "Namespace":
         return obj
     metadata, name = obj["metadata"], meta.name_of(obj)
@@ -212,9 +211,7 @@ def _without_given(obj: Object, given: Given) -> Object:
 
 
 def _written(obj: Object) -> Object | None:
-    if meta.controller_of(obj) or meta.is_deleting(obj):
-        return None
-    if obj.get("type") == "kubernetes.io/service-account-token":
+    if meta.controller_of(obj) or meta.is_deleting(obj) or is_clusters_own(obj):
         return None
     found = authored(obj)
     if found is None and obj["kind"] == "ServiceAccount" and meta.name_of(obj) != "default":
@@ -227,7 +224,7 @@ def _written(obj: Object) -> Object | None:
 def _own_texts(space: Object) -> Object:
     """Return a namespace without what our set-up writes into each: its marks."""
     metadata = dict(space["metadata"])
-    for part, ours in (("labels", LABELS), ("annotations", {MARK: "", NOTE: ""})):
+    for part, ours in (("labels", LABELS), ("annotations", {MARK: "", SEED: "", NOTE: ""})):
         kept = {key: value for key, value in (metadata.get(part) or {}).items() if key not in ours}
         metadata[part] = kept
     kept = {key: value for key, value in metadata.items() if value}
@@ -293,7 +290,10 @@ def _make(cluster: Any, obj: Object) -> None:
     if found is None:
         cluster.apply([obj])
         return
-    patch = _patch(authored(found) or _identity(found), obj)
+    old = authored(found) or _identity(found)
+    if obj["kind"] == "Namespace":  # what marks the set-up is no answer's to take away or to give
+        old, obj = _own_texts(old), _own_texts(obj)
+    patch = _patch(old, obj)
     if not patch:
         return
     path = cluster.resources.of(obj).path(namespace=space, name=name)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.config import state_home
+from k8slab.embedded.config import exists, state_home
 from k8slab.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Journal:
 
     def events(self, lab: str = "", kind: str = "", subject: str = "") -> list[Event]:
         """Return events in order; an empty word leaves that field open."""
-        if not self.path.exists():
+        if not exists(self.path):
             return []
         wanted = [(name, value) for name, value in _columns(lab, kind, subject) if value]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
@@ -121,24 +121,31 @@ class Journal:
     def repair(self) -> tuple[int, Path | None]:
         """Save what can be read of a damaged file; return how many events, and the old file.
 
-        The old file is ``None`` when there was nothing to repair.
+        The old file is ``None`` when there was nothing to repair. A link stays, and leads to the
+        new file: SQLite keeps its other files beside the one that is meant (sqlite.org/wal.html).
         """
-        if not self.path.exists():
+        path = Path(os.path.realpath(self.path))
+        if not exists(path):
             return 0, None
-        with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+        if not path.is_file():  # a new file would take the place of a device
+            raise EnvironmentLacksError(
+                f"{self.path} is no file in which progress is kept",
+                hint=f"let {VARIABLE} name a file, or unset it",
+            )
+        with path.with_name(f"{path.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # of two repairs the second finds nothing to do
-            rows, whole = _salvage(self.path)
+            rows, whole = _salvage(path)
             if whole:
                 return len(rows), None
-            fresh = Journal(self.path.with_name(f"{self.path.name}.new-{os.getpid()}"))
+            fresh = Journal(path.with_name(f"{path.name}.new-{os.getpid()}"))
             with closing(fresh._open()) as database, database:
                 database.executemany(_INSERT, rows)
-            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+            aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
             for suffix in ("-wal", "-shm", ""):
-                part = self.path.with_name(self.path.name + suffix)
+                part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            fresh.path.rename(self.path)
+            fresh.path.rename(path)
             return len(rows), aside
 
     def _open(self) -> sqlite3.Connection:

@@ -11,11 +11,12 @@ from k8slab.course import schema
 from k8slab.course.names import choose, fill
 from k8slab.course.sealing import unseal
 from k8slab.errors import ExerciseError, UsageError
-from k8slab.grading import Want, Wishes, conditions
+from k8slab.grading import Want, Wishes, admitted, conditions
 from k8slab.grading import values as graded_values
 from k8slab.grading.checks import CHECKS
 from k8slab.grading.fields import at, validate
 from k8slab.grading.lookalikes import SAME, Lookalike
+from k8slab.grading.result import STRETCH
 from k8slab.objects import manifests, meta
 from k8slab.objects.lines import keep, with_lines
 from k8slab.policy import Flow, Party
@@ -48,10 +49,6 @@ class HintStep:
         return (self.text, self.otherwise) if self.when else (self.text,)
 
 
-STRETCH = "Stretch:"
-"""So begin the titles of exercises beyond the core."""
-
-
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: where it lives, how it starts, what it wants."""
@@ -73,6 +70,8 @@ class Exercise:
     """The names that the seed picked, by their words."""
     formerly: tuple[str, ...] = ()
     """Ids that it had in earlier versions of the course."""
+    seed: int | None = None
+    """What picked the names; ``None`` where there are none to pick."""
 
     @property
     def id(self) -> str:
@@ -125,6 +124,14 @@ class Prediction:
     quiz: str = ""
     part: str = ""
     """The part of the notebook that practises it."""
+
+    @property
+    def heading(self) -> str:
+        """The question, with the numbers of the circulating claims that it puts to the test."""
+        if not self.claims:
+            return self.question
+        word = "claim" if len(self.claims) == 1 else "claims"
+        return f"{self.question} ({word} {', '.join(self.claims)})"
 
 
 @dataclass(frozen=True)
@@ -277,6 +284,7 @@ class _Reader:
             entry.get("transfer", False),
             chosen,
             tuple(entry.get("formerly") or ()),
+            self.seed() if chosen else None,
         )
 
     def _names(self, entry: Mapping[str, Any], place: str) -> dict[str, str]:
@@ -284,7 +292,9 @@ class _Reader:
         for word, choices in names.items():
             if not isinstance(choices, list) or not choices:
                 raise ExerciseError(f"{place}: names: {word!r} needs a list of names")
-        return choose(names, self.seed(), entry["id"]) if names else {}
+        # An exercise that is called otherwise today keeps its learners' names: its first id picks.
+        ids: list[str] = [*(entry.get("formerly") or ()), entry["id"]]
+        return choose(names, self.seed(), ids[0]) if names else {}
 
     def prediction(self, entry: Any, number: int, exercises: Mapping[str, Exercise]) -> Prediction:
         place = self._identify(entry, "prediction", number)
@@ -306,6 +316,8 @@ class _Reader:
         namespace = exercises[owner].namespace if owner else "default"
         observe = entry.get("observe") or {}
         self._observe(observe, namespace, f"{place}, observe")
+        if "decides" in observe:
+            _compare_patterns(observe["decides"], choices, f"{place}, observe, decides")
         return Prediction(
             entry["id"],
             entry["question"],
@@ -372,9 +384,11 @@ class _Reader:
         for key, table in tables.items():
             if key in spec:
                 validate(spec[key], table, f"{place}, {key}")
-        if "value" in spec:
-            validate(spec["value"], graded_values.FIELDS, f"{place}, value")
-            if fault := graded_values.fault(spec["value"]):
+        if fault := admitted.fault(spec["admitted"]) if "admitted" in spec else "":
+            raise ExerciseError(f"{at(place, spec, 'admitted')}: field 'admitted': {fault}")
+        for value in several(spec.get("value")):
+            validate(value, graded_values.FIELDS, f"{place}, value")
+            if fault := graded_values.fault(value):
                 raise ExerciseError(f"{place}, value: {fault}")
 
     def _setup(self, entry: Mapping[str, Any], namespace: str, place: str) -> Iterator[Object]:
@@ -399,6 +413,13 @@ class _Reader:
         return path.read_text(encoding="utf-8")
 
 
+def several(value: Any) -> list[Any]:
+    """Return what stands alone or in a list as a list; an empty one for nothing."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
 def _credit(entry: Mapping[str, Any], place: str) -> dict[str, float]:
     """Return the points of each group; raises `ExerciseError` when they do not add up."""
     credit = entry.get("credit") or {}
@@ -420,6 +441,20 @@ def _credit(entry: Mapping[str, Any], place: str) -> dict[str, float]:
             f"{place}: credit gives {sum(credit.values()):g} points together, not {points:g}"
         )
     return dict(credit)
+
+
+def _compare_patterns(decides: Mapping[str, Any], choices: Mapping[str, str], place: str) -> None:
+    """Raise `ExerciseError` unless there is a regular expression for each choice, and no other."""
+    if set(decides) != set(choices):
+        raise ExerciseError(
+            f"{place}: names {', '.join(map(str, decides))}",
+            hint=f"give an expression for each choice: {', '.join(map(str, choices))}",
+        )
+    for choice, pattern in decides.items():
+        try:
+            re.compile(str(pattern), re.MULTILINE)
+        except re.error as error:
+            raise ExerciseError(f"{place}: {choice}: {error} in {pattern!r}") from error
 
 
 def _fresh_by_default(entry: Mapping[str, Any]) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -24,9 +23,10 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters import homes
 from k8slab.course import library
 from k8slab.course.bundle import SUFFIX, BundleError, read
-from k8slab.course.replay import Asked, grade_bundle, new_home
+from k8slab.course.replay import Asked, grade_bundle
 from k8slab.errors import K8slabError, UsageError
 from k8slab.grading.harmless import visible
 from k8slab.grading.report import Grades, Report, Score, handed_in
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     Told = Callable[[str], None]
 
 MAX_BUNDLES = 10_000
+_ENDINGS = (SUFFIX, ".ipynb")
+"""Of what is handed in: the name of whoever does is the rest."""
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +66,7 @@ def find_bundles(places: Sequence[Path]) -> list[Path]:
 
 
 def learner_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each bundle, no two the same: the file's, with directories where needed.
+    """Return a name for each file, no two the same: the file's, with directories where needed.
 
     So many directories are put before it as tell it from all others. Raises `UsageError` for a
     file that is named twice.
@@ -87,9 +89,10 @@ def learner_names(files: Sequence[Path]) -> list[str]:
 
 
 def _parts(file: Path) -> list[str]:
-    """Return the steps to a bundle, of which none leads upwards, as they can be shown."""
+    """Return the steps to a file, of which none leads upwards, as they can be shown."""
     place = Path(os.path.normpath(file.absolute()))
-    stem = file.name.removesuffix(SUFFIX).strip(".") or "nameless"
+    ending = next((ending for ending in _ENDINGS if file.name.endswith(ending)), "")
+    stem = file.name.removesuffix(ending).strip(".") or "nameless"
     return [visible(part) for part in (*place.parent.parts[1:], stem)]
 
 
@@ -105,18 +108,26 @@ class Job:
 
 
 def grade_bundles(
-    files: Sequence[Path], *, told: Told, workers: int = 0, asked: Asked | None = None
+    files: Sequence[Path],
+    *,
+    told: Told,
+    said: Told | None = None,
+    workers: int = 0,
+    asked: Asked | None = None,
 ) -> Report:
     """Grade each bundle on fresh clusters; one that is broken is reported, the rest goes on.
 
-    So many at once as there are `workers`, by default one for each processor. With `asked` that
+    `told` gets the step that begins, `said` (otherwise `told`) what came of one of several. So
+    many at once as there are `workers`, by default one for each processor. With `asked` that
     alone counts, and all of it (`replay.grade_bundle`).
     """
     library.labs_directory()  # without a course nobody can be graded: told at once
     jobs = _jobs(files, asked)
-    run = partial(_apart, told=told, workers=workers or os.cpu_count() or 1)
+    run = partial(_apart, said=said or told, workers=workers or os.cpu_count() or 1)
     if len(jobs) == 1:
         run = partial(_here, told=told)
+    else:
+        told(f"grading {len(jobs)} bundles")
     found = dict(run(jobs))
 
     def again(learner: str, part: Asked | None) -> Grades:
@@ -215,13 +226,12 @@ class _Worker:
 
     job: Job
     process: Any
-    home: Path
-    """Its state directory: clusters in it end when it is removed."""
+    home: homes.Home
 
     def end(self) -> None:
         """Wait until it has ended; it has cleaned up, unless it was killed."""
         self.process.join()
-        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.remove()
 
 
 @dataclass
@@ -233,8 +243,8 @@ class _Workers:
     def start(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")
         mine, its = context.Pipe(duplex=False)
-        home = new_home()
-        process = context.Process(target=_work, args=(its, job, home))
+        home = homes.make()
+        process = context.Process(target=_work, args=(its, job, home.path))
         process.start()
         its.close()  # so that the pipe ends with the process, whatever ends it
         self.running[mine] = _Worker(job, process, home)
@@ -256,7 +266,7 @@ class _Workers:
             worker.end()
 
 
-def _apart(jobs: Sequence[Job], told: Told, workers: int) -> Iterator[tuple[str, Grades]]:
+def _apart(jobs: Sequence[Job], said: Told, workers: int) -> Iterator[tuple[str, Grades]]:
     """Grade in processes: a state directory is a process' own, since its environment names it."""
     waiting, now = [*reversed(jobs)], _Workers()
     try:
@@ -264,7 +274,7 @@ def _apart(jobs: Sequence[Job], told: Told, workers: int) -> Iterator[tuple[str,
             while waiting and len(now.running) < workers:
                 now.start(waiting.pop())
             for job, grades in now.finished():
-                told(f"{job.prefix}: {_outcome(grades)}")
+                said(f"{job.prefix}: {_outcome(grades)}")
                 yield job.learner, grades
     finally:
         now.stop()

@@ -15,12 +15,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters
 from k8slab.clusters import kubeconfig
 from k8slab.course import bundle
-from k8slab.course.marking import grade_one
+from k8slab.course.marking import grade_one, learner_names
 from k8slab.course.release import notebook_file
 from k8slab.course.replay import fresh_home
 from k8slab.embedded.config import INSIDE
@@ -54,7 +54,7 @@ def grade_notebook(
     `seed` picks the names of the lab's transfers, as the learner had them (a bundle says it).
     Raises `EnvironmentLacksError` where a program cannot be confined.
     """
-    learner = notebook.stem
+    (learner,) = learner_names([notebook])
     try:
         found = _run(notebook, lab, seed, told)
     except bundle.BundleError as error:
@@ -123,8 +123,7 @@ def _furnish(inside: Path, notebook: Path, lab: Lab, credentials: Path) -> int:
 
 def main(text: str) -> int:
     """Be the process inside: run the notebook, gather the answers, leave the bundle."""
-    import nbformat  # noqa: PLC0415  Jupyter is there for learners, and only here for us
-    from nbclient import NotebookClient  # noqa: PLC0415
+    from nbclient import NotebookClient  # noqa: PLC0415  Jupyter is for learners
 
     from k8slab.course import submission  # noqa: PLC0415
     from k8slab.course.journal import Journal  # noqa: PLC0415
@@ -134,11 +133,8 @@ def main(text: str) -> int:
     journal = Journal()
     journal.add("", "seed", "", value=order["seed"])
     directory = INSIDE / "labs" / order["lab"]
-    notebook = nbformat.read(  # type: ignore[no-untyped-call]
-        directory / notebook_file(order["lab"]), as_version=4
-    )
     client = NotebookClient(
-        notebook,
+        _notebook(directory / notebook_file(order["lab"])),
         timeout=CELL_SECONDS,
         kernel_name="python3",
         allow_errors=True,
@@ -148,8 +144,21 @@ def main(text: str) -> int:
     lab = load(directory, journal.seed)
     chosen = [(lab, [*lab.exercises])]
     found = submission.gather(chosen, clusters.attach(NAME), journal)
-    bundle.write(INSIDE / "answers.zip", found.answers)
+    left = INSIDE / "answers.zip"
+    left.unlink(missing_ok=True)  # a link that the notebook made would be followed
+    bundle.write(left, found.answers)
     return 0
+
+
+def _notebook(file: Path) -> Any:
+    """Return a notebook; ends with what is wrong where the file is none."""
+    import nbformat  # noqa: PLC0415
+
+    try:
+        return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        first, *_ = str(error).splitlines() or [""]
+        sys.exit(f"it is no notebook that Jupyter can read: {first[:_SHOWN]}")
 
 
 if __name__ == "__main__":

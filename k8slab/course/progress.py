@@ -48,6 +48,8 @@ class LabProgress:
     """Points for exercises that this version of the course has no more; they do not count."""
     passed_over: tuple[str, ...] = ()
     """Exercises that `catch_up` left out, and that were not solved since."""
+    stretch: tuple[str, ...] = ()
+    """Exercises that go beyond the core."""
     minutes: float = 0
     """How long somebody worked on it: the time between events, pauses left out."""
 
@@ -63,7 +65,7 @@ class LabProgress:
 
     def text(self) -> str:
         """Return the progress for a terminal."""
-        lines = [f"{self.lab}: {self.total:g} of {self.max_total:g} points"]
+        lines = [f"{self.lab}: {self.total:g} of {self.max_total:g} points{self._parts()}"]
         for name, most in self.max_points.items():
             sign = "+" if self.points[name] else "-"
             tries = _counted(self.tries[name], "check")
@@ -80,6 +82,16 @@ class LabProgress:
             lines.append(f"  worked on for {self.minutes:.0f} minutes")
         lines += [f"  surprised by: {found.question}" for found in self.surprises]
         return "\n".join(lines)
+
+    def _parts(self) -> str:
+        """Say how much of the points is the core's, where there is something beyond it."""
+        beyond = self.max_points.keys() & set(self.stretch)
+        if not beyond or beyond == self.max_points.keys():
+            return ""
+        points = sum(self.points[name] for name in beyond)
+        most = sum(self.max_points[name] for name in beyond)
+        core = f"core {self.total - points:g} of {self.max_total - most:g}"
+        return f" ({core}, stretch {points:g} of {most:g})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, as `SCHEMA` describes them."""
@@ -127,6 +139,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         impossible,
         former,
         tuple(name for name in best if name in over and not best[name]),
+        tuple(name for name in lab.exercises if lab.exercises[name] not in lab.core),
         _worked(events),
     )
 
@@ -161,17 +174,21 @@ def _impossible(checks: Iterable[Event]) -> dict[str, str]:
 
 
 def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | None:
-    """Return the newest prediction beside the newest observation, or ``None`` without one."""
+    """Return the newest prediction beside the newest observation, or ``None`` without one.
+
+    A choice that another version of the course gave, and this one does not, is none.
+    """
     event = journal.last(lab.name, "prediction", prediction.id)
-    if event is None:
+    if event is None or event.data["choice"] not in prediction.choices:
         return None
     seen = journal.last(lab.name, "observation", prediction.id)
+    decided = seen.data.get("decided", "") if seen else ""
     return Foretold(
         prediction.id,
         prediction.question,
         event.data["choice"],
         event.data.get("confidence", 0),
-        seen.data.get("decided", "") if seen else "",
+        decided if decided in prediction.choices else "",
     )
 
 
@@ -209,6 +226,11 @@ SCHEMA: dict[str, Any] = described(
         },
         "former": {**_BY_EXERCISE, "description": "Points for exercises that are no more."},
         "passed_over": {"type": "array", "items": _TEXT},
+        "stretch": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "Exercises that go beyond the core.",
+        },
         "minutes": {"type": "number", "description": "Worked on it, pauses left out."},
         "total": _POINTS,
         "max_total": _POINTS,

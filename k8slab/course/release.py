@@ -2,7 +2,8 @@
 
 An author edits one directory, ``solutions/NN-name/``: the notebook with answers as MyST
 Markdown (``lab.md``, and ``stretch.md`` where there is one), ``exercises.yaml``, manifests.
-The release makes ``labs/NN-name/`` of it, completely: nothing in there is edited by hand.
+The release makes ``labs/NN-name/`` of it, completely: nothing in there is edited by hand. It
+removes what it is known to have made (`made`), and nothing else.
 
 A release is a short list of passes over the notebook: solution regions go, outputs go, ids
 and metadata become fixed. Cell ids are hashes of place and source, because jupytext draws
@@ -22,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from k8slab.course import schema
+from k8slab.course import made, schema
 from k8slab.course.lab import FILE, load, read_yaml
 from k8slab.course.sealing import seal
-from k8slab.errors import EnvironmentLacksError, ExerciseError
+from k8slab.errors import EnvironmentLacksError, ExerciseError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
 CORE = "lab"
@@ -54,29 +55,46 @@ def notebook_file(lab: str, notebook: str = CORE) -> str:
     return f"{notebook_name(lab, notebook)}.ipynb"
 
 
-def build(solutions: Path, labs: Path) -> list[Path]:
-    """Build all labs; return the files that changed. Labs without a source are removed."""
+def sources(solutions: Path) -> list[Path]:
+    """Return the directories of the labs' sources, in order; `UsageError` where there is none.
+
+    A directory that was mistyped is not a course without labs.
+    """
+    found = sorted(path.parent for path in solutions.glob(f"*/{FILE}"))
+    if not found:
+        raise UsageError(
+            f"there is no lab's source in {solutions.absolute()}",
+            hint="change to the clone of the course, or name the directory with --solutions",
+        )
+    return found
+
+
+def build(solutions: Path, labs: Path, *, withdraw: bool = False) -> list[Path]:
+    """Build all labs; return the files that changed.
+
+    With `withdraw` a lab that has no source any more goes, unless somebody wrote in it.
+    """
     changed: list[Path] = []
-    names = sorted(path.parent.name for path in solutions.glob(f"*/{FILE}"))
-    for name in names:
-        changed += build_lab(solutions / name, labs / name)
-    for stale in sorted(labs.glob(f"*/{FILE}")):
-        if stale.parent.name not in names:
-            shutil.rmtree(stale.parent)
-            changed.append(stale.parent)
+    known = sources(solutions)
+    for source in known:
+        changed += build_lab(source, labs / source.name)
+    for lab in _without_source(known, labs) if withdraw else ():
+        if not _kept_for(lab):
+            gone = [*made.orphans(lab, ()), lab / made.LIST]
+            made.remove(gone, lab)
+            changed += gone
     return changed
 
 
 def build_lab(source: Path, target: Path) -> list[Path]:
     """Build one lab directory; return the files that changed.
 
-    A notebook without a source goes, as one that is called otherwise now, unless somebody wrote
-    in it.
+    What an earlier release made and no source has any more goes, unless somebody wrote in it.
     """
-    wanted = lab_files(source)
-    changed = [path for path in _orphans(target, wanted) if not _written_in(path)]
-    for path in changed:
-        path.unlink()
+    wanted = _all_files(source)
+    made.refuse_links(target, wanted)
+    changed = made.orphans(target, wanted)
+    made.remove(changed, target)
     for name, content in wanted.items():
         path = target / name
         if not path.exists() or path.read_bytes() != content:
@@ -84,6 +102,12 @@ def build_lab(source: Path, target: Path) -> list[Path]:
             path.write_bytes(content)
             changed.append(path)
     return changed
+
+
+def _all_files(source: Path) -> dict[str, bytes]:
+    """Return every file of a released lab, and the list of them, which is written last."""
+    files = lab_files(source)
+    return files | {made.LIST: made.listing(files)}
 
 
 def told(path: Path) -> str:
@@ -94,45 +118,59 @@ def told(path: Path) -> str:
 def stale(solutions: Path, labs: Path) -> list[str]:
     """Return what in `labs` is not as `solutions` says; empty when all is current."""
     messages = []
-    for source in sorted(path.parent for path in solutions.glob(f"*/{FILE}")):
+    known = sources(solutions)
+    for source in known:
         target = labs / source.name
-        wanted = lab_files(source)
+        wanted = _all_files(source)
         for name, content in wanted.items():
             path = target / name
             if not path.exists():
                 messages.append(f"{path} is missing: run make labs")
             elif path.read_bytes() != content:
                 messages.append(f"{path} is not current: run make labs")
-        for path in _orphans(target, wanted):
-            todo = "somebody wrote in it: move it away" if _written_in(path) else "run make labs"
-            messages.append(f"{path} has no source: {todo}")
-    return messages
+        messages += [
+            f"{path} has no source: run make labs" for path in made.orphans(target, wanted)
+        ]
+        messages += _strangers(target, wanted)
+    return messages + _lone_labs(known, labs)
 
 
-def _orphans(target: Path, wanted: Iterable[str]) -> list[Path]:
-    """Return the files of a built lab that no source has any more."""
-    found = {path for path in target.rglob("*") if path.is_file() and _ours(path, target)}
-    return sorted(found - {target / name for name in wanted})
+def left(solutions: Path, labs: Path) -> list[str]:
+    """Return what a build that is over left alone, though no source has it."""
+    known = sources(solutions)
+    targets = [labs / source.name for source in known]
+    found = [line for target in targets for line in _strangers(target, made.listed(target))]
+    return found + _lone_labs(known, labs)
 
 
-def _written_in(path: Path) -> bool:
-    """Say whether a notebook is not as a release writes it: its ids tell its content."""
-    if path.suffix != ".ipynb":
-        return False
-    content = path.read_bytes()
-    try:
-        notebook = json.loads(content)
-        _fix(notebook)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return True
-    return notebook_bytes(notebook) != content
+def _strangers(target: Path, wanted: Collection[str]) -> list[str]:
+    return [
+        f"{path} has no source, and no release made it as it is: move it away"
+        for path in made.strangers(target, wanted)
+    ]
 
 
-def _ours(path: Path, target: Path) -> bool:
-    """Say whether a release made the file: a learner's check points and notes are left alone."""
-    hidden = any(part.startswith(".") for part in path.relative_to(target).parts)
-    known = path.suffix in (".ipynb", ".yaml", ".yml", ".md", ".json", ".svg", ".png")
-    return known and not hidden
+def _lone_labs(known: Iterable[Path], labs: Path) -> list[str]:
+    lines = []
+    for lab in _without_source(known, labs):
+        why = _kept_for(lab)
+        todo = f"and {why}: move it away" if why else "k8slab author release --withdraw removes it"
+        lines.append(f"{lab} has no source, {todo}")
+    return lines
+
+
+def _without_source(known: Iterable[Path], labs: Path) -> list[Path]:
+    """Return the labs there that have no source, whoever made them."""
+    names = {source.name for source in known}
+    return sorted(path.parent for path in labs.glob(f"*/{FILE}") if path.parent.name not in names)
+
+
+def _kept_for(lab: Path) -> str:
+    """Say why a lab without a source is not withdrawn; empty where nothing speaks against it."""
+    head = (lab / FILE).read_bytes().startswith(_head(lab.name).encode())
+    if lab.is_symlink() or not head or not made.listed(lab):
+        return "no release made it"
+    return "somebody wrote in it" if made.written_in(lab) else ""
 
 
 def lab_files(source: Path) -> dict[str, bytes]:
@@ -162,8 +200,8 @@ def build_solutions(solutions: Path, target: Path) -> list[Path]:
 
     `target` is a scratch directory; each lab gets its own in it. Returns the notebooks.
     """
-    sources = sorted(path.parent for path in solutions.glob(f"*/{FILE}"))
-    return [page for source in sources for page in build_solution(source, target / source.name)]
+    found = sources(solutions)
+    return [page for source in found for page in build_solution(source, target / source.name)]
 
 
 def build_solution(source: Path, target: Path) -> list[Path]:
@@ -271,9 +309,12 @@ def _sealed_exercises(path: Path) -> bytes:
         ("predictions", schema.SEALED_IN_PREDICTION),
     ):
         data[key] = [_sealed(entry, sealed, path.parent) for entry in data.get(key) or ()]
-    head = f"# Made from solutions/{path.parent.name} by `make labs`. Do not edit.\n"
     text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return (head + text).encode()
+    return (_head(path.parent.name) + text).encode()
+
+
+def _head(lab: str) -> str:
+    return f"# Made from solutions/{lab} by `make labs`. Do not edit.\n"
 
 
 def _shuffled(reasons: dict[str, str], prediction: str) -> dict[str, str]:

@@ -9,18 +9,16 @@ learner's journal claims is only put beside it. `marking` does so for all learne
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters
-from k8slab.course import admission, library, symbols
+from k8slab.clusters import homes
+from k8slab.course import admission, library, renamed, symbols
 from k8slab.course.bundle import BundleError
 from k8slab.course.difference import Difference, replay
 from k8slab.course.journal import Journal
@@ -34,6 +32,7 @@ from k8slab.grading.report import Grades, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from k8slab.course.bundle import Bundle
     from k8slab.course.lab import Exercise, Lab
@@ -71,8 +70,10 @@ def grade_bundle(
         journal = Journal(place / "progress.sqlite")
         journal.add("", "seed", "", value=answers["seed"])
         for name, wanted in (asked or _named(answers)).items():
-            given = answers["labs"].get(name, {"exercises": {}})["exercises"]
             work = _Work(name, _lab(name, answers["seed"]), there, journal)
+            given = answers["labs"].get(name, {"exercises": {}})["exercises"]
+            if work.lab:
+                given = renamed.today(given, work.lab)
             for exercise in wanted or work.counted(given):
                 told(f"{name}/{exercise}")
                 scores.append(work.score(exercise, given.get(exercise)))
@@ -125,28 +126,25 @@ class _Clusters:
         return self.running[family]
 
 
-def new_home() -> Path:
-    """Make a state directory; its path is short, since Unix sockets lie in it."""
-    return Path(tempfile.mkdtemp(prefix="k8slab-grade-"))
-
-
 @contextmanager
-def fresh_home(home: Path | None = None) -> Iterator[Path]:
-    """Give a state directory of its own; what is in it goes with it, Ctrl-C or not."""
+def fresh_home(path: Path | None = None) -> Iterator[Path]:
+    """Give a state directory of its own; what is in it goes with it, Ctrl-C or not.
+
+    If this process is killed, the next one that grades or starts a cluster removes it.
+    """
     before = os.environ.get(_HOME)
-    home = home or new_home()
-    os.environ[_HOME] = str(home)
+    homes.sweep()
+    home = homes.Home(path) if path else homes.make()
+    os.environ[_HOME] = str(home.path)
     try:
-        yield home
+        yield home.path
     finally:
         with _undisturbed():
-            for name in clusters.names():
-                clusters.delete(name)
             if before is None:
                 del os.environ[_HOME]
             else:
                 os.environ[_HOME] = before
-            shutil.rmtree(home, ignore_errors=True)
+            home.remove()
 
 
 @contextmanager

@@ -11,10 +11,12 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.course import deciding
 from k8slab.course.answers import ALTERNATIVE, DIRECTORY, REFERENCE, SORTS, WRONG, read_answers
-from k8slab.course.lab import FILE, STRETCH, load, read_yaml
+from k8slab.course.lab import FILE, load, read_yaml
 from k8slab.course.release import BEGIN, END, NOTEBOOKS, read_source, released
 from k8slab.errors import K8slabError
+from k8slab.grading.result import STRETCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,6 +78,7 @@ def review(source: Path, course: Path | None = None) -> list[Problem]:
     found += _beyond(books["lab"], source, lab)
     found += _met(books.values(), source, lab)
     found += _parts(books.values(), source, lab)
+    found += _undecided(source, lab)
     found += _answers(source, lab)
     if course is not None:
         found += _ids(source, lab, course)
@@ -191,6 +194,14 @@ def _parts(books: Iterable[Cells], source: Path, lab: Lab) -> Iterator[Problem]:
         if found.part and found.part not in headings:
             place = f"{source / FILE}, prediction {found.id}"
             yield Problem(place, f"no notebook has the part {found.part!r} (a heading with ##)")
+
+
+def _undecided(source: Path, lab: Lab) -> Iterator[Problem]:
+    """Yield predictions that are measured, and against which no experiment could speak."""
+    for found in lab.predictions.values():
+        if not found.quiz and found.observe and not deciding.by_experiment(found):
+            text = "what is observed decides nothing: `observe` needs `decides`"
+            yield Problem(f"{source / FILE}, prediction {found.id}", text)
 
 
 _MEANING = {

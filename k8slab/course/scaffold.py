@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k8slab.course.lab import FILE, STRETCH, load, read_yaml
+from k8slab.course.lab import FILE, load, read_yaml
 from k8slab.course.release import CORE
 from k8slab.errors import UsageError
+from k8slab.grading.result import STRETCH
 from k8slab.objects.lines import line_of
 
 if TYPE_CHECKING:

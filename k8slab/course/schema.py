@@ -91,10 +91,13 @@ PREDICTION: Fields = {
 
 OBSERVE: Fields = {
     "flows": Field((list,), "flows to try, without `want`"),
-    "value": Field((dict,), "a value that the cluster tells"),
+    "value": Field((dict, list), "a value that the cluster tells, or several"),
     "http": Field((dict,), "a request: from, url, request_headers"),
     "command": Field((dict,), "a command: pod or node, argv"),
     "resolve": Field((dict,), "look-ups of names in a pod, query by query: from, names"),
+    "admitted": Field((dict,), "an object; what the API server says to it (nothing is kept)"),
+    "kubectl": Field((list,), "the words of a kubectl command, in the exercise's namespace"),
+    "decides": Field((dict,), "for each choice a regular expression of what is then seen"),
 }
 
 RESOLVE: Fields = {

@@ -6,13 +6,15 @@ here depends on a prediction being right, and every step can be repeated in any 
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.course import difference, keeping, setup, start, turns, typed
+from k8slab import programs
+from k8slab.course import deciding, difference, keeping, setup, start, turns, typed
 from k8slab.course.difference import Difference
 from k8slab.course.journal import Journal
-from k8slab.course.lab import make_flow
+from k8slab.course.lab import make_flow, several
 from k8slab.course.progress import LabProgress, foretold, progress
 from k8slab.errors import ApiStatusError, UsageError
 from k8slab.grading import (
@@ -20,6 +22,7 @@ from k8slab.grading import (
     Finding,
     Result,
     Status,
+    admitted,
     conditions,
     grade,
     http,
@@ -28,18 +31,24 @@ from k8slab.grading import (
 )  # fmt: skip
 from k8slab.grading.grade import missing_capabilities
 from k8slab.graphs import lookup as lookup_graph
+from k8slab.objects import meta
 from k8slab.policy import Party
 from k8slab.probes import Observation, Outcome, expand, observe, one_pod, resolve, run_in_pod
 from k8slab.probes.lookups import look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from k8slab.course.lab import Exercise, HintStep, Lab, Prediction
     from k8slab.course.pacing import Pace
     from k8slab.course.typed import Typed
+
+
+_PROMPT, _TYPED = "$ ", "you saw: "
+_NOT_SEEN = (_PROMPT, _TYPED)
+"""How lines begin that the cluster did not say: the command itself, the learner's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,8 @@ class Begun:
     """Whether it was done again afterwards."""
     refused: tuple[str, ...] = ()
     """What of it the cluster refused when it was done again."""
+    others: str = ""
+    """Whose names stood there before, where those were not the own ones."""
 
     def told(self) -> list[str]:
         """Say what became of the own work; nothing where none was kept."""
@@ -61,10 +72,12 @@ class Begun:
         if self.kept and self.redone:
             lines.append(f"your own objects are done again, and saved in {self.kept}")
         elif self.kept:
-            lines.append(
-                "this course begins the exercise otherwise than the one before: it is set up "
-                f"anew, and what stood in it is saved in {self.kept}"
+            why = (
+                f"it stood there with the names of {self.others}"
+                if self.others
+                else "this course begins the exercise otherwise than the one before"
             )
+            lines.append(f"{why}: it is set up anew, and what stood in it is saved in {self.kept}")
         return [*lines, *(f"the cluster refused {line}" for line in self.refused)]
 
 
@@ -80,16 +93,26 @@ class Seen:
     confidence: int = 0
 
     @property
-    def decided(self) -> str:
-        """Return the choice that the cluster made true; empty when nothing was observed.
+    def fits(self) -> list[str]:
+        """Return the choices that fit what was seen (`deciding`)."""
+        said = [line for line in self.lines if not line.startswith(_NOT_SEEN)]
+        return deciding.fitting(self.prediction, said, self.observations)
 
-        Where the choices are outcomes, what was seen decides; else the lab's own key does.
-        """
-        outcomes = {one.outcome.value for one in self.observations}
-        if Outcome.FAILED.value in outcomes:
-            return ""
-        (only,) = outcomes if len(outcomes) == 1 else ("",)
-        return only if only in self.prediction.choices else self.prediction.key
+    @property
+    def decided(self) -> str:
+        """Return the choice that came true; empty when none fits, or more than one."""
+        fits = self.fits
+        return fits[0] if len(fits) == 1 else ""
+
+    @property
+    def measured(self) -> bool:
+        """Say whether an experiment decides, and not what the lab tells."""
+        return deciding.by_experiment(self.prediction)
+
+    @property
+    def failed(self) -> bool:
+        """Say whether a probe itself did not work."""
+        return any(one.outcome is Outcome.FAILED for one in self.observations)
 
     @property
     def came_true(self) -> bool | None:
@@ -145,6 +168,8 @@ class Session:
     journal: Journal = field(default_factory=Journal)
     told: Callable[[str], None] = lambda _line: None
     """Gets a line about what is being waited for."""
+    said: Callable[[str], None] = lambda _line: None
+    """Gets a line that is to be read afterwards too."""
     pace: Pace | None = None
     """Who tries again and again waits; authors' tests do not."""
     withholds: bool = True
@@ -153,19 +178,26 @@ class Session:
     def begin(self, exercise: str) -> Begun:
         """Set an exercise up, measure its baseline; an exercise that is begun stays as it is.
 
-        What another version of the course had set up is saved to a file and deleted first.
+        What another version of the course had set up is saved to a file and deleted first. Where
+        it stands with the names of another seed, which may be another learner's, nothing is
+        changed: raises `UsageError`.
         """
         found = self.lab.exercise(exercise)
         with self._alone(found, "begin"):
             return self._begin(found)
 
     def _begin(self, found: Exercise) -> Begun:
-        stands = setup.mark_of(self.cluster, found)
-        kept = None
-        if stands and stands != setup.wanted_mark(found):
-            _, kept = self._take_down(found, keep=True)
-
         attempt = self._attempt(found)
+        if line := self._others(attempt):
+            raise UsageError(
+                line,
+                hint="nothing was changed; to begin yours and save what stands there to a file: "
+                f"k8slab reset {self.lab.name}/{found.id} --keep-mine, in a notebook "
+                f'lab.reset("{found.id}", keep_mine=True)',
+            )
+        kept = None
+        if setup.mark_of(self.cluster, found) not in ("", setup.wanted_mark(found)):
+            _, kept = self._take_down(found, keep=True)
         fresh = setup.set_up(
             self.cluster, found, ready=lambda: start.note(attempt, start.measure(attempt))
         )
@@ -178,6 +210,16 @@ class Session:
 
     def _attempt(self, exercise: Exercise) -> start.Attempt:
         return start.Attempt(self.lab.name, exercise, self.cluster, self.journal)
+
+    def _others(self, attempt: start.Attempt) -> str:
+        """Say whose names the set-up stands with, where they are not this learner's; else ''."""
+        if not (other := start.other_seed(attempt)):
+            return ""
+        place, own = f"{self.lab.name}/{attempt.exercise.id}", attempt.exercise.seed
+        return (
+            f"{place} stands in the cluster {self.cluster.name} with the names of {other}; "
+            f"yours is {own}"
+        )
 
     def _alone(self, exercise: Exercise, doing: str) -> AbstractContextManager[None]:
         what = f"{doing} {self.lab.name}/{exercise.id}"
@@ -193,29 +235,47 @@ class Session:
         """Delete everything of an exercise and begin it again.
 
         With `keep_mine` what the learner added, changed and deleted is saved to a file before,
-        and done again afterwards: fresh pods, the own policies. Answers that were typed are to
+        and done again afterwards: fresh pods, the own policies. What stood there on another
+        set-up (an older course's, another seed's) is saved alone. Answers that were typed are to
         be given again, since addresses are new.
         """
         found = self.lab.exercise(exercise)
         with self._alone(found, "reset"):
+            others = start.other_seed(self._attempt(found))
             mine, kept = self._take_down(found, keep=keep_mine)
             begun = self._begin(found)
-            refused = difference.replay(self.cluster, mine, told=self.told) if mine else []
-        return replace(begun, kept=kept, redone=bool(mine), refused=tuple(refused))
+            own = difference.without_given(mine, start.given(self._attempt(found)))
+            refused = difference.replay(self.cluster, own, told=self.told) if own else []
+        return replace(begun, kept=kept, redone=bool(mine), refused=tuple(refused), others=others)
 
     def _take_down(self, found: Exercise, *, keep: bool) -> tuple[Difference, Path | None]:
-        """Delete everything of an exercise; with `keep` return what was saved before, and where."""
-        mine = Difference()
-        if keep and setup.is_marked(self.cluster, found):
-            attempt = self._attempt(found)
-            interrupted.mend(attempt.context)
-            mine = difference.collect(self.cluster, found, start.given(attempt))
-        kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
-        if kept:  # said now: what follows may fail or be interrupted
-            self.told(f"your work is saved in {kept}")
-        setup.tear_down(self.cluster, found, told=self.told)
+        """Delete all of an exercise; with `keep` return what can be done again, and the file."""
+        attempt = self._attempt(found)
+        other = {space for one in self.lab.exercises.values() for space in one.namespaces}
+        also = [name for name in start.left_behind(attempt) if name not in other]
+        mine, kept = self._saved(attempt, also) if keep else (Difference(), None)
+        setup.tear_down(self.cluster, found, also=also, told=self.told)
         self.journal.add(self.lab.name, "reset", found.id, cluster=self.cluster.name)
         return mine, kept
+
+    def _saved(self, attempt: start.Attempt, also: Sequence[str]) -> tuple[Difference, Path | None]:
+        """Save what differs from the set-up; return what of it suits a new one, and the file.
+
+        On another set-up's manifests the whole of that set-up differs: none of it is done again.
+        """
+        found = attempt.exercise
+        stands = setup.mark_of(self.cluster, found)
+        if not stands:
+            return Difference(), None
+        interrupted.mend(attempt.context)
+        spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in also]
+        wide = replace(found, setup=(*found.setup, *spaces))
+        mine = difference.collect(self.cluster, wide, start.given(attempt))
+        kept = keeping.save(mine, f"{self.lab.name}/{found.id}") if mine else None
+        if kept:  # said now: what follows may fail or be interrupted
+            self.said(f"your work is saved in {kept}")
+        same = stands == setup.wanted_mark(found) and not also
+        return (mine if same else Difference()), kept
 
     def check(self, exercise: str) -> Result:
         """Grade an exercise by what the cluster does now."""
@@ -232,6 +292,8 @@ class Session:
         result = replace(result, cost=found.hint_cost * self._hints_taken(found))
         if self.withholds and found.transfer and not result.passed and not self._tries(found):
             result = _withheld(result)
+        if not result.passed and not setup.is_set_up(self.cluster, found):
+            result = _of_older_course(result)
         self.journal.add(
             self.lab.name,
             "check",
@@ -256,7 +318,7 @@ class Session:
             typed.today(self._attempt(exercise), answers),
             measured=data.get("others", ()),
             told=start.told(begun) if begun else {},
-            given=data.get("given", {}),
+            given=data.get("given"),
             typed={question: one.text for question, one in answers.items()},
         )
 
@@ -295,7 +357,7 @@ class Session:
         self._require_begun(found)
         lines, observations = self._look(found)
         if seen:
-            lines.append(f"you saw: {seen}")
+            lines.append(f"{_TYPED}{seen}")
         before = foretold(self.lab, self.journal, found)
         chosen, confidence = (before.chosen, before.confidence) if before else ("", 0)
         result = Seen(found, tuple(lines), tuple(observations), chosen, confidence)
@@ -386,8 +448,10 @@ class Session:
     def _not_begun(self, exercise: Exercise) -> Result | None:
         """Return what to say about an exercise whose set-up is not there or not complete."""
         if setup.is_marked(self.cluster, exercise):
-            return None
-        line = f"begin it first: its namespace {exercise.namespace} is not set up"
+            if not (line := self._others(self._attempt(exercise))):
+                return None
+        else:
+            line = f"begin it first: its namespace {exercise.namespace} is not set up"
         finding = Finding("the set-up", Status.NOT_STARTED, (line,))
         return Result(exercise.id, exercise.title, exercise.wishes.points, (finding,))
 
@@ -412,14 +476,17 @@ class Session:
         spec, lines = prediction.observe, []
         observations = self._try_flows(spec.get("flows") or (), prediction)
         lines += [str(seen) for seen in observations]
-        if "value" in spec:
-            context = Context(self.cluster, prediction.namespace)
-            wanted = spec["value"]
-            name = wanted.get("object") or wanted.get("count") or wanted.get("names")
-            told = values.as_text(values.read(context, wanted))
-            lines.append(f"{name} {wanted.get('path', '')}".strip() + f": {told}")
+        context = Context(self.cluster, prediction.namespace)
+        lines += [_value(context, wanted) for wanted in several(spec.get("value"))]
         if "http" in spec:
             lines += self._ask(spec["http"], prediction.namespace)
+        if "admitted" in spec:
+            obj = spec["admitted"]
+            space = f" in {meta.namespace_of(obj)}" if meta.namespace_of(obj) else ""
+            said = admitted.refusal(context, obj) or admitted.ACCEPTED
+            lines.append(f"{obj['kind']} {meta.name_of(obj)}{space}: {said}")
+        if "kubectl" in spec:
+            lines += self._kubectl(spec["kubectl"], prediction.namespace)
         if "command" in spec:
             lines += self._run(spec["command"], prediction.namespace)
         if "resolve" in spec:
@@ -445,14 +512,22 @@ class Session:
         ]
         if len(found) == 1:
             return lookup_graph.text(found[0]).splitlines()
-        return [lookup_graph.summary(one) for one in found]
+        return [*map(lookup_graph.summary, found), lookup_graph.ranking(found)]
 
     def _asking(self, spec: Mapping[str, Any], name: str) -> list[str]:
         return [*map(str, spec["command"]), name] if "command" in spec else []
 
+    def _kubectl(self, words: Sequence[Any], namespace: str) -> list[str]:
+        """Run the real kubectl: some questions are about what it prints."""
+        argv = [*self.cluster.kubectl, "-n", namespace, *map(str, words)]
+        environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
+        done = programs.run(argv, env=environment, check=False)
+        told = (done.stdout + done.stderr).splitlines() or ["(it printed nothing)"]
+        return [_PROMPT + shlex.join(argv), *told]
+
     def _run(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
         argv = [str(word) for word in spec["argv"]]
-        shown = argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv)
+        asked = _PROMPT + (argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv))
         try:
             if "node" in spec:
                 (node,) = resolve(self.cluster, [Party("node", spec["node"])])
@@ -461,9 +536,15 @@ class Session:
                 pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
                 done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
         except ApiStatusError as error:  # a program that is not there: what is to be seen
-            return [f"$ {shown}", f"error: {error.message}"]
+            return [asked, f"error: {error.message}"]
         told = (done.stdout + done.stderr).splitlines()
-        return [f"$ {shown}", *told, *([] if done.code == 0 else [f"exit {done.code}"])]
+        return [asked, *told, *([] if done.code == 0 else [f"exit {done.code}"])]
+
+
+def _value(context: Context, wanted: Mapping[str, Any]) -> str:
+    name = wanted.get("object") or wanted.get("count") or wanted.get("names")
+    told = values.as_text(values.read(context, wanted))
+    return f"{name} {wanted.get('path', '')}".strip() + f": {told}"
 
 
 def _withheld(result: Result) -> Result:
@@ -476,3 +557,16 @@ def _withheld(result: Result) -> Result:
         for finding in result.findings
     ]
     return replace(result, findings=tuple(findings))
+
+
+def _of_older_course(result: Result) -> Result:
+    """Say of what does not pass that the set-up is not this course's: that may be the reason."""
+    line = (
+        "another version of the course set this exercise up, and this one grades it: begin it "
+        "again, which saves what you did to a file and sets it up anew"
+    )
+    number = next(n for n, one in enumerate(result.findings) if one.status is not Status.PASSED)
+    told = replace(result.findings[number], lines=(*result.findings[number].lines, line))
+    return replace(
+        result, findings=(*result.findings[:number], told, *result.findings[number + 1 :])
+    )

@@ -16,12 +16,15 @@ from k8slab.errors import ClusterNotReadyError
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k8slab.course.lab import Exercise
     from k8slab.objects.meta import Object
 
 MARK = "k8slab.dev/setup"
+SEED = "k8slab.dev/seed"
+"""Whose names a set-up has: what tells another learner's from one of another course."""
+
 LABELS = {"app.kubernetes.io/managed-by": "k8slab"}
 NO_WAIT = "k8slab.dev/wait"
 """An annotation with the value ``"no"`` on what is meant not to become ready."""
@@ -50,8 +53,17 @@ def is_marked(cluster: Any, exercise: Exercise) -> bool:
 
 def mark_of(cluster: Any, exercise: Exercise) -> str:
     """Return the mark of the set-up that stands in the cluster; empty where none does."""
+    return _annotation(cluster, exercise, MARK)
+
+
+def seed_of(cluster: Any, exercise: Exercise) -> str:
+    """Return the seed that picked the names of the set-up that stands; empty without one."""
+    return _annotation(cluster, exercise, SEED)
+
+
+def _annotation(cluster: Any, exercise: Exercise, key: str) -> str:
     space = cluster.get("namespaces", exercise.namespace)
-    return meta.annotations_of(space).get(MARK, "") if space is not None else ""
+    return meta.annotations_of(space).get(key, "") if space is not None else ""
 
 
 def set_up(
@@ -77,7 +89,8 @@ def set_up(
     cluster.apply(rest, namespace=exercise.namespace)
     wait_ready(cluster, rest, deadline)
     ready()
-    marked = _namespace(exercise.namespace, {MARK: wanted_mark(exercise)})
+    seed = {} if exercise.seed is None else {SEED: str(exercise.seed)}
+    marked = _namespace(exercise.namespace, {MARK: wanted_mark(exercise), **seed})
     cluster.apply([_merged(marked, given.get(exercise.namespace))])
     return True
 
@@ -97,13 +110,19 @@ def wait_ready(cluster: Any, objects: list[Object], deadline: float) -> None:
 
 
 def tear_down(
-    cluster: Any, exercise: Exercise, *, deadline: float = 60.0, told: Callable[[str], None]
+    cluster: Any,
+    exercise: Exercise,
+    *,
+    also: Sequence[str] = (),
+    deadline: float = 60.0,
+    told: Callable[[str], None],
 ) -> None:
-    """Delete the exercise's namespaces and wait until they are gone."""
+    """Delete the exercise's namespaces, and others of its set-ups, and wait until they are gone."""
     _remove_cluster_wide(cluster, exercise)
-    for name in exercise.namespaces:
+    names = [*exercise.namespaces, *also]
+    for name in names:
         cluster.delete("namespaces", name)
-    for name in exercise.namespaces:
+    for name in names:
         told(f"waiting until the namespace {name} is gone")
         cluster.wait("namespaces", name, until="delete", deadline=deadline)
 

@@ -5,6 +5,9 @@ cluster says: a namespace that is made anew has a new UID (Kubernetes, "Object N
 so the journal's event holds the UID of the exercise's namespace and counts for no other one,
 be it of another cluster or of the time before a reset.
 
+The event also holds the UIDs of all namespaces that the set-up made. A later version of the course
+may make others; what is taken down are those that were noted and that nobody made anew.
+
 The event is written before the namespace gets its mark: whoever interrupts a set-up leaves no
 mark, and the next one measures again.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8slab.course import setup
 from k8slab.course.sealing import seal, unseal
 from k8slab.grading import Context, additions, baseline, collateral, values
 from k8slab.grading.grade import missing_capabilities
@@ -25,9 +29,10 @@ if TYPE_CHECKING:
 
     from k8slab.course.journal import Event, Journal
     from k8slab.course.lab import Exercise
+    from k8slab.grading.additions import Given
 
 NOTHING: Mapping[str, Any] = {"open": []}
-"""What is noted about a set-up that somebody else's journal measured."""
+"""What is noted about a set-up that somebody else's journal measured: not what was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,7 @@ class Attempt:
     @property
     def uid(self) -> str:
         """The UID of the exercise's namespace; empty where it is not there."""
-        space = self.cluster.get("namespaces", self.exercise.namespace)
-        return meta.uid_of(space) if space is not None else ""
+        return _uid(self.cluster, self.exercise.namespace)
 
     @property
     def context(self) -> Context:
@@ -58,9 +62,15 @@ class Attempt:
         return next(here, None)
 
 
+def _uid(cluster: Any, namespace: str) -> str:
+    space = cluster.get("namespaces", namespace)
+    return meta.uid_of(space) if space is not None else ""
+
+
 def note(attempt: Attempt, measured: Mapping[str, Any] = NOTHING) -> None:
     """Write the event of a set-up whose namespaces stand in the cluster."""
-    place = {"cluster": attempt.cluster.name, "uid": attempt.uid}
+    uids = {name: _uid(attempt.cluster, name) for name in attempt.exercise.namespaces}
+    place = {"cluster": attempt.cluster.name, "uid": attempt.uid, "namespaces": uids}
     attempt.journal.add(attempt.lab, "setup", attempt.exercise.id, **measured, **place)
 
 
@@ -77,6 +87,29 @@ def last(attempt: Attempt) -> Event | None:
     return begun
 
 
+def left_behind(attempt: Attempt) -> list[str]:
+    """Return the namespaces that set-ups of the exercise made and that this course's has not."""
+    noted: dict[str, str] = {}
+    for event in attempt.journal.events(attempt.lab, "setup", attempt.exercise.id):
+        noted |= event.data.get("namespaces", {})
+    other = sorted(noted.keys() - set(attempt.exercise.namespaces))
+    return [name for name in other if noted[name] and _uid(attempt.cluster, name) == noted[name]]
+
+
+def other_seed(attempt: Attempt) -> str:
+    """Say with which other seed's names the set-up stands; empty where the names are the own ones.
+
+    Set-ups of before seeds were noted on them are the own ones where the journal knows them.
+    """
+    exercise, cluster = attempt.exercise, attempt.cluster
+    stands = setup.mark_of(cluster, exercise)
+    if exercise.seed is None or stands in ("", setup.wanted_mark(exercise)):
+        return ""
+    if seed := setup.seed_of(cluster, exercise):
+        return "" if seed == str(exercise.seed) else f"the seed {seed}"
+    return "" if last(attempt) else "another seed"
+
+
 def measure(attempt: Attempt) -> dict[str, Any]:
     """Return what is open at the start, every other flow where that must stay, what is given."""
     exercise, context = attempt.exercise, attempt.context
@@ -84,17 +117,16 @@ def measure(attempt: Attempt) -> dict[str, Any]:
     found: dict[str, Any] = {"open": sorted(baseline(context, wants))}
     if exercise.wishes.no_collateral:
         found["others"] = collateral.measure(attempt.cluster, exercise.namespaces, wants)
-    if given := additions.given(context, Snapshot(attempt.cluster)):
-        found["given"] = given
+    found["given"] = additions.given(context, Snapshot(attempt.cluster))
     if told := _told_now(context, exercise):
         found["sealed"] = seal({"told": told})
     return found
 
 
-def given(attempt: Attempt) -> dict[str, list[str]]:
-    """Return what the cluster itself had put into the fresh set-up (`additions.given`)."""
+def given(attempt: Attempt) -> Given | None:
+    """Return what the cluster itself had put into the fresh set-up; ``None``: nobody noted it."""
     begun = last(attempt)
-    return dict(begun.data.get("given", {})) if begun else {}
+    return begun.data.get("given") if begun else None
 
 
 def told(event: Event) -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters.permitted import permitted
 from k8slab.course import setup, start, turns
 from k8slab.course.difference import Difference, Estate
 from k8slab.course.progress import progress
 from k8slab.course.session import Session
-from k8slab.grading import Context, interrupted
+from k8slab.grading import interrupted
+from k8slab.grading.additions import Added, doubtful
+from k8slab.grading.watched import pattern_of
+from k8slab.objects import meta
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
@@ -47,21 +51,32 @@ def gather(
         "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "seed": journal.seed(),
         "versions": {"k8slab": __version__, "provider": cluster.provider},
-        "cluster": {"name": cluster.name, "nodes": min(10, len(cluster.list("nodes")))},
+        "cluster": _cluster(cluster),
         "labs": {},
     }
-    exercises = [lab.exercises[name] for lab, names in chosen for name in names]
+    attempts = [
+        start.Attempt(lab.name, lab.exercises[name], cluster, journal)
+        for lab, names in chosen
+        for name in names
+    ]
     gathered = Gathered(answers)
-    with turns.alone(cluster, exercises, doing="submit", told=told):
+    with turns.alone(cluster, [one.exercise for one in attempts], doing="submit", told=told):
         told("reading the cluster")
-        begun = [one for one in exercises if setup.is_marked(cluster, one)]
-        for one in begun:  # what a check that was killed took away is nobody's answer
-            interrupted.mend(Context(cluster, one.namespace, one.setup))
-        estate = Estate.read(cluster, begun)
+        begun = [one for one in attempts if setup.is_marked(cluster, one.exercise)]
+        for one in begun:
+            if not start.other_seed(one):  # what a check that was killed took is nobody's answer
+                interrupted.mend(one.context)
+        estate = Estate.read(cluster, [one.exercise for one in begun])
         for lab, names in chosen:
             session = Session(lab, cluster, journal)
             answers["labs"][lab.name] = _lab(gathered, session, names, told=told, estate=estate)
     return gathered
+
+
+def _cluster(cluster: Any) -> dict[str, Any]:
+    """Return what a replay should know of the cluster; how many nodes only where one may see."""
+    nodes = permitted(lambda: cluster.list("nodes"))
+    return {"name": cluster.name, **({"nodes": min(10, len(nodes))} if nodes else {})}
 
 
 def _lab(
@@ -98,16 +113,45 @@ def _entry(
         )
         return {"claimed": claimed}
     attempt = start.Attempt(session.lab.name, exercise, session.cluster, session.journal)
-    difference = estate.difference(exercise, start.given(attempt))
+    if other := start.other_seed(attempt):
+        gathered.warnings.append(
+            f"{place}: it stands in this cluster with the names of {other}, which are not yours: "
+            "nothing of it can be handed in"
+        )
+        return {"claimed": claimed}
+    given = start.given(attempt)
+    difference = estate.difference(exercise, given)
+    if given is None:
+        gathered.warnings += _doubts(attempt, difference)
     typed = _typed(session, exercise)
     words = [difference.told(), *([f"{len(typed)} answers typed"] if typed else [])]
     gathered.lines.append(f"{place}: {', '.join(words)}")
+    if mark != setup.wanted_mark(exercise):
+        gathered.warnings.append(
+            f"{place}: another version of the course set it up, and it is graded by this one: "
+            "begin it again, do your work there, and hand that in"
+        )
     if claimed["points"] and claimed["status"] != "passed":
         gathered.warnings.append(
             f"{place}: it was solved once, and its last check says {claimed['status']}: "
             "what stands in the cluster now is handed in"
         )
     return {"setup": mark, "claimed": claimed, "typed": typed, **_parts(difference)}
+
+
+def _doubts(attempt: start.Attempt, difference: Difference) -> list[str]:
+    """Say what may be the cluster's own, where nobody noted what it had put there."""
+    unknown = replace(attempt.context, given=None)
+    spaces = (obj for obj in difference.changed if obj["kind"] == "Namespace")
+    found = [Added(pattern_of(obj), meta.namespace_of(obj)) for obj in (*difference.added, *spaces)]
+    named = [one.pattern for one in found if doubtful(unknown, one)]
+    line = (
+        f"{attempt.lab}/{attempt.exercise.id}: {', '.join(named)}: handed in, but by you or by the "
+        "cluster itself: this journal did not see what the cluster had put there at the start; "
+        "reset the exercise with --keep-mine (keep_mine=True): it is noted then, and your work "
+        "is done again"
+    )
+    return [line] if named else []
 
 
 def _parts(difference: Difference) -> dict[str, Any]:

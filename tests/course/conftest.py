@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,13 @@ from k8slab.course import Journal, Session, load
 from k8slab.testing.fake import FakeCluster
 
 DATA = Path(__file__).parents[1] / "data" / "solutions"
+
+
+@pytest.fixture(autouse=True)
+def _not_the_users_own(tmp_path, monkeypatch):
+    """Keep what a test grades out of the state directory of whoever runs it."""
+    if "K8SLAB_HOME" not in os.environ:
+        monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture

@@ -24,10 +24,19 @@ class NothingElse:
 class Cluster:
     resources = Resources(NothingElse())
 
+    def list(self, resource):
+        assert resource == "nodes"
+        return [{}] * 3
+
 
 def one(kind="Pod", space="lab90-protect", version="v1", **body):
     metadata = {"name": "a"} | ({"namespace": space} if space else {})
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **body}
+
+
+RBAC = "rbac.authorization.k8s.io/v1"
+POD = {"spec": {"containers": [{"name": "c", "image": "k8slab/app"}]}}
+JOBS = {"schedule": "* * * * *", "jobTemplate": {"spec": {"parallelism": 51, "template": POD}}}
 
 
 def refused(obj, **wishes):
@@ -55,9 +64,11 @@ def container(**context):
         (one("ClusterNetworkPolicy", "", "policy.networking.k8s.io/v1alpha2"), "whole cluster"),
         (one("Gadget", version="example.com/v1"), "does not serve Gadget"),
         (one("Secret", type="kubernetes.io/service-account-token"), "tokens are not part"),
+        (one("RoleBinding", version=RBAC), "a right on the API is not part"),
         (one("ConfigMap", data={"x": "y" * 300_000}), "larger than 256 KiB"),
         (one("Deployment", version="apps/v1", spec={"replicas": 51}), "more than 50 pods"),
         (one("Job", version="batch/v1", spec={"parallelism": 10**9}), "more than 50 pods"),
+        (one("CronJob", version="batch/v1", spec=JOBS), "more than 50 pods"),
         (one(spec={"hostPID": True}), "hostPID"),
         (one(spec={"hostIPC": True}), "hostIPC"),
         (one(spec={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),
@@ -113,3 +124,30 @@ def test_a_deletion_is_held_to_the_same_places():
     exercise = LAB.exercise("protect")
     with pytest.raises(BundleError, match="outside"):
         admit(Cluster(), exercise, Difference(deleted=(one(space="kube-system"),)))
+
+
+def test_many_small_objects_ask_for_no_more_pods_than_a_replay_can_make():
+    def named(number):
+        deployment = one("Deployment", version="apps/v1", spec={"replicas": 50, "template": POD})
+        return {**deployment, "metadata": {**deployment["metadata"], "name": f"d-{number}"}}
+
+    exercise = LAB.exercise("protect")
+    admit(Cluster(), exercise, Difference(added=tuple(map(named, range(3)))))
+    with pytest.raises(BundleError, match="all of it together asks for more than 150 pods"):
+        admit(Cluster(), exercise, Difference(added=tuple(map(named, range(4)))))
+    alone = [
+        {**one("Pod", **POD), "metadata": {**one()["metadata"], "name": f"{n}"}} for n in range(151)
+    ]
+    with pytest.raises(BundleError, match="more than 150 pods"):
+        admit(Cluster(), exercise, Difference(changed=tuple(alone)))
+
+
+def test_the_pods_of_daemonsets_are_as_many_as_nodes():
+    def named(number):
+        daemons = one("DaemonSet", version="apps/v1", spec={"template": POD})
+        return {**daemons, "metadata": {**daemons["metadata"], "name": f"d-{number}"}}
+
+    exercise = LAB.exercise("protect")
+    admit(Cluster(), exercise, Difference(added=tuple(map(named, range(50)))))
+    with pytest.raises(BundleError, match="more than 150 pods"):
+        admit(Cluster(), exercise, Difference(added=tuple(map(named, range(51)))))

@@ -1,7 +1,9 @@
 """Bundles come from anywhere: what is wrong with one is said, and nothing else happens."""
 
+import errno
 import hashlib
 import json
+import os
 import random
 import zipfile
 
@@ -258,6 +260,18 @@ def test_a_bundle_that_would_be_too_large_to_read_is_not_written(tmp_path):
     with pytest.raises(UsageError, match="the bundle would be larger than 4 MiB"):
         write(tmp_path / "a.zip", answers(labs=exercise(added=pods)))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was handed in before"]
+
+
+def test_a_directory_in_which_nothing_can_be_written_or_removed_is_said(tmp_path, monkeypatch):
+    """On a read-only file system unlink(2) says EROFS even of a file that is not there."""
+
+    def refuse(*_args, **_more):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "beside")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(bundle.EnvironmentLacksError, match=r"a\.zip cannot be written: Read-only"):
+        write(tmp_path / "a.zip", answers())
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):

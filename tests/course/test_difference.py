@@ -9,7 +9,7 @@ import pytest
 
 from k8slab import programs
 from k8slab.clusters.media import MERGE
-from k8slab.course import Journal, Session, load
+from k8slab.course import Journal, Session, load, setup
 from k8slab.course.difference import Estate, collect, key_of, replay
 from k8slab.course.submission import gather
 from k8slab.errors import ApiStatusError
@@ -116,6 +116,24 @@ def test_a_replay_on_a_fresh_set_up_gives_the_same_difference(session, kubectl):
     assert pod["spec"]["containers"][0]["args"] == ["--port", "9090"]
 
 
+def test_a_namespace_that_was_annotated_is_still_the_set_ups_when_that_is_done_again(
+    session, kubectl
+):
+    kubectl("apply -f -", session.lab.exercise("protect").solution)
+    kubectl(f"annotate namespace {SPACE} note=mine")
+    before = found(session)
+    assert names(before.changed) == [f"Namespace/{SPACE}"]
+    session.reset("protect")
+    marks = {setup.MARK: "forged", setup.SEED: "1"}
+    (space,) = before.changed
+    forged = {**space, "metadata": {**space["metadata"], "annotations": {"note": "mine", **marks}}}
+    assert replay(session.cluster, replace(before, changed=(forged,))) == []
+    assert session.cluster.get("namespaces", SPACE)["metadata"]["annotations"]["note"] == "mine"
+    assert setup.is_set_up(session.cluster, session.lab.exercise("protect"))
+    result = session.check("protect")
+    assert result.status is Status.PASSED, result.text()
+
+
 def test_what_the_cluster_refuses_is_told_and_the_rest_goes_on(session):
     text = """
 {apiVersion: v1, kind: Service, metadata: {name: bad, namespace: SPACE}, spec: {ports: [{port: 99999}]}}
@@ -170,7 +188,7 @@ def test_what_the_cluster_gave_to_the_namespace_is_neither_an_addition_nor_hande
     # As a service mesh and a console of clusters do it, with every new namespace.
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
     labels = {"metadata": {"labels": {"field.cattle.io/projectId": "p-1"}}}
-    metadata = {"name": "istio-ca-root-cert", "namespace": SPACE}
+    metadata = {"name": "mesh-authority", "namespace": SPACE}
     authority = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
     cluster.apply([space, authority])
     path = f"/api/v1/namespaces/{SPACE}?fieldManager=rancher"

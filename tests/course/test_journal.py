@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sqlite3
@@ -20,6 +21,21 @@ def test_events_come_back_in_order(tmp_path):
     journal.add("01", "check", "b", points=2)
     assert [e.data["points"] for e in journal.events("01", "check")] == [1, 2]
     assert journal.last("01", "check", "b").data == {"points": 2}
+
+
+@pytest.mark.parametrize("ask", [Journal.events, Journal.repair])
+def test_a_journal_that_is_hidden_from_us_is_not_an_empty_one(tmp_path, monkeypatch, ask):
+    path = tmp_path / "p.sqlite"
+    stat_of = os.stat
+
+    def refuse(file, **more):  # root could look into everything
+        if str(file) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat_of(file, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(EnvironmentLacksError, match=f"{tmp_path} cannot be used: Permission"):
+        ask(Journal(path))
 
 
 def test_the_file_is_the_learners_alone(tmp_path):
@@ -164,6 +180,29 @@ def test_a_row_that_is_no_json_is_damage_too(tmp_path):
         Journal(path).events()
     assert Journal(path).repair()[0] == 1
     assert [event.subject for event in Journal(path).events()] == ["a"]
+
+
+def test_a_repair_leaves_a_link_and_mends_what_it_leads_to(tmp_path):
+    (tmp_path / "real").mkdir()
+    journal = filled(tmp_path / "real" / "p.sqlite")
+    spoil(journal.path, journal.path.stat().st_size // 2, 8192)
+    (tmp_path / "link.sqlite").symlink_to("real/p.sqlite")
+    link = Journal(tmp_path / "link.sqlite")
+    saved, aside = link.repair()
+    assert aside.parent == tmp_path / "real"
+    assert link.path.is_symlink()
+    assert len(link.events()) == len(journal.events()) == saved
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "link.sqlite"}
+
+
+def test_what_is_no_file_is_not_repaired_into_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    for name in ("pipe", "directory"):
+        with pytest.raises(EnvironmentLacksError, match=f"{name} is no file in which progress"):
+            Journal(tmp_path / name).repair()
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "directory"}
 
 
 def test_nothing_is_repaired_where_nothing_is(tmp_path):

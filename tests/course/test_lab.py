@@ -134,6 +134,16 @@ FAULTS = {
         lambda d: d["predictions"][0].update(reasons={"a": "b"}),
         "prediction p: field 'reason' is None",
     ),
+    "an object of no kind": (
+        lambda d: first(d).update(checks=[{"check": "admitted", "manifest": {"apiVersion": "v1"}}]),
+        "exercise a, check 1: the object has no kind",
+    ),
+    "an object without a name that is observed": (
+        lambda d: d["predictions"][0].update(
+            observe={"admitted": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": 5}}}
+        ),
+        "prediction p, observe: field 'admitted': the object has no metadata.name",
+    ),
     "an exercise that is not there": (
         lambda d: d["predictions"][0].update(exercise="z"),
         "prediction p: field 'exercise': there is no exercise 'z'",
@@ -158,6 +168,7 @@ def test_a_fault_is_said_with_file_exercise_and_field(name, tmp_path):
         ("key: open", "key: perhaps", 11),
         ("minutes: 5", "minutes: long", 1),
         ("task: do", "", 3),
+        ("key: open", "key: open\n    observe:\n      admitted: {kind: Service}", 13),
     ],
 )
 def test_a_fault_is_said_with_its_line(tmp_path, old, new, line):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 import threading
 from contextlib import suppress
 from multiprocessing import active_children
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from k8slab.clusters import homes
 from k8slab.course import bundle, load, marking, replay
 from k8slab.course.setup import wanted_mark
 from k8slab.errors import ClusterNotReadyError, UsageError
@@ -49,6 +49,8 @@ def made(directory, *names):
 
 
 def test_learners_are_called_as_their_files_are(tmp_path):
+    assert marking.learner_names([tmp_path / "...ipynb"]) == ["nameless"]
+    assert marking.learner_names([tmp_path / "dora.ipynb"]) == ["dora"]
     made(tmp_path, "b/answers.zip", "a/answers.zip", "carl.zip", "...zip")
     (tmp_path / "copied.zip").symlink_to(tmp_path / "carl.zip")
     files = marking.find_bundles([tmp_path])
@@ -132,14 +134,13 @@ def test_a_process_that_is_killed_ends_the_grading_of_its_own_bundle_alone(tmp_p
     slow.mkdir(parents=True)
     os.mkfifo(slow / "exercises.yaml")
     monkeypatch.setenv("K8SLAB_LABS", str(tmp_path / "labs"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "homes"))
-    (tmp_path / "homes").mkdir()
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
     files = [tmp_path / "slow.zip", tmp_path / "quick.zip"]
     bundle.write(files[0], answers({slow.name: {"exercises": {"a": {"claimed": CLAIM}}}}))
     bundle.write(files[1], answers({"02-gone": {"exercises": {"a": {"claimed": CLAIM}}}}))
     lines, done = [], threading.Event()
 
-    def told(line):
+    def said(line):
         lines.append(line)
         if line.startswith("quick"):
             done.set()
@@ -155,7 +156,8 @@ def test_a_process_that_is_killed_ends_the_grading_of_its_own_bundle_alone(tmp_p
 
     killer = threading.Thread(target=kill)
     killer.start()
-    report = marking.grade_bundles(files, told=told, workers=2)
+    steps = []
+    report = marking.grade_bundles(files, told=steps.append, said=said, workers=2)
     killer.join()
     first, second = report.learners
     assert "was ended (SIGKILL)" in first.error
@@ -163,10 +165,10 @@ def test_a_process_that_is_killed_ends_the_grading_of_its_own_bundle_alone(tmp_p
     assert lines == [
         "quick (2 of 2): 0 of 0 points",
         "slow (1 of 2): not graded",
-        "slow: all once more, alone",
         "slow (1 of 2): not graded",
     ]
-    assert [*(tmp_path / "homes").iterdir()] == []
+    assert steps == ["grading 2 bundles", "slow: all once more, alone"]
+    assert [*(tmp_path / "home" / homes.DIRECTORY).iterdir()] == []
 
 
 # What could not be judged.

@@ -82,3 +82,10 @@ def test_a_notebook_that_leaves_nothing_is_said(cluster, tmp_path, monkeypatch):
     file.write_text("{")
     report = notebooks.grade_notebook(file, load(LABS / "90-example"), 0, told=lambda _line: None)
     assert "it left nothing to grade" in report.learners[0].error
+
+
+@pytest.mark.parametrize("content", [b"no", b"{}", b"[]", b"\xff", b'{"nbformat": "x"}'])
+def test_a_file_that_is_no_notebook_is_said_without_a_traceback(tmp_path, content):
+    (tmp_path / "anna.ipynb").write_bytes(content)
+    with pytest.raises(SystemExit, match="it is no notebook that Jupyter can read: "):
+        notebooks._notebook(tmp_path / "anna.ipynb")

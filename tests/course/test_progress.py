@@ -61,6 +61,22 @@ def test_a_removed_exercise_is_named_and_does_not_count(journal):
     assert "  . protect: 2 points, no longer in this course" in found.text()
 
 
+def test_a_choice_that_this_course_has_no_more_is_no_prediction(journal):
+    (name, predicted), *_ = LAB.predictions.items()
+    now, other = [*predicted.choices][:2]
+    renamed = replace(LAB, predictions={name: predicted})
+
+    def told(choice, decided):
+        journal.add(LAB.name, "prediction", name, choice=choice, confidence=4)
+        journal.add(LAB.name, "observation", name, lines=[], predicted=True, decided=decided)
+        return progress(renamed, journal)
+
+    assert told(now, other).surprises[0].decided == other
+    assert told("of-before", now).predicted == 0
+    found = told(now, "of-before")
+    assert (found.predicted, found.surprises) == (1, ())
+
+
 class Past:
     """A journal whose events came at given moments."""
 
@@ -83,3 +99,15 @@ def test_the_minutes_that_it_took_are_counted_without_pauses():
 
 def test_a_clock_that_was_set_back_takes_no_minutes_away():
     assert progress(LAB, Past(5000, 5060, 100, 160)).minutes == 2
+
+
+def test_points_of_the_core_and_beyond_it_are_told_apart(journal):
+    one = LAB.exercise("protect")
+    beyond = replace(one, wishes=replace(one.wishes, exercise="more", title="Stretch: more"))
+    solved(journal, "protect", 1, 2)
+    solved(journal, "more")
+    lab = course(protect=one, more=beyond)
+    found = progress(lab, journal)
+    assert found.stretch == ("more",)
+    assert found.text().startswith("90-example: 3 of 4 points (core 1 of 2, stretch 2 of 2)\n")
+    assert progress(LAB, journal).text().startswith("90-example: 1 of 3 points\n")

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from k8slab.course import Journal, Session, bundle, load, marking, replay, submission
+from k8slab.course import (
+    Journal,
+    Session,
+    bundle,
+    load,
+    marking,
+    renamed,
+    replay,
+    submission,
+)
 from k8slab.course.answers import give
 from k8slab.course.setup import wanted_mark
 from k8slab.grading import Status
@@ -129,7 +138,7 @@ def test_a_claim_is_not_believed_and_a_hostile_answer_harms_only_itself(cluster,
     bundle.write(files[0], given)
     files[1].write_bytes(b"PK\x03\x04 not really")
     lines = []
-    report = marking.grade_bundles(files, told=lines.append, workers=2)
+    report = marking.grade_bundles(files, told=lambda _line: None, said=lines.append, workers=2)
     liar, broken = report.learners
     assert "damaged or no zip archive" in broken.error
     assert report.broken == [broken]
@@ -245,3 +254,36 @@ def test_the_state_directory_of_a_replay_goes_with_an_interrupt():
         interrupted()
     assert not homes[0].exists()
     assert os.environ.get("K8SLAB_HOME") == before
+
+
+def test_an_answer_under_an_exercises_old_id_is_graded_as_the_exercise_of_today(monkeypatch):
+    course = load(LABS / NAME)
+    guard = replace(course.exercise("protect"), formerly=("fence",))
+    lab = replace(course, exercises={"protect": guard})
+    monkeypatch.setattr(replay, "_lab", lambda *_: lab)
+    text = guard.solution.replace("lab90-protect", "lab90-fence")
+    (policy,) = manifests.load(text)
+    policy["metadata"]["namespace"] = "lab90-fence"
+    given = answers(fence=entry(setup="older", added=[policy]))
+    monkeypatch.setattr(replay.admission, "admit", lambda *_: None)
+    made = []
+    monkeypatch.setattr(replay, "replay", lambda _c, found, **_: made.extend(found.added) or [])
+    grades, _ = graded(monkeypatch, given)
+    (score,) = grades.scores
+    assert score.name == "90-example/protect"
+    assert "another version of the course" in score.notes[0]
+    assert [one["metadata"]["namespace"] for one in made] == ["lab90-protect"]
+
+
+def test_the_old_namespace_is_renamed_where_it_stands_by_itself_and_nowhere_else():
+    course = load(LABS / NAME)
+    guard = replace(course.exercise("protect"), formerly=("fence",))
+    lab = replace(course, exercises={"protect": guard})
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab90-protect-near"}}
+    lab = replace(lab, exercises={"protect": replace(guard, setup=(*guard.setup, space))})
+    told = {"text": "db.lab90-fence.svc lab90-fence-near lab90-fence-2 old-lab90-fence fence"}
+    found = renamed.today({"fence": {"typed": {"a": told}}, "other": {}}, lab)
+    text = "db.lab90-protect.svc lab90-protect-near lab90-fence-2 old-lab90-fence fence"
+    assert found == {"other": {}, "protect": {"typed": {"a": {"text": text}}}}
+    newer = {"protect": {"claimed": 1}, "fence": {"claimed": 2}}
+    assert renamed.today(newer, lab) == {"protect": {"claimed": 1}}

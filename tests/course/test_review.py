@@ -135,6 +135,20 @@ FAULTS = {
         lambda text: text.replace("[np.default-deny]", "[np.nothing]", 1),
         "exercise first: there is no topic 'np.nothing'",
     ),
+    "a measurement that decides nothing": (
+        "exercises.yaml",
+        lambda text: text.replace(
+            "question: Who", "observe: {value: {names: pods}}\n    question: Who", 1
+        ),
+        "prediction who: what is observed decides nothing: `observe` needs `decides`",
+    ),
+    "an outcome that is no choice's": (
+        "exercises.yaml",
+        lambda text: text.replace(
+            "{open: It connects.,", "{gone: It is gone., open: It connects.,"
+        ),
+        "prediction first-before: what is observed decides nothing",
+    ),
     "another name": (
         "exercises.yaml",
         lambda text: text.replace("lab: 91-sample", "lab: 91-simple"),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters.places import replaceable
 from k8slab.course.lab import FILE
 from k8slab.course.offline import wheels
 from k8slab.course.release import lab_files
@@ -33,11 +34,13 @@ CLONE = Path(__file__).parents[3]
 
 PROGRAMS = (
     *("nft", "ip", "kubectl", "ping", "curl", "dig", "nslookup", "nc", "tcpdump", "dot"),
-    *("newuidmap", "make"),
+    "newuidmap",
 )
-"""What the machines of the room should have, as ``tools/setup`` installs it."""
+"""What clusters and labs run on the machines of the room, as ``tools/setup`` installs it."""
 
-PAGES = ("README.md", "LICENSE", "labs/kubectl-sheet.md")
+PAGES = ("LICENSE", "labs/kubectl-sheet.md")
+README = Path(__file__).with_name("README.md")
+"""For the installed course: that of the clone tells of what is not in a bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,12 @@ class Packed:
     packages: tuple[str, ...]
     """``name==version`` of each wheel, k8slab's own left out."""
     labs: tuple[str, ...]
+    system: tuple[str, ...]
+    """What is not in it: packages of Debian and Ubuntu that the machines must have."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        names = ("size", "sha256", "python", "machine", "packages", "labs")
+        names = ("size", "sha256", "python", "machine", "packages", "labs", "system")
         return {"file": str(self.file), **{name: getattr(self, name) for name in names}}
 
 
@@ -72,10 +77,18 @@ def pack(file: Path, *, told: Callable[[str], None], clone: Path = CLONE) -> Pac
             "a bundle is made in a clone of the project: lock file and labs' sources are not here",
             hint="clone it, and run make setup there",
         )
-    if not file.absolute().parent.is_dir():
+    target = replaceable(file)
+    if not target.parent.is_dir():
         raise UsageError(f"there is no directory {file.parent}", hint="make it first")
+    if not os.access(target.parent, os.W_OK):  # all is made beside the file, whatever that allows
+        raise UsageError(f"you may not write in {target.parent}", hint="name another place")
     pins = wheels.needed(wheels.locked(lock))
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as place:
+    if stale := wheels.stale(lock, pins):
+        raise EnvironmentLacksError(
+            f"what is installed here is not what the lock file says: {', '.join(stale)}",
+            hint="make setup",
+        )
+    with tempfile.TemporaryDirectory(prefix=".k8slab-", dir=target.parent) as place:
         room = Path(place)
         told(f"fetching {len(pins)} wheels")
         (room / "wheels").mkdir()
@@ -85,18 +98,26 @@ def pack(file: Path, *, told: Callable[[str], None], clone: Path = CLONE) -> Pac
         texts = {name: content for source in sources for name, content in _lab(source.parent)}
         pages = [clone / name for name in PAGES if (clone / name).is_file()]
         texts |= {str(path.relative_to(clone)): path.read_bytes() for path in pages}
+        texts["README.md"] = README.read_bytes()
         told("packing")
         _archive(room / "archive", room / "wheels", texts)
         made = _script(room / "archive", room / "bundle")
         digest = _sha256(made)
         size = made.stat().st_size
-        made.replace(file)
+        made.replace(target)
     labs = tuple(source.parent.name for source in sources)
-    return Packed(file, size, digest, _python(), platform.machine(), tuple(pins), labs)
+    return Packed(file, size, digest, _python(), platform.machine(), tuple(pins), labs, _system())
 
 
 def _python() -> str:
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+    """Return the version that wheels are for, with a ``t`` where Python is free-threaded."""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}"
+
+
+def _system() -> tuple[str, ...]:
+    """Return the packages that are needed; Debian and Ubuntu keep ``venv`` apart from Python."""
+    programs = {package for name in PROGRAMS if (package := package_of(name, "apt"))}
+    return tuple(sorted({*programs, f"python{_python()}-venv"}))
 
 
 def _lab(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -123,13 +144,13 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
 
 def _script(archive: Path, target: Path) -> Path:
     """Write the script with the archive behind it."""
-    packages = {package for name in PROGRAMS if (package := package_of(name, "apt"))}
     text = SCRIPT.read_text(encoding="utf-8")
     words = {
         "VERSION": __version__,
         "PYTHON": _python(),
         "MACHINE": platform.machine(),
-        "PACKAGES": " ".join(sorted(packages)),
+        "LIBC": wheels.libc(),
+        "PACKAGES": " ".join(_system()),
         "SHA256": _sha256(archive),
         "LINE": str(len(text.splitlines()) + 1),
     }

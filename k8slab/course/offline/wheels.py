@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import platform
 import sys
+import tomllib
 import zipfile
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ from k8slab.errors import EnvironmentLacksError
 from k8slab.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 PROJECT = "k8slab"
@@ -35,6 +37,10 @@ _MACHINE = {"python_full_version": f"{sys.version_info[0]}.{sys.version_info[1]}
 
 A lock file may have a newer version for later releases, but machines of a room have any.
 """
+
+GLIBC = (2, 28)
+"""The oldest C library that a bundle is for: Debian 10, Ubuntu 20.04, RHEL 8 have it or newer."""
+_FORMERLY = ("manylinux1", "manylinux2010", "manylinux2014")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a zip can tell: a bundle's bytes depend on its content alone."""
@@ -48,20 +54,44 @@ Tag: py3-none-any
 
 
 def locked(lock: Path) -> dict[str, str]:
-    """Return the versions of a lock file by canonical name, as far as they are for this machine."""
+    """Return the versions of a lock file by canonical name; empty where this machine has none.
+
+    The latter are for other machines, or never taken: overridden in pyproject.toml.
+    """
     found: dict[str, str] = {}
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        requirement = Requirement(line)
+    for requirement in _lines(lock):
+        name = canonicalize_name(requirement.name)
         if requirement.marker is None or requirement.marker.evaluate(_MACHINE):
-            version = str(requirement.specifier).removeprefix("==")
-            found[canonicalize_name(requirement.name)] = version
+            found[name] = _version(requirement)
+        else:
+            found.setdefault(name, "")
     return found
+
+
+def stale(lock: Path, pins: Iterable[str]) -> list[str]:
+    """Return which of some ``name==version`` are installed here in no version of the lock file.
+
+    What such a package needs would be followed for another one than that which is packed.
+    """
+    known = {(canonicalize_name(line.name), _version(line)) for line in _lines(lock)}
+    names = (pin.partition("==")[0] for pin in pins)
+    here = ((name, metadata.version(name)) for name in names)
+    return [f"{name} {version}" for name, version in here if (name, version) not in known]
+
+
+def _lines(lock: Path) -> Iterator[Requirement]:
+    return map(Requirement, lock.read_text(encoding="utf-8").splitlines())
+
+
+def _version(requirement: Requirement) -> str:
+    return str(requirement.specifier).removeprefix("==")
 
 
 def needed(pins: dict[str, str], root: str = PROJECT) -> list[str]:
     """Return ``name==version`` of all that `root` needs to run, sorted; not `root` itself.
 
-    Raises `EnvironmentLacksError` where a package that is needed is not installed.
+    Raises `EnvironmentLacksError` where a package that is needed is not installed, or not in
+    the lock file.
     """
     found: set[str] = set()
     seen = {(root, "")}
@@ -71,7 +101,11 @@ def needed(pins: dict[str, str], root: str = PROJECT) -> list[str]:
         for requirement in _requirements(name, extra):
             wanted = canonicalize_name(requirement.name)
             if wanted not in pins:
-                continue  # overridden in pyproject.toml
+                raise EnvironmentLacksError(
+                    f"the lock file has no {wanted}, which {name} needs", hint="make setup"
+                )
+            if not pins[wanted]:
+                continue
             found.add(wanted)
             new = {(wanted, one) for one in ("", *requirement.extras)} - seen
             seen |= new
@@ -90,11 +124,40 @@ def _requirements(name: str, extra: str) -> Iterator[Requirement]:
             yield requirement
 
 
+def libc() -> str:
+    """Return the C library that the wheels need, as getconf(1) says it; empty where any will do."""
+    return f"glibc {GLIBC[0]}.{GLIBC[1]}" if platform.libc_ver()[0] == "glibc" else ""
+
+
+def _platforms() -> list[str]:
+    """Return pip's options for wheels that older machines can use too; else it takes the newest.
+
+    ``manylinux_2_28`` says that glibc 2.28 will do (PEP 600); three have names of their own.
+    """
+    if not libc():
+        return []  # musl: what suits this machine
+    major, minor = GLIBC
+    tags = [*_FORMERLY, *(f"manylinux_{major}_{lower}" for lower in range(5, minor + 1)), "linux"]
+    return [word for tag in tags for word in ("--platform", f"{tag}_{platform.machine()}")]
+
+
 def fetch(pins: Sequence[str], directory: Path) -> None:
     """Have pip put the wheels into a directory; raises `ProgramError` with pip's own words."""
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    argv += ["--no-deps", "--only-binary", ":all:", "--dest", str(directory), *pins]
+    argv += ["--no-deps", "--only-binary", ":all:", "--dest", str(directory)]
+    argv += [*_platforms(), *pins]
     programs.run(argv, deadline=FETCH_DEADLINE)
+
+
+def included(clone: Path) -> dict[str, str]:
+    """Return what the wheel has from outside the package: path in the clone, path in the wheel.
+
+    The build of any wheel reads the same table (hatch.pypa.io/latest/config/build, force-include).
+    """
+    settings = tomllib.loads((clone / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    found: dict[str, str] = wheel["force-include"]
+    return found
 
 
 def own_wheel(directory: Path, clone: Path) -> Path:
@@ -106,8 +169,7 @@ def own_wheel(directory: Path, clone: Path) -> Path:
         for path in sorted(package.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    kind = clone / "clusters" / "kind-calico.yaml"  # pyproject.toml, force-include
-    files.setdefault(f"{PROJECT}/clusters/{kind.name}", kind.read_bytes())
+    files |= {inside: (clone / given).read_bytes() for given, inside in included(clone).items()}
     installed = metadata.distribution(PROJECT)
     for name in ("METADATA", "entry_points.txt"):
         files[f"{info}/{name}"] = (installed.read_text(name) or "").encode()

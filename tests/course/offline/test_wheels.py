@@ -1,5 +1,8 @@
 """Which wheels a bundle has, and k8slab's own."""
 
+import itertools
+import os
+import subprocess
 import sys
 import zipfile
 from importlib import metadata
@@ -35,7 +38,42 @@ def test_versions_are_those_that_any_release_of_this_python_takes(tmp_path):
         f"one==1 ; python_full_version < '{minor}.3'\none==2 ; python_full_version >= '{minor}.3'\n"
         "Two_Words==3.1 ; sys_platform == 'linux'\nnever==1 ; sys_platform == 'win32'\n"
     )
-    assert wheels.locked(lock) == {"one": "1", "two-words": "3.1"}
+    assert wheels.locked(lock) == {"one": "1", "two-words": "3.1", "never": ""}
+
+
+def test_what_is_installed_in_another_version_than_the_lock_files_is_named(tmp_path):
+    lock = tmp_path / "lock"
+    version = metadata.version("click")
+    lock.write_text("click==0.1 ; python_version < '3'\npackaging==0.1\n")
+    assert wheels.stale(lock, ["click==0.1", "packaging==0.1"]) == [
+        f"click {version}",
+        f"packaging {metadata.version('packaging')}",
+    ]
+    # Another release of the same Python may have another version: both are the lock file's.
+    lock.write_text(f"click==0.1 ; python_version < '3'\nclick=={version}\n")
+    assert wheels.stale(lock, ["click==0.1"]) == []
+
+
+def test_a_need_that_the_lock_file_has_not_is_named():
+    pins = {name: version for name, version in PINS.items() if name != "tornado"}
+    with pytest.raises(EnvironmentLacksError, match=r"has no tornado, which .* needs"):
+        wheels.needed(pins)
+
+
+def test_wheels_are_asked_for_that_older_machines_can_use_too(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(wheels.programs, "run", lambda argv, deadline: asked.append(argv))
+    monkeypatch.setattr(wheels.platform, "libc_ver", lambda: ("glibc", "2.41"))
+    monkeypatch.setattr(wheels.platform, "machine", lambda: "x86_64")
+    wheels.fetch(["one==1"], tmp_path)
+    monkeypatch.setattr(wheels.platform, "libc_ver", lambda: ("musl", "1.2"))
+    wheels.fetch(["one==1"], tmp_path)
+    glibc, musl = asked
+    given = {after for before, after in itertools.pairwise(glibc) if before == "--platform"}
+    assert {"manylinux2014_x86_64", "manylinux_2_28_x86_64"} <= given
+    assert "manylinux_2_29_x86_64" not in given
+    assert glibc[-1] == "one==1"
+    assert "--platform" not in musl
 
 
 def test_a_package_that_is_not_installed_is_named():
@@ -58,3 +96,27 @@ def test_our_own_wheel_has_our_files_and_a_true_record(tmp_path):
     assert not [name for name in names if "__pycache__" in name]
     (point,) = metadata.distribution("k8slab").entry_points
     assert f"{point.name} = {point.value}" in points
+
+
+def test_our_own_wheel_has_what_any_build_takes_from_outside_the_package(tmp_path):
+    with zipfile.ZipFile(wheels.own_wheel(tmp_path, ROOT)) as wheel:
+        for given, inside in wheels.included(ROOT).items():
+            assert wheel.read(inside) == (ROOT / given).read_bytes()
+        wheel.extractall(tmp_path / "installed")
+    program = (
+        "from k8slab.challenges import catalogue\n"
+        "recipe = catalogue.entry('F01').recipe\n"
+        "print(catalogue.__file__, len(catalogue.entries()), recipe.is_file())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, count, recipe = done.stdout.split()
+    assert file.startswith(str(tmp_path / "installed"))
+    assert int(count) > 10
+    assert recipe == "True"
