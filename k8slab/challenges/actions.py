@@ -5,6 +5,7 @@
     {kill: SELECTOR}                            delete pods without a grace, and wait
     {change: RESOURCE/NAME, set: {path: value}} a merge patch of fields
     {change: RESOURCE/NAME, edit: {path: [pattern, text]}}     replace text in a field
+    {change: RESOURCE/NAME, set: ..., was: OBJECT}             or make it anew where it is gone
     {wait: RESOURCE/NAME}                       until it is ready
     {node: NAME, run: [argv]}                   a command in a node's network namespace
     {agent: kube-proxy, node: NAME, running: false}            stop or start a node's agent
@@ -98,7 +99,8 @@ def before(cluster: Any, case: Case) -> list[Action]:
             obj = _object(doing, action)
             wanted = {**action.get("set", {}), **action.get("edit", {})}
             was = {path: paths.at(obj, path) for path in wanted}
-            found.append({"change": action["change"], "namespace": action["namespace"], "set": was})
+            back = {"change": action["change"], "namespace": action["namespace"], "set": was}
+            found.append({**back, "was": _plain(obj)})
     return found
 
 
@@ -185,6 +187,9 @@ def _wait(doing: Doing, action: Action) -> None:
 
 def _change(doing: Doing, action: Action) -> None:
     resource, _, name = action["change"].partition("/")
+    if "was" in action and doing.cluster.get(resource, name, doing.space(action)) is None:
+        _restore(doing, {"restore": action["was"]})
+        return
     found = doing.cluster.resources.named(resource)
     path = found.path(namespace=doing.space(action), name=name)
     wanted = dict(action.get("set", {}))

@@ -16,7 +16,10 @@ from k8slab.challenges.challenge import (
     silent,
     wrong_of,
 )  # fmt: skip
+from k8slab.challenges.history import runs
+from k8slab.challenges.standing import is_ours, spent
 from k8slab.challenges.words import words
+from k8slab.clusters import shape
 from k8slab.course import setup
 from k8slab.course.journal import Journal
 from k8slab.course.sealing import seal, unseal
@@ -26,14 +29,16 @@ from k8slab.grading.checks import run_check
 from k8slab.grading.polling import Polling
 from k8slab.grading.wants import look
 from k8slab.objects import meta
+from k8slab.probes.outcome import Outcome
 from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k8slab.challenges.recipe import Case
     from k8slab.challenges.seeds import Choice
     from k8slab.grading import Finding
+    from k8slab.grading.wants import Want
     from k8slab.objects.meta import Object
 
 SYMPTOM_SECONDS = 40.0
@@ -63,13 +68,12 @@ def _start(
         old.end()
     elif (left := last_begun(cluster, journal)) is not None and is_open(left, cluster, journal):
         # It went with the cluster that had this name before.
-        journal.add(JOURNAL, "reset", left.subject, cluster=cluster.name)
-    name = choice.sequence
-    earlier = [one for one in journal.events(JOURNAL, "begin") if one.data.get("of", "") == name]
-    number = sum(bool(one.data.get("drawn")) for one in earlier)
+        journal.add(JOURNAL, "reset", left.subject, cluster=cluster.name, gone=True)
+    own = [one for one in journal.events(JOURNAL, "begin") if not one.data.get("of")]
+    number = sum(bool(one.data.get("drawn")) for one in own)
     seed = seeds.seed_of(choice, journal.seed, number)
     found = seeds.pick(choice, seed, seeds.possible(cluster))
-    filled = words(seed, seeds.worker_names(cluster))
+    filled = words(seed, shape.workers(cluster.list("nodes")))
     case = recipe.read(found, seed, filled, cluster.capabilities)
     told("making the scene")
     if cluster.get("namespaces", case.namespace) is not None:
@@ -81,11 +85,14 @@ def _start(
         str(seed),
         cluster=cluster.name,
         uid=identity(cluster),
+        listed=is_ours(cluster),
         sealed=seal(secret),
-        of=name,
+        of=choice.names,
         drawn=choice.seed is None,
-        minutes=choice.minutes,
-        **_known(journal, seed, found.id),
+        asked=choice.asked,
+        times=len(runs(journal, seed)) + 1,
+        within=choice.minutes,  # as it was called, whatever is left of the time
+        **_known(journal, seed, found.id, choice.minutes),
     )
     begun = last_begun(cluster, journal)
     assert begun is not None
@@ -93,23 +100,32 @@ def _start(
     if challenge.shown:
         told("its answer was shown before: it gives no points any more")
     _make(challenge)
+    if challenge.late and not challenge.shown:
+        told("its time was over before: it gives no points any more")
     return challenge
 
 
-def _known(journal: Journal, seed: int, fault: str) -> dict[str, Any]:
+def _known(journal: Journal, seed: int, fault: str, minutes: float) -> dict[str, Any]:
     """Return what is known of this challenge already, from whenever it was begun before.
 
     A seed gives the same challenge again on any cluster: the answer that was shown is its answer,
-    and a guess that was wrong is still wrong.
+    a guess that was wrong is still wrong, and time that was limited is spent. The shortest limit
+    that it was begun with stays.
     """
-    same, shown, diagnoses = False, False, []
-    for event in journal.events(JOURNAL, subject=str(seed)):
-        if event.kind == "begin":
-            same = unseal(event.data["sealed"], "the journal")["fault"] == fault
-        elif same:
-            shown = shown or event.kind == "solution"
-            diagnoses += [event] if event.kind == "diagnosis" else []
-    return {"shown": shown, "wrong": wrong_of(diagnoses)}
+    same = [
+        run
+        for run in runs(journal, seed)
+        if unseal(run[0].data["sealed"], "the journal")["fault"] == fault
+    ]
+    known = [event for run in same for event in run]
+    limited = [run for run in same if run[0].data.get("minutes")]
+    limits = [run[0].data["minutes"] for run in limited]
+    return {
+        "shown": any(event.kind == "solution" for event in known),
+        "wrong": wrong_of(event for event in known if event.kind == "diagnosis"),
+        "minutes": min([*limits, *([minutes] if minutes else [])], default=0),
+        "spent": spent(limited),
+    }
 
 
 def _make(challenge: Challenge) -> None:
@@ -118,9 +134,12 @@ def _make(challenge: Challenge) -> None:
     cluster.apply([obj for obj in case.setup if obj["kind"] != "Namespace"])
     setup.wait_ready(cluster, case.sound, SYMPTOM_SECONDS)
     given = additions.given(challenge.context, Snapshot(cluster))
+    others = None
+    if case.inject:
+        # Such a scene is whole now; one that is broken from the start never was.
+        _await_services(challenge)
+        others = _others(challenge)
     challenge.told("breaking it")
-    # A scene that is broken afterwards is whole now; one that is broken from the start never was.
-    others = _others(challenge) if case.inject else None
     actions.run(cluster, case, case.inject)
     challenge.told("waiting until it shows")
     _await_symptom(challenge)
@@ -148,10 +167,32 @@ def _others(challenge: Challenge) -> list[list[Any]]:
     return collateral.measure(challenge.cluster, case.namespaces, wants)
 
 
+def _await_services(challenge: Challenge) -> None:
+    """Return when the nodes have the Services of the scene.
+
+    Pods are ready a moment before the nodes' rules know of them as endpoints. An agent stopped
+    within it would leave rules without endpoints, and the challenge would be another one.
+    """
+    case = challenge.case
+    selecting = (o for o in case.setup if o["kind"] == "Service" and o["spec"].get("selector"))
+    there = {(meta.name_of(service), meta.namespace_of(service)) for service in selecting}
+    wants = [
+        want
+        for want in case.wishes.wants
+        if want.wish == Outcome.OPEN.value and (to := want.flow.destination).kind == "svc"
+        if (to.name, to.namespace) in there
+    ]
+    _poll(challenge, lambda: _not_as_wanted(challenge, wants))
+
+
 def _await_symptom(challenge: Challenge) -> None:
     """Return when the symptom shows; `ClusterNotReadyError` when it does not."""
+    _poll(challenge, lambda: _not_shown(challenge))
+
+
+def _poll(challenge: Challenge, look_once: Callable[[], list[str]]) -> None:
     seen = Polling(
-        look=lambda: _not_shown(challenge),
+        look=look_once,
         good=lambda missing: not missing,
         quiet=lambda _: False,
         deadline=SYMPTOM_SECONDS,
@@ -168,14 +209,17 @@ def _not_shown(challenge: Challenge) -> list[str]:
     """Look once, and say what of the symptom does not show; nothing when all of it does."""
     cluster, symptom = challenge.cluster, challenge.case.symptom
     context = Context(cluster, challenge.namespace, challenge.case.setup, deadline=0.0)
-    pairs = look(cluster, symptom.wants)
-    wrong = [f"{w}: {seen.outcome.value}" for w, seen in pairs if not w.fulfilled_by(seen.outcome)]
-    if wrong:
+    if wrong := _not_as_wanted(challenge, symptom.wants):
         return wrong
     shown = [run_check(context, spec) for spec in symptom.checks]
-    wrong += [f"{one.check}: {' '.join(one.lines)}" for one in shown if not _passed(one)]
+    wrong = [f"{one.check}: {' '.join(one.lines)}" for one in shown if not _passed(one)]
     fine = [run_check(context, spec) for spec in symptom.fails] if not wrong else []
     return wrong + [f"{one.check}: it is fine" for one in fine if _passed(one)]
+
+
+def _not_as_wanted(challenge: Challenge, wants: Sequence[Want]) -> list[str]:
+    pairs = look(challenge.cluster, wants)
+    return [f"{w}: {seen.outcome.value}" for w, seen in pairs if not w.fulfilled_by(seen.outcome)]
 
 
 def _passed(finding: Finding) -> bool:

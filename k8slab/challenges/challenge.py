@@ -133,10 +133,29 @@ class Challenge:
         asks = " Say which hop loses the packets, too." if self.asks_hop else ""
         if self.shown:
             asks += "\n\nIts answer has been shown: it gives no points any more."
+        elif self.late:
+            asks += "\n\nIts time is over: it gives no points any more."
         return (
             f"{self.case.task}\n\nThe namespace is {self.namespace}. Find the root cause, name its "
             f"object and field with the line of output that shows it, and mend that alone.{asks}"
         )
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What its start was asked for: class, learner, level, fault; empty of older journals."""
+        return dict(self.begun.data.get("asked", {}))
+
+    @property
+    def times(self) -> int:
+        """How often this seed has been begun, whatever was asked for besides."""
+        return int(self.begun.data.get("times", 1))
+
+    @property
+    def origin(self) -> str:
+        """Say what it was drawn from, and how often its seed was begun; empty for neither."""
+        asked = ", ".join(f"{word} {value}" for word, value in self.asked.items())
+        often = f"begun {self.times} times" if self.times > 1 else ""
+        return "; ".join(filter(None, [asked, often]))
 
     @property
     def ready(self) -> bool:
@@ -145,8 +164,8 @@ class Challenge:
 
     @property
     def over(self) -> bool:
-        """Say whether it was ended, by any process."""
-        return self.event("reset") is not None
+        """Say whether it was ended, by any process, or went with its cluster."""
+        return self.event("reset") is not None or not self._same_cluster()
 
     @property
     def shown(self) -> bool:
@@ -160,14 +179,22 @@ class Challenge:
 
     @property
     def ends(self) -> float:
-        """When the time is over, in seconds since 1970; 0 for never."""
+        """When the time is over, in seconds since 1970; 0 for never.
+
+        Less what was spent on the same challenge when it was begun before, with a limit too.
+        """
         started, minutes = self.event("setup"), self.begun.data.get("minutes", 0)
-        return started.time + 60 * minutes if started and minutes else 0.0
+        left = 60 * minutes - self.begun.data.get("spent", 0)
+        return started.time + left if started and minutes else 0.0
 
     @property
     def late(self) -> bool:
         """Say whether the time is over."""
         return 0 < self.ends < time.time()
+
+    def _same_cluster(self) -> bool:
+        there = identity(self.cluster)
+        return bool(self.begun.data.get("uid", there) == there)
 
     def event(self, kind: str) -> Event | None:
         """Return the newest event of a kind in this challenge."""
@@ -204,6 +231,7 @@ class Challenge:
             shown=self.shown,
             late=self.late,
             before=max(earlier, default=0),
+            origin=self.origin,
         )
         self.note("check", points=score.points, max_points=score.max_points)
         return score

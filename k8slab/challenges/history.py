@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab.challenges import catalogue
 from k8slab.challenges.challenge import JOURNAL
 from k8slab.challenges.score import TOTAL
+from k8slab.challenges.standing import is_gone
 from k8slab.course.sealing import unseal
 from k8slab.grading.schemas import described
 
@@ -62,9 +63,18 @@ class Attempt:
 
 def attempts(journal: Journal) -> list[Attempt]:
     """Return all challenges that were begun, in order."""
+    return [_attempt(run) for run in runs(journal)]
+
+
+def runs(journal: Journal, seed: int | None = None) -> list[list[Event]]:
+    """Return the events of all challenges that were begun, or of one seed's, each from its begin.
+
+    An event belongs to the newest challenge of its seed on its cluster: a seed may be under way on
+    several clusters at once.
+    """
     runs: list[list[Event]] = []
     newest: dict[tuple[str, str], list[Event]] = {}
-    for event in journal.events(JOURNAL):
+    for event in journal.events(JOURNAL, subject="" if seed is None else str(seed)):
         # Where an older journal names no cluster, the newest challenge of this seed is meant.
         place = (event.subject, event.data.get("cluster", ""))
         if event.kind == "begin":
@@ -72,7 +82,7 @@ def attempts(journal: Journal) -> list[Attempt]:
             newest[place] = newest[event.subject, ""] = runs[-1]
         if place in newest:
             newest[place].append(event)
-    return [_attempt(run) for run in runs]
+    return runs
 
 
 def summary(found: Sequence[Attempt]) -> str:
@@ -97,26 +107,31 @@ def _attempt(run: Sequence[Event]) -> Attempt:
         told = known.fault if known else "no longer in this course"
     return Attempt(
         seed=int(begun.subject),
-        state=_state(kinds, solved=points == most),
+        state=_state(kinds, solved=points == most, ended="reset" in kinds or is_gone(begun)),
         points=points,
         max_points=most,
         checks=len(checks),
         diagnoses=sum(event.kind == "diagnosis" for event in run),
-        minutes=round((best.time - ready.time) / 60, 1) if best and ready else None,
+        minutes=_minutes(ready, best) if best and ready else None,
         limit=begun.data.get("minutes", 0),
         fault=fault,
         told=told,
     )
 
 
-def _state(kinds: set[str], *, solved: bool) -> str:
+def _minutes(ready: Event, best: Event) -> float:
+    """Return the minutes between two events; none where the clock was set back meanwhile."""
+    return round(max(0.0, best.time - ready.time) / 60, 1)
+
+
+def _state(kinds: set[str], *, solved: bool, ended: bool) -> str:
     if "setup" not in kinds:
         return INTERRUPTED
     if solved:
         return SOLVED
     if "solution" in kinds:
         return GIVEN_UP
-    return STOPPED if "reset" in kinds else UNDER_WAY
+    return STOPPED if ended else UNDER_WAY
 
 
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}

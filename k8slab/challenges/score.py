@@ -64,6 +64,8 @@ class Score:
     """The time is over: what counts was reached before."""
     before: int = 0
     """The most points of an earlier check in time."""
+    origin: str = ""
+    """What the challenge was drawn from, and how often its seed was begun."""
 
     @property
     def fixed(self) -> bool:
@@ -96,7 +98,8 @@ class Score:
 
     def text(self) -> str:
         """Return the score for a terminal: parts, and what is missing."""
-        lines = [f"challenge {self.seed}: {self.points} of {TOTAL} points"]
+        origin = f" ({self.origin})" if self.origin else ""
+        lines = [f"challenge {self.seed}{origin}: {self.points} of {TOTAL} points"]
         if self.shown:
             lines.append("  the answer was shown, so it gives no points any more")
         if self.late:
@@ -126,6 +129,7 @@ class Score:
         """Return the score as plain values."""
         return {
             "seed": self.seed,
+            "origin": self.origin,
             "points": self.points,
             "max_points": TOTAL,
             "fixed": self.fixed,

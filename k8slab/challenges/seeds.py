@@ -1,27 +1,29 @@
 """Which challenge: its seed, and from the seed the fault.
 
 Without a seed the learner gets the next one of an own sequence, which the journal's seed begins.
-With ``course`` and ``learner`` (any two texts) the sequence is that of these two: everybody in a
-class gets another challenge, and an instructor who knows both gets the same one again.
+With ``course`` and ``learner`` (any two texts) these two are the seed: everybody in a class gets
+another challenge, and whoever knows both gets the same one, however often it is begun.
+
+A seed puts all faults in an order of its own, and the first that the cluster can have is meant. So
+two clusters of different shapes get the same fault wherever both can have it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import catalogue
 from k8slab.challenges.recipe import level_and_needs
+from k8slab.clusters import shape
 from k8slab.errors import UsageError
-from k8slab.objects import meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from k8slab.challenges.catalogue import Entry
-    from k8slab.objects.meta import Object
 
 LEVELS = (1, 2, 3)
 RANGE = 1_000_000
@@ -51,48 +53,51 @@ class Choice:
     def __post_init__(self) -> None:
         if self.level and self.level not in LEVELS:
             raise UsageError(f"there is no level {self.level}", hint="levels are 1, 2 and 3")
-        if self.minutes < 0:
+        if not 0 <= self.minutes < math.inf:  # which not a number is not, either
             raise UsageError("a time limit is a number of minutes above 0")
         if self.seed is not None and self.seed < 0:
             raise UsageError("a seed is a number from 0 on")
 
     @property
-    def sequence(self) -> str:
-        """Return the name of the sequence that seeds come from."""
+    def names(self) -> str:
+        """Return class and learner as the name that the seed is drawn from; empty without both."""
         return f"{self.course}/{self.learner}" if self.course or self.learner else ""
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Return what was asked for that changes which challenge it is, by its word."""
+        level = str(self.level) if self.level else ""
+        found = {"class": self.course, "fault": self.fault.upper()}
+        found |= {"learner": self.learner, "level": level}
+        return {word: value for word, value in found.items() if value}
 
 
 def seed_of(choice: Choice, own: Callable[[], int], number: int) -> int:
-    """Return the seed: the given one, else the `number`-th (from 0) of the sequence.
+    """Return the seed: the given one, that of class and learner, or the learner's own.
 
-    `own` gives the learner's own seed, from which the sequence without a name begins.
+    `own` gives the seed with which the learner's own sequence begins, `number` (from 0) is the
+    place in it.
     """
     if choice.seed is not None:
         return choice.seed
-    name = choice.sequence or str(own())
-    digest = hashlib.sha256(f"{name}/{number}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") % RANGE
+    name = f"{choice.names}/0" if choice.names else f"{own()}/{number}"
+    return int.from_bytes(_digest(name)[:6], "big") % RANGE
 
 
-def worker_names(cluster: Any) -> list[str]:
-    """Return the nodes that take pods of their own accord, or all where none does."""
-    nodes: list[Object] = cluster.list("nodes")
-    free = [n for n in nodes if not (n.get("spec") or {}).get("taints")]
-    return sorted(meta.name_of(node) for node in free or nodes)
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def possible(cluster: Any) -> frozenset[str]:
     """Return what recipes may need of a cluster and have: its capabilities, and its shape.
 
-    ``two-workers``: two nodes take pods. ``ipv4``: IPv4 is its family, or the first of its two:
-    nodes' and pods' first addresses are of the cluster's first family (KEP-563).
+    ``two-workers``: two nodes take pods. ``ipv4``: IPv4 is its family, or the first of its two.
     """
     found = {*cluster.capabilities}
-    if len(worker_names(cluster)) > 1:
+    nodes = cluster.list("nodes")
+    if len(shape.workers(nodes)) > 1:
         found.add("two-workers")
-    addresses = (node["status"]["addresses"] for node in cluster.list("nodes"))
-    first = (next((a for a in one if a["type"] == "InternalIP"), None) for one in addresses)
-    if all(one is None or ":" not in one["address"] for one in first):
+    if shape.ipv4_first(nodes):
         found.add("ipv4")
     return frozenset(found)
 
@@ -112,4 +117,4 @@ def pick(choice: Choice, seed: int, possible: Iterable[str]) -> Entry:
     fitting = [one for one, level, needs in known if needs <= has and choice.level in (0, level)]
     if not fitting:
         raise UsageError(f"no fault of level {choice.level} can be injected into this cluster")
-    return random.Random(f"fault/{seed}").choice(fitting)
+    return min(fitting, key=lambda one: _digest(f"fault/{seed}/{one.id}"))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from k8slab.challenges import Choice, catalogue, start
+from k8slab.challenges import Choice, catalogue, current, start
 from k8slab.challenges.beginning import mend
 from k8slab.challenges.recipe import level_and_needs
 from k8slab.course.journal import Journal
@@ -46,9 +46,10 @@ def play(cluster, journal_file, fault, seed):
     needs = level_and_needs(catalogue.entry(fault))[1]
     if "small-conntrack" in needs - cluster.capabilities:
         pytest.skip("the limit of this machine is too high to fill its table of connections")
-    # The start itself raises when the symptom does not show, by packets and by the API.
-    challenge = start(cluster, Choice(fault=fault, seed=seed), journal=Journal(journal_file))
+    journal = Journal(journal_file)
     try:
+        # The start itself raises when the symptom does not show, by packets and by the API.
+        challenge = start(cluster, Choice(fault=fault, seed=seed), journal=journal)
         case = challenge.case
         assert challenge.asks_hop == (case.lost is not None)
         told = evidence_for(case)
@@ -68,7 +69,9 @@ def play(cluster, journal_file, fault, seed):
         assert score.unbroken, score.text()
         assert score.points == score.max_points, score.text()
     finally:
-        challenge.stop()
+        # Of a start that raised, too: what it stopped would spoil the worker's other tests.
+        if (begun := current(cluster, journal=journal)) is not None:
+            begun.stop()
 
 
 HOPS = {

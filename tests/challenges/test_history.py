@@ -54,6 +54,14 @@ def test_a_solved_one_tells_its_fault_and_its_time(told, minutes):
     assert found.text() == f"+ challenge 7: 10 of 10, solved, 12 of 30 min (F01: {fault})"
 
 
+def test_a_clock_that_was_set_back_gives_no_time_below_zero(told, minutes):
+    begin(told, 7)
+    minutes.now = -30
+    check(told, 7, 10)
+    (found,) = history.attempts(told)
+    assert found.minutes == 0
+
+
 @pytest.mark.parametrize(
     ("ready", "events", "state"),
     [

@@ -1,5 +1,6 @@
 """Which challenge somebody gets."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +23,12 @@ def test_class_and_learner_always_give_the_same_challenge_and_others_another():
     anna = Choice(course="spring", learner="anna")
     assert seed_of(anna, own, 0) == seed_of(anna, own, 0)
     others = [Choice(course="spring", learner="boris"), Choice(course="autumn", learner="anna")]
-    found = {seed_of(one, own, number) for one in [anna, *others] for number in range(3)}
-    assert len(found) == 9
+    assert len({seed_of(one, own, 0) for one in [anna, *others]}) == 3
+
+
+def test_class_and_learner_are_the_same_challenge_however_often_it_was_begun_before():
+    anna = Choice(course="spring", learner="anna")
+    assert {seed_of(anna, own, number) for number in range(5)} == {seed_of(anna, lambda: 99, 0)}
 
 
 def test_a_given_seed_is_taken_as_it_is():
@@ -53,7 +58,27 @@ def test_a_cluster_gets_no_fault_that_it_cannot_have():
         pick(Choice(level=3), 1, {"probe"})
 
 
-@pytest.mark.parametrize("wrong", [{"level": 4}, {"minutes": -1}, {"seed": -1}])
+LESS = [
+    EVERYTHING - {"small-conntrack"},
+    EVERYTHING - {"two-workers"},
+    EVERYTHING - {"ipv4", "small-conntrack"},
+]
+
+
+@pytest.mark.parametrize("less", LESS)
+@pytest.mark.parametrize("level", [0, *seeds.LEVELS])
+def test_another_cluster_gets_the_same_fault_wherever_it_can_have_it(less, level):
+    choice = Choice(level=level)
+    for seed in range(200):
+        full = pick(choice, seed, EVERYTHING)
+        if level_and_needs(full)[1] <= less:
+            assert pick(choice, seed, less) == full
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"level": 4}, {"minutes": -1}, {"minutes": math.nan}, {"minutes": math.inf}, {"seed": -1}],
+)
 def test_a_choice_that_cannot_be_is_refused(wrong):
     with pytest.raises(UsageError):
         Choice(**wrong)

@@ -49,6 +49,7 @@ def interrupt(name, moment, number, tries=5):
         said = up.communicate(timeout=30)[1]
     if up.returncode == 0 and tries > 1:  # the start was over before the moment was seen
         assert k8slab("down", "--delete", "--name", name).returncode == 0
+        shutil.rmtree(ClusterPaths.of(name).root.parent)  # else the first moment is before Python
         return interrupt(name, moment, number, tries - 1)
     assert nothing_runs(name), moment
     return up.returncode, said.splitlines()[-1:]
