@@ -40,7 +40,9 @@ fail_on = click.option(
 @options.name
 @options.as_json
 @click.option("-o", "--output", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False), help="Write to a file.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), callback=options.placed, help="Write to a file."
+)
 @click.option(
     "--rules",
     metavar="FILE",

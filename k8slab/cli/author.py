@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from k8slab.cli import options
-from k8slab.cli.console import show, show_json, steps, tell
+from k8slab.cli.console import show, show_json, steps, tell, writing
 
 _SOLUTIONS = Path("solutions")
 _COURSE = Path("book/course")
@@ -51,7 +51,9 @@ def new_lab(*, name: str, title: str, solutions: Path, as_json: bool) -> None:
     """
     from k8slab.course.scaffold import new_lab as make  # noqa: PLC0415
 
-    _tell_made(make(solutions, name, title), as_json=as_json)
+    with writing(solutions):
+        made = make(solutions, name, title)
+    _tell_made(made, as_json=as_json)
     tell(f"next: change them, then k8slab author validate {name}")
 
 
@@ -73,7 +75,9 @@ def new_exercise(
 
     source = _source(solutions, lab)
     notebook = "stretch" if stretch else "lab"
-    _tell_made(make(source, name, title, notebook=notebook), as_json=as_json)
+    with writing(source):
+        made = make(source, name, title, notebook=notebook)
+    _tell_made(made, as_json=as_json)
     tell(f"next: change them, then k8slab author validate {lab}")
 
 
@@ -94,9 +98,10 @@ def validate(*, labs: tuple[str, ...], solutions: Path, course: Path, as_json: b
     All labs unless some are named. Exit code 1 when something is. Whether the graders tell
     right answers from wrong ones is found out by `make mutants`.
     """
+    from k8slab.course.release import sources  # noqa: PLC0415
     from k8slab.course.review import review  # noqa: PLC0415
 
-    names = labs or tuple(sorted(path.parent.name for path in solutions.glob("*/exercises.yaml")))
+    names = labs or tuple(source.name for source in sources(solutions))
     known = course if (course / "topics.yaml").is_file() else None
     found = [problem for name in names for problem in review(_source(solutions, name), known)]
     if as_json:
@@ -110,23 +115,44 @@ def validate(*, labs: tuple[str, ...], solutions: Path, course: Path, as_json: b
 
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit code 1 when not current.")
+@click.option(
+    "--withdraw", is_flag=True, help="Remove the built labs that have no source any more."
+)
 @_solutions
 @_labs
 @options.as_json
-def release(*, check: bool, solutions: Path, labs: Path, as_json: bool) -> int:
-    """Build the labs that learners open from their sources (also: make labs)."""
-    from k8slab.course.release import build, stale, told  # noqa: PLC0415
+def release(*, check: bool, withdraw: bool, solutions: Path, labs: Path, as_json: bool) -> int:
+    """Build the labs that learners open from their sources (also: make labs).
 
-    changed = [] if check else build(solutions, labs)
-    lines = stale(solutions, labs) if check else [str(path) for path in changed]
+    What no source has any more is removed where an earlier release made it and nobody wrote in
+    it. All else that has no source stays, and is told.
+    """
+    from k8slab.course.release import build, left, stale, told  # noqa: PLC0415
+
+    if check:
+        return _tell_stale(stale(solutions, labs), as_json=as_json)
+    with writing(labs):
+        changed = build(solutions, labs, withdraw=withdraw)
+        kept = left(solutions, labs)
+    if as_json:
+        show_json([str(path) for path in changed])
+    for path in () if as_json else changed:
+        show(told(path))
+    for line in kept:
+        tell(line)
+    if not changed and not kept:
+        tell("everything is current")
+    return 0
+
+
+def _tell_stale(lines: list[str], *, as_json: bool) -> int:
     if as_json:
         show_json(lines)
-        return 1 if check and lines else 0
-    for line in lines if check else [told(path) for path in changed]:
+    for line in () if as_json else lines:
         show(line)
     if not lines:
         tell("everything is current")
-    return 1 if check and lines else 0
+    return 1 if lines else 0
 
 
 @click.command()
@@ -145,11 +171,15 @@ def preview(*, lab: str, solved: bool, no_browser: bool, solutions: Path, name: 
 
     from k8slab.cli.labs import open_labs  # noqa: PLC0415
     from k8slab.course.journal import VARIABLE as JOURNAL  # noqa: PLC0415
+    from k8slab.course.journal import Journal  # noqa: PLC0415
     from k8slab.course.release import build_lab, build_solution, notebook_file  # noqa: PLC0415
 
     source = _source(solutions, lab)
     with tempfile.TemporaryDirectory(prefix="k8slab-preview-") as scratch:
         root = Path(scratch, "labs")
+        journal = Journal(Path(scratch, "progress.sqlite"))
+        # The own names: what the preview before set up is then one's own, and made anew.
+        journal.add("", "seed", "", value=Journal().seed())
         with steps() as progress:
             progress(f"building {lab}")
             if solved:
@@ -161,7 +191,7 @@ def preview(*, lab: str, solved: bool, no_browser: bool, solutions: Path, name: 
             notebook=f"{source.name}/{notebook_file(source.name)}",
             name=name,
             no_browser=no_browser,
-            environment={JOURNAL: str(Path(scratch, "progress.sqlite")), "K8SLAB_LABS": str(root)},
+            environment={JOURNAL: str(journal.path), "K8SLAB_LABS": str(root)},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,44 @@ def _faults(
     wanted = incomplete.upper()
     found = [one for one in catalogue.injectable() if one.id.startswith(wanted)]
     return [CompletionItem(one.id, help=one.fault) for one in found]
+
+
+_KINDS = {
+    "configmaps": "",
+    "deployments": ".apps",
+    "endpointslices": ".discovery.k8s.io",
+    "networkpolicies": ".networking.k8s.io",
+    "services": "",
+    "statefulsets": ".apps",
+}
+"""What a root cause may be in, beside nodes, and its API group."""
+
+
+def _objects(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer what `kubectl get` shows where the challenge is, and nodes."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    from k8slab import challenges, clusters  # noqa: PLC0415
+    from k8slab.errors import K8slabError  # noqa: PLC0415
+    from k8slab.objects.meta import name_of  # noqa: PLC0415
+
+    try:
+        cluster = clusters.attach(context.params.get("name") or "")
+        found = challenges.current(cluster)
+        spaces = [*found.case.namespaces, "kube-system"] if found else []
+        there = [
+            f"{kind}/{name_of(obj)}"
+            for space in spaces
+            for kind, group in _KINDS.items()
+            if kind.startswith(incomplete.partition("/")[0])
+            for obj in cluster.list(f"{kind}{group}", space)
+        ]
+        there += [f"nodes/{name_of(obj)}" for obj in cluster.list("nodes")] if found else []
+    except (K8slabError, OSError):
+        return []  # a shell that completes has no place for an error
+    return [CompletionItem(one) for one in sorted({*there}) if one.startswith(incomplete)]
 
 
 @click.command(
@@ -77,7 +116,7 @@ def start(
     """Break something, and say what users complain about.
 
     Ends the challenge before. Names, addresses and the fault follow from the seed; without one
-    it is your own next one, with a class and a learner the next one of these two.
+    it is your own next one. A class and a learner are a seed, too: always the same one.
     """
     from k8slab.challenges import Choice  # noqa: PLC0415
 
@@ -120,6 +159,8 @@ def _show(found: Challenge, *, as_json: bool) -> None:
                 "seed": found.seed,
                 "namespace": found.namespace,
                 "level": found.case.level,
+                "asked": found.asked,
+                "times": found.times,
                 "task": found.task,
                 "asks_hop": found.asks_hop,
                 "seconds_left": None if left is None else max(0, round(left)),
@@ -127,11 +168,20 @@ def _show(found: Challenge, *, as_json: bool) -> None:
             }
         )
         return
-    show(f"challenge {found.seed}, level {found.case.level}\n\n{found.task}")
+    origin = f" ({found.origin})" if found.origin else ""
+    show(f"challenge {found.seed}, level {found.case.level}{origin}\n\n{found.task}")
     if left is not None:
-        show(f"\n{left / 60:.0f} minutes are left" if left > 0 else "\nthe time is over")
+        show(f"\n{_left(left)}")
     if not found.ready:
         tell("its start was interrupted: k8slab challenge begins another one")
+
+
+def _left(seconds: float) -> str:
+    """Say how much time there is, rounded up: it is over when it is over."""
+    minutes = math.ceil(seconds / 60)
+    if minutes <= 0:
+        return "the time is over"
+    return f"{minutes} minutes are left" if minutes > 1 else "the last minute has begun"
 
 
 @click.command()
@@ -169,7 +219,7 @@ def check(*, name: str, as_json: bool) -> int:
         'k8slab challenge diagnose node/k8slab-worker routes "10.244.2.0/26 is missing"',
     )
 )
-@click.argument("object_", metavar="OBJECT")
+@click.argument("object_", metavar="OBJECT", shell_complete=_objects)
 @click.argument("field")
 @click.argument("evidence")
 @options.name

@@ -20,8 +20,13 @@ def cluster_names(
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
     from k8slab.clusters import records  # noqa: PLC0415
+    from k8slab.errors import K8slabError  # noqa: PLC0415
 
-    return [CompletionItem(name) for name in records.names() if name.startswith(incomplete)]
+    try:
+        names = records.names()
+    except K8slabError:
+        return []  # a shell that completes has no place for an error
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def exercise_names(
@@ -36,9 +41,9 @@ def exercise_names(
     try:
         names = library.lab_names()
         if "/" in incomplete and context.info_name in _OF_EXERCISES:
-            lab = library.find(incomplete.partition("/")[0])
-            names = [f"{lab.name}/{exercise}" for exercise in lab.exercises]
-    except K8slabError:
+            given = incomplete.partition("/")[0]  # as it was typed: its name, or its number
+            names = [f"{given}/{exercise}" for exercise in library.find(given).exercises]
+    except (K8slabError, OSError):
         return []  # a shell that completes has no place for an error
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 

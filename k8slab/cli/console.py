@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import threading
 import time
@@ -15,18 +16,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from k8slab.errors import UsageError
+from k8slab.errors import EnvironmentLacksError, K8slabError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 QUIET = 1.0
 """Seconds before a step shows its time."""
 
+_USUAL_WIDTH = 80
+
+
+def open_closed_streams() -> None:
+    """Lead standard streams that were closed nowhere (``k8slab up 2>&-``).
+
+    The next file that is opened would get their number otherwise, the lowest that is free
+    (open(2)): what a program started by us says would be written into that file. Python gives no
+    object for such a stream, and prints what was meant for stderr to stdout.
+    """
+    for number, (name, mode) in enumerate(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            errors = "backslashreplace" if name == "stderr" else "strict"  # as Python opens them
+            setattr(sys, name, os.fdopen(number, mode, closefd=False, errors=errors))
+
 
 def tell(text: str) -> None:
     """Write a message."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    _say(f"{text}\n")
+
+
+def _say(text: str) -> None:
+    """Write to stderr; where that cannot be, what is told of goes on, and says nothing more.
+
+    The reader of the messages may have gone (`k8slab up 2>&1 | head -1`), its terminal be closed,
+    its disk be full: a cluster is started all the same. Results are another matter (`main`).
+    """
+    try:
+        print(text, end="", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def show(text: str) -> None:
@@ -59,25 +93,85 @@ def bad_path(error: OSError, path: str) -> UsageError:
     return UsageError(f"{path}: {error.strerror}", hint="look at the path")
 
 
-def write_file(path: str, content: bytes) -> None:
-    """Write a result to a file; raises `UsageError` for a path that cannot be."""
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a result to a file, whole; raises `UsageError` for a path that cannot be."""
+    from k8slab.clusters import places  # noqa: PLC0415
+
+    with writing(path):
+        places.write(Path(path), content)
+
+
+def save(path: str | Path, content: bytes) -> bool:
+    """Write a result to a file, or tell why not: there is more to be written and shown then."""
     try:
-        Path(path).write_bytes(content)
-    except OSError as error:
-        raise bad_path(error, path) from error
+        with writing(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+    except K8slabError as error:
+        tell(f"error: {error}")
+        return False
+    return True
 
 
 @contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
-    """Give a function that names the step which now begins; shows the time of long ones."""
-    shown = _Steps()
+def writing(place: str | Path) -> Iterator[None]:
+    """Raise what cannot be written there as an error that names it: write(2) itself does not."""
     try:
-        yield shown.begin
+        yield
+    except OSError as error:
+        path = str(error.filename or place)
+        if error.errno in _NO_SUCH_PLACE:
+            raise bad_path(error, path) from error
+        raise EnvironmentLacksError(
+            f"{path} cannot be written: {error.strerror}", hint="name another place"
+        ) from error
+
+
+def require_place(path: str | Path) -> None:
+    """Raise `UsageError` where no file can be written; for what is written after much work."""
+    if str(path) == "-":
+        raise UsageError(
+            "- is no file; messages and results go to standard output or standard error already",
+            hint="/dev/stdout is a file, and ./- is one that is called so",
+        )
+    file = Path(path)
+    with writing(path):  # whose name may be too long
+        if file.is_dir():
+            raise UsageError(f"{path}: Is a directory", hint="name a file in it")
+        if not file.parent.is_dir():
+            raise UsageError(f"{path}: there is no directory {file.parent}", hint="make it before")
+        _require_writable(path, file if file.exists() else file.parent)
+
+
+def require_directory(path: Path) -> None:
+    """Raise `UsageError` where there is no directory and none can be made; make none."""
+    with writing(path):
+        there = next(place for place in (path.absolute(), *path.absolute().parents) if _is(place))
+        if not there.is_dir():
+            raise UsageError(f"{path}: Not a directory", hint="look at the path")
+        _require_writable(path, there)
+
+
+def _is(place: Path) -> bool:
+    return place.exists() or place.is_symlink()
+
+
+def _require_writable(path: str | Path, place: Path) -> None:
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"{path}: you may not write there", hint="name another place")
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Give what is called with the step that now begins, and shows the time of long ones."""
+    shown = Steps()
+    try:
+        yield shown
     finally:
         shown.end()
 
 
-class _Steps:
+class Steps:
     """The step that runs now, and a thread that wakes once a second to show its time."""
 
     def __init__(self) -> None:
@@ -88,7 +182,8 @@ class _Steps:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def begin(self, text: str) -> None:
+    def __call__(self, text: str) -> None:
+        """Begin a step: it replaces the one before, and is not seen when it is over at once."""
         with self._changed:
             self._finish()
             self._text, self._since, self._told = text, time.monotonic(), False
@@ -97,7 +192,13 @@ class _Steps:
                 thread.start()
                 self._thread = thread  # after a Ctrl-C in between there is nothing to join
 
+    def say(self, text: str) -> None:
+        """Write a message that stays; the step goes on below it."""
+        with self._changed:
+            self._write(text, last=True)
+
     def end(self) -> None:
+        """End the last step."""
         with self._changed:
             self._finish()
             self._changed.notify()
@@ -118,7 +219,7 @@ class _Steps:
                 if not self._text or took < QUIET:
                     continue
                 if self._terminal:
-                    self._write(f"{self._text} ... {took:.0f} s", last=False)
+                    self._write(_fitting(self._text, f" ... {took:.0f} s"), last=False)
                 elif not self._told:
                     self._told = True
                     self._write(f"{self._text} ...", last=False)
@@ -126,4 +227,19 @@ class _Steps:
 
     def _write(self, text: str, *, last: bool) -> None:
         start, end = ("\r\x1b[K", "\n" if last else "") if self._terminal else ("", "\n")
-        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"{start}{text}{end}")
+
+
+def _fitting(text: str, ending: str) -> str:
+    """Return a line that is not wrapped: of one that is, only the last part is written over."""
+    room = _columns() - 1 - len(ending)
+    return (text if len(text) <= room else f"{text[: max(room - 1, 0)]}…") + ending
+
+
+def _columns() -> int:
+    """Return how wide the terminal of the messages is: that of the results may be another."""
+    try:
+        found = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return _USUAL_WIDTH  # it has been closed
+    return found or _USUAL_WIDTH  # a serial line says 0

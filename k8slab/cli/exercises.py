@@ -8,10 +8,14 @@ import click
 
 from k8slab.cli import options
 from k8slab.cli.completion import exercise_names
-from k8slab.cli.console import show, show_json, steps, tell, write_file
+from k8slab.cli.console import save, show, show_json, steps, tell
+from k8slab.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8slab.course.lab import Lab
+    from k8slab.grading import Result
 
 _one = click.argument("what", metavar="LAB/EXERCISE", shell_complete=exercise_names)
 
@@ -36,7 +40,8 @@ def catchup(*, what: str, name: str, as_json: bool) -> None:
 
     lab, exercise = only(what)
     with steps() as progress:
-        session = Session(lab, clusters.up(name, progress=progress), told=progress)
+        cluster = clusters.up(name, progress=progress)
+        session = Session(lab, cluster, told=progress, said=progress.say)
         progress(f"setting {exercise} up")
         found = catch_up(session, exercise)
     own, over = found.begun.exercise, list(found.passed_over)
@@ -57,7 +62,7 @@ def catchup(*, what: str, name: str, as_json: bool) -> None:
 @click.argument("what", metavar="LAB[/EXERCISE]", shell_complete=exercise_names)
 @options.name
 @options.as_json
-@click.option("--junit", metavar="FILE", help="Write JUnit XML too.")
+@click.option("--junit", metavar="FILE", callback=options.placed, help="Write JUnit XML too.")
 def check(*, what: str, name: str, as_json: bool, junit: str | None) -> int:
     """Grade an exercise, or all of a lab, by what the cluster does now.
 
@@ -70,6 +75,7 @@ def check(*, what: str, name: str, as_json: bool, junit: str | None) -> int:
     from k8slab import clusters  # noqa: PLC0415
     from k8slab.course import Pace  # noqa: PLC0415
     from k8slab.course.session import Session  # noqa: PLC0415
+    from k8slab.grading import sums  # noqa: PLC0415
 
     lab, exercises = chosen(what)
     results = []
@@ -78,21 +84,26 @@ def check(*, what: str, name: str, as_json: bool, junit: str | None) -> int:
         for exercise in exercises:
             progress(f"checking {exercise}")
             results.append(session.check(exercise))
-    if junit:
-        from k8slab.grading import report, report_junit  # noqa: PLC0415
-
-        found = report.checked(results, lab=lab.name)
-        write_file(junit, report_junit.to_junit(found).encode())
-        tell(f"JUnit XML is in {junit}")
+    written = not junit or _write_junit(junit, results, lab)
     if as_json:
         show_json([result.to_dict() for result in results])
     else:
         for result in results:
             show(result.text())
         if len(results) > 1:
-            points, most = (sum(getattr(r, a) for r in results) for a in ("points", "max_points"))
-            show(f"{lab.name}: {points:g} of {most:g} points")
-    return 0 if all(result.passed for result in results) else 1
+            show(f"{lab.name}: {sums.told(results, ' points')}")
+    if not all(result.passed for result in results):
+        return 1
+    return 0 if written else EnvironmentLacksError.exit_code
+
+
+def _write_junit(file: str, results: list[Result], lab: Lab) -> bool:
+    """Write the results before they are shown: either may fail, and is told."""
+    from k8slab.grading import report, report_junit  # noqa: PLC0415
+
+    if written := save(file, report_junit.to_junit(report.checked(results, lab=lab.name)).encode()):
+        tell(f"JUnit XML is in {file}")
+    return written
 
 
 @click.command()
@@ -161,7 +172,7 @@ def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> i
 
     lab, exercise = only(what)
     with steps() as told:
-        session = Session(lab, clusters.attach(name), told=told)
+        session = Session(lab, clusters.attach(name), told=told, said=told.say)
         told(f"resetting {exercise}")
         begun = session.reset(exercise, keep_mine=keep_mine)
     if as_json:
@@ -176,12 +187,19 @@ def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> i
     return 1 if begun.refused else 0
 
 
-def chosen(what: str) -> tuple[Lab, list[str]]:
-    """Return the lab and the exercises that ``LAB[/EXERCISE]`` means."""
-    from k8slab.course import library  # noqa: PLC0415
+def chosen(what: str, find: Callable[[str], Lab] | None = None) -> tuple[Lab, list[str]]:
+    """Return the lab and the exercises that ``LAB[/EXERCISE]`` means; `find` finds the lab.
 
-    name, _, exercise = what.partition("/")
-    lab = library.find(name)
+    Raises `UsageError` where a part is empty, as of a shell's variable that is not set: it is
+    not to be guessed what somebody meant to throw away.
+    """
+    from k8slab.course import library  # noqa: PLC0415
+    from k8slab.errors import UsageError  # noqa: PLC0415
+
+    name, slash, exercise = what.partition("/")
+    if not name or (slash and not exercise):
+        raise UsageError(f"{what!r} names no {'exercise' if name else 'lab'}", hint=_named(name))
+    lab = (find or library.find)(name)
     return lab, [lab.exercise(exercise).id] if exercise else [*lab.exercises]
 
 
@@ -191,6 +209,15 @@ def only(what: str) -> tuple[Lab, str]:
 
     lab, exercises = chosen(what)
     if "/" not in what:
-        names = ", ".join(f"{lab.name}/{exercise}" for exercise in exercises)
-        raise UsageError("this is about one exercise", hint=f"name it: {names}")
+        raise UsageError("this is about one exercise", hint=_named(what))
     return lab, exercises[0]
+
+
+def _named(lab: str) -> str:
+    """Say what can be named: the exercises of a lab, or the labs."""
+    from k8slab.course import library  # noqa: PLC0415
+
+    if not lab:
+        return f"there are: {', '.join(library.lab_names())}"
+    found = library.find(lab)
+    return f"name it: {', '.join(f'{found.name}/{exercise}' for exercise in found.exercises)}"

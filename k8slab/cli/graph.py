@@ -23,7 +23,12 @@ def _picture_options(command: Callable) -> Callable:
         click.option(
             "-o", "--output", type=click.Choice(FORMATS), help="The form; svg by default."
         ),
-        click.option("--out", type=click.Path(dir_okay=False), help="Write to a file."),
+        click.option(
+            "--out",
+            type=click.Path(dir_okay=False),
+            callback=options.placed,
+            help="Write to a file.",
+        ),
         options.as_json,
         options.name,
     ):
@@ -32,7 +37,12 @@ def _picture_options(command: Callable) -> Callable:
 
 
 namespaces = click.option(
-    "-n", "--namespace", "namespaces", multiple=True, help="Only what touches this namespace."
+    "-n",
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    shell_complete=sources.complete_namespaces,
+    help="Only what touches this namespace.",
 )
 
 
@@ -125,7 +135,9 @@ def _wanted(space: str, namespaces: tuple[str, ...]) -> bool:
 @sources.shared
 @options.name
 @click.option("-o", "--output", type=click.Choice(FORMATS), help="The form; svg by default.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Write to a file.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), callback=options.placed, help="Write to a file."
+)
 @options.as_json
 def diff(*, old: str, new: str | None, manifests: tuple[str, ...], name: str, **how: Any) -> None:
     """Draw which connections a change adds, removes or changes.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +10,28 @@ import click
 
 from k8slab.cli import options
 from k8slab.cli.completion import exercise_names
-from k8slab.cli.console import show, show_json, steps, tell, write_file
+from k8slab.cli.console import (
+    require_directory,
+    require_place,
+    save,
+    show,
+    show_json,
+    steps,
+    tell,
+)
+from k8slab.cli.signals import ended_by_signals
+from k8slab.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from k8slab.course.lab import Lab
-    from k8slab.grading.report import Report
+    from k8slab.grading.report import Grades, Report
 
 _ANSWERS = "answers.zip"
+
+_RESULTS = "results.json"
+"""What Gradescope reads of each learner."""
 
 INCOMPLETE = 4
 """Exit code: the grader did not do its part, whatever the answers are worth."""
@@ -35,6 +46,7 @@ INCOMPLETE = 4
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path(_ANSWERS),
     show_default=True,
+    callback=options.placed,
     help="The file to write.",
 )
 @options.as_json
@@ -74,14 +86,19 @@ def submit(*, what: tuple[str, ...], name: str, out: Path, as_json: bool) -> Non
     show(str(out))
 
 
-def _chosen(what: tuple[str, ...]) -> list[tuple[Lab, list[str]]]:
-    """Return the labs that are meant, each once, with the exercises that are."""
+def _chosen(
+    what: tuple[str, ...], find: Callable[[str], Lab] | None = None
+) -> list[tuple[Lab, list[str]]]:
+    """Return the labs that are meant, each once, with the exercises that are.
+
+    Without any all those of the course are, whatever stands in the current directory.
+    """
     from k8slab.cli.exercises import chosen  # noqa: PLC0415
     from k8slab.course import library  # noqa: PLC0415
 
     found: dict[str, tuple[Lab, list[str]]] = {}
     for each in what or library.lab_names():
-        lab, exercises = chosen(each)
+        lab, exercises = chosen(each, find if what else library.named)
         _, known = found.setdefault(lab.name, (lab, []))
         known += [exercise for exercise in exercises if exercise not in known]
     return [*found.values()]
@@ -138,16 +155,24 @@ def grade(  # noqa: PLR0913  one parameter for each option
 
     Of a directory every .zip in it. A learner is called as the file is. Nothing in a bundle is
     believed: the score is what the cluster shows, beside it what the learner's journal claims.
-    What of a lab was not handed in counts as not solved; --lab says what was asked for.
+    What of a lab was not handed in counts as not solved; --lab says what was asked for. The labs
+    are those of this installation or of $K8SLAB_LABS, whatever the current directory holds.
     Exit code 1 when a bundle is none, or somebody is below --require; 4 when the grader itself
-    could not judge something, at a second try either: then the grading is not complete.
+    could not judge something, at a second try either: then the grading is not complete. Else 3
+    when a report could not be written.
 
     \b
     k8slab grade anna.zip
     k8slab grade handed-in/ --lab 05 --csv grades.csv --junit grades.xml
     k8slab grade --run-notebook 01-networking-model.ipynb --lab 01
     """  # noqa: D301
-    report = _graded(what, notebook, asked, seed, workers or 0)
+    from k8slab.course import library  # noqa: PLC0415
+
+    _require_places(junit, table, gradescope)
+    with library.graders_course():
+        report = _graded(what, notebook, asked, seed, workers or 0)
+    # Before they are shown, since that may fail; and what is lost of them hinders nothing else.
+    written = _write(report, junit, table, gradescope)
     if as_json:
         from k8slab.grading.report import to_json  # noqa: PLC0415
 
@@ -156,30 +181,35 @@ def grade(  # noqa: PLR0913  one parameter for each option
         from k8slab.grading.report import text  # noqa: PLC0415
 
         show(text(report))
-    _write(report, junit, table, gradescope)  # after: a file that cannot be written loses nothing
     if report.incomplete:
         return INCOMPLETE
     low = require is not None and any(one.percent < require for one in report.learners)
-    return 1 if report.broken or low else 0
+    if report.broken or low:
+        return 1
+    return 0 if written else EnvironmentLacksError.exit_code
 
 
 def _graded(
     what: tuple[Path, ...], notebook: Path | None, asked: tuple[str, ...], seed: int, workers: int
 ) -> Report:
-    from k8slab.course import marking  # noqa: PLC0415
+    from k8slab.course import library, marking  # noqa: PLC0415
     from k8slab.errors import UsageError  # noqa: PLC0415
 
     if bool(what) == bool(notebook):
         raise UsageError(
             "name bundles, or a notebook with --run-notebook", hint="k8slab grade --help has both"
         )
-    chosen = _chosen(asked) if asked else []
+    chosen = _chosen(asked, library.named) if asked else []
     counted = {lab.name: tuple(exercises) for lab, exercises in chosen}
-    with _ended_by_signals(), steps() as progress:
+    with ended_by_signals(), steps() as progress:
         if notebook is None:
             files = marking.find_bundles(what)
             return marking.grade_bundles(
-                files, told=progress, workers=workers, asked=counted or None
+                files,
+                told=progress,
+                said=progress.say,
+                workers=workers,
+                asked=counted or None,
             )
         from k8slab.course import notebooks  # noqa: PLC0415
 
@@ -189,35 +219,36 @@ def _graded(
         return notebooks.grade_notebook(notebook, lab, seed, told=progress, exercises=exercises)
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: its clusters go with it."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _require_places(junit: str | None, table: str | None, gradescope: Path | None) -> None:
+    """Raise `UsageError` where a report could not be written: grading may take an hour."""
+    made: tuple[Path, ...] = ()
+    if gradescope:
+        require_directory(gradescope)
+        made = (gradescope.absolute(), *gradescope.absolute().parents)
+    for place in map(Path, filter(None, (junit, table))):
+        if place.parent.is_dir() or place.parent.absolute() not in made:
+            require_place(place)
 
 
-def _write(report: Report, junit: str | None, table: str | None, gradescope: Path | None) -> None:
+def _write(report: Report, junit: str | None, table: str | None, gradescope: Path | None) -> bool:
+    """Write what was asked for; tell what cannot be written, and say whether all was."""
     from k8slab.grading import report_junit, report_tables  # noqa: PLC0415
 
+    saved = {}
     if junit:
-        write_file(junit, report_junit.to_junit(report).encode())
+        saved[junit] = save(junit, report_junit.to_junit(report).encode())
     if table:
-        write_file(table, report_tables.to_csv(report).encode())
-    for grades in report.learners if gradescope else ():
-        assert gradescope is not None
-        directory = gradescope / grades.learner
-        directory.mkdir(parents=True, exist_ok=True)
-        found = json.dumps(report_tables.to_gradescope(grades), indent=1) + "\n"
-        write_file(str(directory / "results.json"), found.encode())
-    for place in (junit, table, gradescope):
-        if place:
-            tell(f"wrote {place}")
+        saved[table] = save(table, report_tables.to_csv(report).encode())
+    if gradescope:
+        each = [_write_results(one, gradescope) for one in report.learners]  # all are tried
+        saved[str(gradescope)] = all(each)
+    for place in (place for place, whole in saved.items() if whole):
+        tell(f"wrote {place}")
+    return all(saved.values())
+
+
+def _write_results(grades: Grades, directory: Path) -> bool:
+    from k8slab.grading import report_tables  # noqa: PLC0415
+
+    found = json.dumps(report_tables.to_gradescope(grades), indent=1) + "\n"
+    return save(directory / grades.learner / _RESULTS, found.encode())

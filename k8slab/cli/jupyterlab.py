@@ -8,6 +8,7 @@ it listens; everything else that it says goes to a log file.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -18,11 +19,15 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from k8slab.errors import EnvironmentLacksError, UsageError
+from k8slab.cli.console import tell
+from k8slab.cli.signals import ended_by_signals
+from k8slab.errors import EnvironmentLacksError, K8slabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from io import RawIOBase
 
 FIRST_PORT = 8888
 """Jupyter's own default port; the next free one after it is taken."""
@@ -32,26 +37,34 @@ PORTS_TRIED = 50
 STOP_DEADLINE = 10.0
 """Seconds that the server gets to stop its kernels."""
 
-_URL = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)")
+_URL = re.compile(r"https?://127\.0\.0\.1:(?P<port>\d+)/[^\s?]*")
+"""As the server prints it: the learner may have a certificate, or a base_url."""
 
 CONFIGURATION = Path(__file__).parent / "jupyter"
 
 
 def choose_port(wanted: int | None) -> int:
-    """Return a free loopback port; a wanted one must be free."""
-    candidates = [wanted] if wanted else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED)
+    """Return a free loopback port; a wanted one must be free.
+
+    Where many have taken those that are usual, the kernel names any (0, ip(7)).
+    """
+    candidates = [wanted] if wanted else [*range(FIRST_PORT, FIRST_PORT + PORTS_TRIED), 0]
     for port in candidates:
         with socket.socket() as probe:
             # As the server will bind it: a port in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise UsageError(
+                        f"port {port} cannot be used: {error.strerror}",
+                        hint="ports below 1024 are root's; any above will do",
+                    ) from error
                 continue
-            return port
-    raise UsageError(
-        f"port {wanted or FIRST_PORT} is taken", hint="give another: k8slab lab --port PORT"
-    )
+            found: int = probe.getsockname()[1]
+            return found
+    raise UsageError(f"port {wanted} is taken", hint="give another: k8slab lab --port PORT")
 
 
 def serve(
@@ -67,7 +80,8 @@ def serve(
 ) -> None:
     """Run the server until it or we are stopped; call `ready` with the URL when it listens.
 
-    `notebook` is what to open: a path in `labs`, with ``#cell-id=ID`` for one of its cells.
+    `notebook` is what to open, of `labs`, as `in_url` returns it. Who asks for another page by
+    ``--LabApp.default_url`` among the arguments gets that one.
     When somebody takes the port meanwhile it tries `port_retries` others.
     """
     token = secrets.token_urlsafe(24)
@@ -76,12 +90,13 @@ def serve(
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
         f"--ServerApp.port_retries={port_retries}",
         f"--ServerApp.root_dir={labs}",
+        "--ServerApp.custom_display_url=",
         f"--LabApp.extra_labextensions_path={CONFIGURATION / 'labextensions'}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *arguments,
     ]
     with (
-        log.open("w", encoding="utf-8") as file,
+        log.open("wb", buffering=0) as file,
         subprocess.Popen(
             argv,
             env={**os.environ, **_environment(), **environment, "JUPYTER_TOKEN": token},
@@ -96,23 +111,57 @@ def serve(
         _stopped_at_the_end(server),
     ):
         assert server.stderr is not None
+        keep = _keeper(file)
         last = ""
         told = announced = False
         for line in server.stderr:
-            file.write(line)
-            file.flush()
+            keep(line)
             last = line.strip() or last
             announced = announced or "is running at" in line
             url = _URL.search(line) if announced and not told else None
             if url and _listens(int(url["port"]), server):
                 told = True
                 path, mark, cell = notebook.partition("#")
-                place = f"/tree/{path}" if path else ""
-                ready(f"{url[0]}/lab{place}?token={token}{mark}{cell}")
+                page = f"{url[0]}/tree/{path}" if path and url[0].endswith("/lab") else url[0]
+                ready(f"{page}?token={token}{mark}{cell}")
         if not told:
             raise EnvironmentLacksError(
                 f"JupyterLab ended before it listened: {last}", hint=f"its log: {log}"
             )
+        if server.wait():  # 0: from its own menu, File, Shut Down
+            raise K8slabError(
+                f"JupyterLab ended by itself ({_ending(server.returncode)}): {last}",
+                hint=f"its log: {log}; start it again: k8slab lab --resume",
+            )
+
+
+def in_url(notebook: str, cell: str = "") -> str:
+    """Return a path, and the cell, as they stand in a URL: names may have any character."""
+    return quote(os.fsencode(notebook)) + (f"#cell-id={cell}" if cell else "")
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended, as subprocess tells it: below zero the signal."""
+    return f"exit code {code}" if code > 0 else signal.strsignal(-code) or f"signal {-code}"
+
+
+def _keeper(file: RawIOBase) -> Callable[[str], None]:
+    """Return what writes a line into the log; where the disk is full it says so once.
+
+    The lines are read on: a server whose pipe is full stands still, and its kernels with it.
+    """
+    told = False
+
+    def keep(line: str) -> None:
+        nonlocal told
+        try:
+            file.write(line.encode(errors="replace"))
+        except OSError as error:
+            if not told:
+                tell(f"the log of JupyterLab cannot be written: {error.strerror}; it runs on")
+            told = True
+
+    return keep
 
 
 def _listens(port: int, server: subprocess.Popen[str]) -> bool:
@@ -135,6 +184,7 @@ def _environment() -> dict[str, str]:
     return {
         "K8SLAB_TERMINAL": str(CONFIGURATION / "terminal.bash"),
         "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)]),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # our Python's kernel, not one of the same name at home
         "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [str(CONFIGURATION), settings])),
     }
 
@@ -148,18 +198,10 @@ def _die_with_parent() -> None:
 @contextmanager
 def _stopped_at_the_end(server: subprocess.Popen[str]) -> Iterator[None]:
     """End the server whatever ends us: Ctrl-C, SIGTERM, a closed terminal, an error."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
     try:
-        yield
+        with ended_by_signals():
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if server.poll() is None:
             server.terminate()
             try:

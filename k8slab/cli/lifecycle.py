@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from k8slab.cli.completion import exercise_names
 from k8slab.cli.console import show, show_json, show_table, steps, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _PROVIDERS = ("embedded", "kind", "existing")
@@ -97,16 +98,24 @@ def up(  # noqa: PLR0913  one parameter for each option
 def _up(name: str, provider: str, wanted: Any, *, set_context: bool, as_json: bool) -> None:
     from k8slab import clusters  # noqa: PLC0415
 
+    if set_context:
+        from k8slab.clusters import kubeconfig as kubeconfigs  # noqa: PLC0415
+
+        target = kubeconfigs.learners_own()
+        kubeconfigs.mergeable(target)
     started = time.monotonic()
     with steps() as progress:
         cluster = clusters.up(name, provider=provider, wanted=wanted, progress=progress)
     took = time.monotonic() - started
     if set_context:
-        from k8slab.clusters import kubeconfig as kubeconfigs  # noqa: PLC0415
+        from shlex import quote  # noqa: PLC0415
 
-        target = kubeconfigs.learners_file()
         current = kubeconfigs.merge(target, cluster.kubeconfig, make_current=True)
         tell(f"the current context in {target} is now {current}")
+        if target != kubeconfigs.learners_file():
+            default = target == kubeconfigs.default_file()
+            way = "unset KUBECONFIG" if default else f"export KUBECONFIG={quote(str(target))}"
+            tell(f"kubectl in this shell uses another one; to change that: {way}")
     if as_json:
         show_json(
             {
@@ -127,20 +136,66 @@ def _up(name: str, provider: str, wanted: Any, *, set_context: bool, as_json: bo
 @options.name
 @click.option("--delete", is_flag=True, help="Forget its objects too.")
 @click.option("--all", "every", is_flag=True, help="Every cluster.")
-def down(*, name: str, delete: bool, every: bool) -> None:
+def down(*, name: str, delete: bool, every: bool) -> int:
     """Stop a cluster. Its objects are kept for the next `up`, unless --delete is given."""
     from k8slab import clusters  # noqa: PLC0415
-    from k8slab.errors import UsageError  # noqa: PLC0415
+    from k8slab.clusters import homes  # noqa: PLC0415
+    from k8slab.errors import K8slabError, UsageError  # noqa: PLC0415
 
     if every and name:
         raise UsageError("--all and --name together make no sense")
-    end = clusters.delete if delete else clusters.down
+    end = _removed if delete else clusters.down
+    code = 0
     for each in clusters.names() if every else [name]:
-        with steps() as progress:
-            progress(f"stopping {each}" if each else "stopping the cluster")
-            end(each, progress=progress)
+        try:
+            with steps() as progress:
+                progress(f"stopping {each}" if each else "stopping the cluster")
+                end(each, progress=progress)
+        except K8slabError as error:
+            if not every:
+                raise
+            code = error.exit_code
+            tell(f"{each}: error: {error}")  # and the others are ended all the same
+            continue
         if every:
             tell(f"{each}: {'removed' if delete else 'stopped'}")
+    if every:
+        homes.sweep()
+    return code
+
+
+def _removed(name: str, *, progress: Callable[[str], None]) -> None:
+    """Remove a cluster; the time of a challenge on it ends with it."""
+    from contextlib import ExitStack  # noqa: PLC0415
+
+    from k8slab import clusters  # noqa: PLC0415
+    from k8slab.course.journal import Journal  # noqa: PLC0415
+
+    journal = Journal()
+    with ExitStack() as noted:
+        with _not_noted():
+            if journal.events("challenge", "begin"):
+                # Half a second, and most learners have none.
+                from k8slab.challenges.standing import removal  # noqa: PLC0415
+
+                noted.enter_context(removal(name, journal))
+        clusters.delete(name, progress=progress)
+        with _not_noted():
+            noted.close()
+
+
+@contextmanager
+def _not_noted() -> Iterator[None]:
+    """Tell of a journal that cannot be used: the cluster can go, and a new one come, all the same.
+
+    What removing the cluster itself raises is no concern of this.
+    """
+    from k8slab.errors import EnvironmentLacksError  # noqa: PLC0415
+
+    try:
+        yield
+    except EnvironmentLacksError as error:
+        tell(f"the end of a challenge is not noted: {error.message}")
 
 
 @click.command()
@@ -176,7 +231,6 @@ def reset(  # noqa: PLR0913  one parameter for each option
     k8slab reset 05/default-deny --keep-mine
     k8slab reset --nodes 5
     """  # noqa: D301
-    from k8slab import clusters  # noqa: PLC0415
     from k8slab.cli.exercises import reset_exercise  # noqa: PLC0415
     from k8slab.clusters import records  # noqa: PLC0415
     from k8slab.clusters.wanted import Wanted  # noqa: PLC0415
@@ -190,7 +244,7 @@ def reset(  # noqa: PLR0913  one parameter for each option
         service_cidr=service_cidr,
         no_load_balancer=no_load_balancer,
     )
-    if what:
+    if what is not None:
         if provider or wanted != Wanted():
             raise UsageError("a reset of an exercise leaves the cluster as it is made")
         return reset_exercise(what, name, keep_mine=keep_mine, as_json=as_json)
@@ -200,7 +254,7 @@ def reset(  # noqa: PLR0913  one parameter for each option
     if made_by:
         with steps() as progress:
             progress("removing the old cluster")
-            clusters.delete(name, progress=progress)
+            _removed(name, progress=progress)
     _up(name, provider or made_by, wanted, set_context=False, as_json=as_json)
     return 0
 
@@ -210,8 +264,20 @@ def reset(  # noqa: PLR0913  one parameter for each option
 def list_(*, as_json: bool) -> None:
     """Show all clusters and their state."""
     from k8slab import clusters  # noqa: PLC0415
+    from k8slab.clusters.providers.base import CLOSED  # noqa: PLC0415
+    from k8slab.errors import EnvironmentLacksError  # noqa: PLC0415
 
-    found = [clusters.status(name) for name in clusters.names()]
+    found = []
+    for name in clusters.names():
+        try:
+            found.append(clusters.status(name))
+        except EnvironmentLacksError as error:  # its directory is closed to us
+            tell(f"{name}: {error}")
+            found.append(
+                clusters.Status(
+                    name=name, provider="", state=CLOSED, kubeconfig="", detail=error.message
+                )
+            )
     if as_json:
         show_json([status.to_json() for status in found])
     elif found:

@@ -6,6 +6,7 @@
     3  the environment lacks something
     4  k8slab grade: the grader itself could not judge something
   130  interrupted (128 + SIGINT)
+  141  whoever read the output has gone (128 + SIGPIPE): the answer is not known
 
 The modules of the commands import `click` alone; whatever is heavy is imported inside the
 command that needs it, so that ``k8slab --help`` answers at once.
@@ -18,6 +19,8 @@ import errno
 import io
 import os
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,17 +37,48 @@ from k8slab.cli import (
     trace,
 )
 from k8slab.cli.completion import completion
-from k8slab.cli.console import tell
+from k8slab.cli.console import open_closed_streams, tell
 from k8slab.errors import EnvironmentLacksError, K8slabError
 from k8slab.version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 INTERRUPTED = 130
+UNREAD = 141
 
 _FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """What no part of ours can expect, and no traceback explains better than its own words."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The commands; where click would make a closed pipe exit code 1, by which ours say no."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the arguments; the help and the version are written while that is done."""
+        with _read_by_somebody():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        with _read_by_somebody():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _read_by_somebody() -> Iterator[None]:
+    """End the command when the reader of its output has gone (`k8slab list | head -1`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say
+        raise click.exceptions.Exit(UNREAD) from None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def k8slab() -> None:
     """Learn Kubernetes networking by experiment.
@@ -85,6 +119,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line and exit."""
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error("k8slab", _written)
         sys.stdout.reconfigure(errors="k8slab")
@@ -107,7 +142,9 @@ def run(argv: list[str]) -> int:
     try:
         code = k8slab.main(argv, prog_name="k8slab", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        tell(told.getvalue().rstrip())
         return error.exit_code
     except K8slabError as error:
         tell(f"error: {error}")
@@ -115,10 +152,6 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         tell("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`k8slab list | head -1`): nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except OSError as error:
         if error.errno not in _FAULTS_OF_THE_MACHINE:
             raise

@@ -23,6 +23,9 @@ def bundle(*, file: Path, as_json: bool) -> None:
     kubectl, ...) are to be installed on them before. It is made in a clone of the project and
     needs the network for that.
 
+    Each learner installs their own: notebooks are saved in the installed labs. Wheels are taken
+    that need no newer glibc than 2.28 (Debian 10, Ubuntu 20.04, RHEL 8).
+
     On the other machine `sh k8slab-offline.run DIRECTORY` installs it: its sum is looked at, a
     virtual environment and the labs are made in DIRECTORY, and what the system lacks is told.
 
@@ -40,4 +43,5 @@ def bundle(*, file: Path, as_json: bool) -> None:
     wheels = f"{len(packed.packages) + 1} wheels, {len(packed.labs)} labs"
     tell(f"{packed.size / 1e6:.0f} MB: {wheels}; Python {packed.python} on {packed.machine}")
     tell(f"SHA-256: {packed.sha256}")
+    tell(f"what a machine needs before (Debian, Ubuntu): apt-get install {' '.join(packed.system)}")
     tell(f"to install it there: sh {packed.file.name} DIRECTORY")

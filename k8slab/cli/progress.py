@@ -37,8 +37,8 @@ def progress(*, lab: str, name: str, as_json: bool, repair: bool) -> None:
     records.chosen_name(name)
     if repair:
         _tell_repaired(*Journal().repair())
-    names = [lab] if lab else library.lab_names()
-    found = [Session(library.find(each), None).progress() for each in names]
+    labs = [library.find(lab)] if lab else map(library.named, library.lab_names())
+    found = [Session(each, None).progress() for each in labs]
     challenges = [] if lab else history.attempts(Journal())
     if as_json:
         values: dict[str, Any] = {"version": 1, "labs": [each.to_dict() for each in found]}

@@ -154,15 +154,27 @@ def objects_of(found: Iterable[Manifest | Object]) -> list[Object]:
 def complete_parties(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer the workloads, pods, Services and nodes of the manifests or the live cluster."""
-    return _complete(context, incomplete, ("svc", "node"))
+    """Offer the workloads, pods, Services and nodes of the manifests or the live cluster.
+
+    Where a flow is asked for they are its first two words; nothing is offered for the port.
+    """
+    # Of an argument with a fixed number of words click keeps those that are there in `args`.
+    words = context.params.get("flow") or context.args
+    return [] if len(words) > 1 else _complete(context, incomplete, _parties)
 
 
 def complete_workloads(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the workloads and pods of the manifests or the live cluster."""
-    return _complete(context, incomplete, ())
+    return _complete(context, incomplete, _workloads)
+
+
+def complete_namespaces(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the namespaces of the manifests or the live cluster."""
+    return _complete(context, incomplete, lambda estate: estate.namespaces)
 
 
 def complete_rules(
@@ -178,17 +190,23 @@ def complete_rules(
     return [*shipped, CompletionItem(incomplete, type="file")]
 
 
+def _workloads(estate: Estate) -> list[str]:
+    return [str(party) for party in estate.workloads] + list(estate.pods)
+
+
+def _parties(estate: Estate) -> list[str]:
+    others = [f"svc:{key}" for key in estate.services] + [f"node:{name}" for name in estate.nodes]
+    return _workloads(estate) + others
+
+
 def _complete(
-    context: click.Context, incomplete: str, others: tuple[str, ...]
+    context: click.Context, incomplete: str, names: Callable[[Estate], Iterable[str]]
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
     try:
         given = context.params.get("manifests") or ()
-        estate = compile_estate(given, context.params.get("name") or "")
-    except K8slabError:
+        found = names(compile_estate(given, context.params.get("name") or ""))
+    except (K8slabError, OSError):
         return []  # a shell that completes has no place for an error
-    names = [str(party) for party in estate.workloads] + list(estate.pods)
-    names += [f"svc:{key}" for key in estate.services] if "svc" in others else []
-    names += [f"node:{name}" for name in estate.nodes] if "node" in others else []
-    return [CompletionItem(name) for name in sorted({*names}) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in sorted({*found}) if name.startswith(incomplete)]

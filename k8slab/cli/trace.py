@@ -20,17 +20,24 @@ PARTIES = (
 
 
 @click.command(epilog=PARTIES)
-@click.argument("flow", nargs=-1, metavar="SRC DST PORT[/PROTOCOL]")
+@click.argument(
+    "flow",
+    nargs=-1,
+    metavar="SRC DST PORT[/PROTOCOL]",
+    shell_complete=sources.complete_parties,
+)
 @click.option(
     "--pcap",
     type=click.Path(dir_okay=False),
     metavar="FILE",
+    callback=options.placed,
     help="Write the captured packets as pcapng, for Wireshark.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
     metavar="FILE",
+    callback=options.placed,
     help="Write a picture; the form follows the ending: .svg, .png, .pdf or .dot.",
 )
 @click.option(

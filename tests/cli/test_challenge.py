@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from k8slab import clusters
+from k8slab.cli.challenge import _left, _objects
 
 
 @pytest.fixture
@@ -39,9 +40,11 @@ def test_a_challenge_is_begun_named_mended_and_counted(here, typo, k8slab, monke
     assert 5000 < typo["seconds_left"] <= 5400
     assert typo["namespace"] in typo["task"]
     shown = k8slab("challenge", "status")
-    assert shown.out.startswith("challenge 4711, level 1\n\n")
+    assert shown.out.startswith("challenge 4711, level 1 (fault F01)\n\n")
     assert "minutes are left" in shown.out
+    offered = [one.value for one in _objects(SimpleNamespace(params={}), None, "services/")]
     name, wrong = selector(here, typo["namespace"])
+    assert {f"services/{name}", "services/kube-dns"} <= {*offered}
     guess = k8slab("challenge", "diagnose", f"svc/{name}", "spec.ports", "x", "--json")
     assert (guess.code, json.loads(guess.out)["right"]) == (1, False)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"Selector: app={wrong}"))
@@ -51,7 +54,10 @@ def test_a_challenge_is_begun_named_mended_and_counted(here, typo, k8slab, monke
     path = f"/api/v1/namespaces/{typo['namespace']}/services/{name}"
     here.request("PATCH", path, patch, content_type="application/merge-patch+json")
     checked = k8slab("challenge", "check")
-    assert (checked.code, checked.out.splitlines()[0]) == (0, "challenge 4711: 10 of 10 points")
+    assert (checked.code, checked.out.splitlines()[0]) == (
+        0,
+        "challenge 4711 (fault F01): 10 of 10 points",
+    )
     assert json.loads(k8slab("challenge", "check", "--json").out)["points"] == 10
 
 
@@ -121,3 +127,18 @@ def test_agents_are_shown_and_restarted(here, k8slab):
     assert json.loads(k8slab("agents", "--json").out)[node]["kube-proxy"] is True
     lacking = k8slab("agents", "restart", node)
     assert (lacking.code, "NODE AGENT" in lacking.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (5400, "90 minutes are left"),
+        (61, "2 minutes are left"),
+        (60, "the last minute has begun"),
+        (0.5, "the last minute has begun"),
+        (0, "the time is over"),
+        (-7, "the time is over"),
+    ],
+)
+def test_the_time_that_is_left_is_never_none_as_long_as_there_is_some(seconds, told):
+    assert _left(seconds) == told

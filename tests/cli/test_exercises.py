@@ -11,8 +11,9 @@ import pytest
 from k8slab import clusters
 from k8slab.cli.progress import schema as progress_schema
 from k8slab.course import Journal, load
+from k8slab.course.difference import Difference
 from k8slab.course.sealing import seal
-from k8slab.errors import ClusterNotFoundError
+from k8slab.errors import ClusterNotFoundError, ClusterNotReadyError
 from k8slab.objects import manifests
 from k8slab.testing.fake import FakeCluster
 
@@ -71,8 +72,13 @@ def test_a_check_as_json_and_as_junit_says_the_same(k8slab, there, tmp_path):
 def test_a_junit_file_that_cannot_be_written_is_told(k8slab, there, tmp_path):
     solve(there)
     ran = k8slab("check", "90/protect", "--junit", str(tmp_path / "none" / "results.xml"))
-    assert ran.code == 2
-    assert "No such file or directory" in ran.err
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no directory" in ran.err
+    ran = k8slab("check", "90/protect", "--junit", "/dev/full")
+    assert ran.code == 3
+    assert "protect" in ran.out
+    assert "error: /dev/full cannot be written" in ran.err
+    assert "JUnit XML is in" not in ran.err
 
 
 @pytest.mark.parametrize("command", ["hint", "solution", "reset"])
@@ -80,6 +86,24 @@ def test_what_is_about_one_exercise_names_those_there_are(k8slab, there, command
     ran = k8slab(command, "90")
     assert ran.code == 2
     assert "name it: 90-example/look, 90-example/protect" in ran.err
+
+
+@pytest.mark.parametrize("command", ["catchup", "check", "hint", "reset", "solution", "submit"])
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("90/", "'90/' names no exercise\n  name it: 90-example/look, 90-example/protect"),
+        ("", "'' names no lab\n  there are: 90-example"),
+        ("/protect", "'/protect' names no lab"),
+    ],
+)
+def test_an_empty_name_stands_for_nothing(k8slab, labs, fake, command, what, told):
+    k8slab("up")
+    calls = [*fake.calls]
+    ran = k8slab(command, what)
+    assert ran.code == 2
+    assert told in ran.err
+    assert fake.calls == calls  # the cluster was left alone
 
 
 @pytest.mark.parametrize("command", ["check", "hint", "solution", "reset", "submit"])
@@ -133,6 +157,21 @@ def test_a_reset_begins_the_exercise_anew(k8slab, there):
     assert "90-example/protect is at its start again, in lab90-protect" in ran.err
     assert there.list("networkpolicies.networking.k8s.io", "lab90-protect") == []
     assert Journal().events("90-example", "reset")
+
+
+def test_where_the_own_work_is_saved_is_told_before_anything_can_fail(k8slab, there, monkeypatch):
+    def fails(*_arguments, **_more):
+        raise ClusterNotReadyError("the cluster is gone")
+
+    solve(there)
+    mine = Difference(added=tuple(manifests.load(LAB.exercise("protect").solution)))
+    monkeypatch.setattr("k8slab.course.difference.collect", lambda *_: mine)
+    monkeypatch.setattr("k8slab.course.setup.tear_down", fails)
+    ran = k8slab("reset", "90/protect", "--keep-mine")
+    assert ran.code == 1
+    saved, error = ran.err.splitlines()
+    assert "kind: NetworkPolicy" in Path(saved.removeprefix("your work is saved in ")).read_text()
+    assert error == "error: the cluster is gone"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +243,7 @@ def test_labs_and_exercises_are_completed(process, labs, command):
     assert complete("9") == ["plain,90-example"]
     assert complete("90-example/") == ["plain,90-example/look", "plain,90-example/protect"]
     assert complete("90-example/p") == ["plain,90-example/protect"]
+    assert complete("90/p") == ["plain,90/protect"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,17 @@ import pytest
 import yaml
 
 from k8slab import clusters
-from k8slab.course import Session, bundle, load
+from k8slab.cli import handing_in
+from k8slab.course import Session, bundle, library, load, marking
 from k8slab.course.setup import wanted_mark
 from k8slab.errors import ClusterNotReadyError
+from k8slab.grading.report import Report
 from k8slab.objects import manifests
 
 ROOT = Path(__file__).parents[2]
 LABS = Path(__file__).parents[1] / "data" / "solutions"
-LAB = load(LABS / "90-example")
+EXAMPLE = LABS / "90-example"
+LAB = load(EXAMPLE)
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +77,16 @@ def test_submit_writes_what_differs_and_says_what_it_is(k8slab, there, tmp_path,
     assert json.loads(ran.out)["file"] == "all.zip"
 
 
+def test_all_labs_are_those_of_the_course_and_not_copies_in_the_current_directory(
+    tmp_path, monkeypatch
+):
+    copy = shutil.copytree(EXAMPLE, tmp_path / "90-example")
+    monkeypatch.chdir(tmp_path)
+    assert {lab.directory for lab, _ in handing_in._chosen(())} == {*LABS.iterdir()}
+    ((named, _),) = handing_in._chosen(("90-example",))
+    assert named.directory == copy  # whoever names it means this one
+
+
 def test_submit_without_anything_begun_is_told(k8slab, there, tmp_path):
     ran = k8slab("submit", "90", "-o", str(tmp_path / "a.zip"))
     assert ran.code == 2
@@ -101,6 +115,82 @@ def test_bundles_that_are_no_bundles_need_no_cluster_and_end_with_1(k8slab, tmp_
     assert ran.code == 1
     assert "x: not graded" in ran.out
     assert "there is no such file" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "told"),
+    [
+        ("--junit", "handed-in", "handed-in: Is a directory"),
+        ("--csv", "none/grades.csv", "there is no directory none"),
+        ("--gradescope", "x.zip/below", "x.zip/below: Not a directory"),
+        ("--csv", "x" * 256, "File name too long"),
+        ("--gradescope", "x" * 256, "File name too long"),
+        ("--junit", "-", "- is no file"),
+    ],
+)
+def test_a_place_for_reports_that_cannot_be_is_told_before_anything_is_graded(
+    k8slab, tmp_path, monkeypatch, option, place, told
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "handed-in").mkdir()
+    (tmp_path / "x.zip").write_text("no")
+    ran = k8slab("grade", "x.zip", option, place)
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+    assert {path.name for path in tmp_path.iterdir()} == {"handed-in", "x.zip"}
+
+
+def test_a_refused_grading_makes_no_directory_and_one_that_is_done_makes_it_for_all(
+    k8slab, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.zip").write_text("no")
+    reports = ("--gradescope", "new/below", "--junit", "new/below/j.xml")
+    ran = k8slab("grade", "x.zip", *reports, "--csv", "none/t.csv")
+    assert (ran.code, "there is no directory none" in ran.err) == (2, True)
+    assert not (tmp_path / "new").exists()
+    assert k8slab("grade", "x.zip", *reports, "--csv", "new/t.csv").code == 1
+    found = {str(path.relative_to("new")) for path in Path("new").rglob("*") if path.is_file()}
+    assert found == {"below/x/results.json", "below/j.xml", "t.csv"}
+
+
+def test_what_hinders_the_results_from_being_shown_loses_no_report(tmp_path):
+    """Both failures are told: of a report, and of the standard output."""
+    (tmp_path / "x.zip").write_text("no")
+    places = ("--junit", "/dev/full", "--csv", f"{tmp_path}/grades.csv")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", "from k8slab.cli.main import main; main()", "grade"]
+        done = subprocess.run(
+            [*command, f"{tmp_path}/x.zip", *places],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert "error: /dev/full cannot be written: No space left on device" in done.stderr
+    assert "error: a file: No space left on device" in done.stderr
+    assert (tmp_path / "grades.csv").read_text().startswith("assignment,")
+
+
+def test_a_report_that_cannot_be_written_keeps_no_other_back(k8slab, tmp_path):
+    (tmp_path / "x.zip").write_text("no")
+    places = ("--junit", "/dev/full", "--csv", f"{tmp_path}/grades.csv")
+    ran = k8slab("grade", f"{tmp_path}/x.zip", *places, "--gradescope", f"{tmp_path}/grades")
+    assert ran.code == 1  # one bundle is none; 3 would hide that
+    assert "error: /dev/full cannot be written: No space left on device" in ran.err
+    assert "wrote /dev/full" not in ran.err
+    assert f"wrote {tmp_path}/grades.csv" in ran.err
+    assert "x: not graded" in ran.out
+    assert (tmp_path / "grades.csv").read_text().startswith("assignment,")
+    assert json.loads((tmp_path / "grades" / "x" / "results.json").read_text())["score"] == 0
+
+
+def test_a_report_that_is_lost_is_the_exit_code_where_all_else_is_well(k8slab, monkeypatch):
+    monkeypatch.setattr(marking, "grade_bundles", lambda *_a, **_m: Report(()))
+    ran = k8slab("grade", "x.zip", "--junit", "/dev/full")
+    assert ran.code == 3
+    assert k8slab("grade", "x.zip").code == 0
 
 
 def workflow_step(name):
@@ -182,34 +272,63 @@ def test_a_terminal_without_a_character_gets_the_grades_all_the_same(tmp_path):
     assert "zo\xeb\u241b[2J" in table.read_text(encoding="utf-8")
 
 
-def test_a_table_that_cannot_be_written_loses_no_score(k8slab, tmp_path):
+@pytest.mark.parametrize("given", [True, False])
+def test_labs_that_a_learner_put_beside_the_answers_decide_nothing(
+    k8slab, tmp_path, monkeypatch, given
+):
+    text = (
+        (EXAMPLE / "exercises.yaml")
+        .read_text()
+        .replace("lab: 90-example", "lab: 05-network-policies")
+    )
+    for place in ("labs/05-network-policies", "05", "05-network-policies"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "exercises.yaml").write_text(text)
+        shutil.copytree(EXAMPLE / "manifests", tmp_path / place / "manifests")
+        shutil.copytree(EXAMPLE / "answers", tmp_path / place / "answers")
+    monkeypatch.chdir(tmp_path)
+    own = Path(library.__file__).parents[2] / "labs"
+    monkeypatch.delenv("K8SLAB_LABS")
+    if given:
+        monkeypatch.setenv("K8SLAB_LABS", str(own))
+    went_by = []
+
+    def grade_bundles(_files, *, asked, **_more):
+        went_by.append((library.labs_directory(), {*asked["05-network-policies"]}))
+        return Report(())
+
+    monkeypatch.setattr(marking, "grade_bundles", grade_bundles)
     (tmp_path / "x.zip").write_text("no")
-    ran = k8slab("grade", str(tmp_path / "x.zip"), "--csv", str(tmp_path / "none" / "a.csv"))
-    assert ran.code == 2
-    assert "x: not graded" in ran.out
+    assert k8slab("grade", "x.zip", "--lab", "05").code == 0
+    ((directory, exercises),) = went_by
+    assert directory == own
+    assert "default-deny" in exercises
+    assert "protect" not in exercises
+    assert library.labs_directory() == (own if given else tmp_path / "labs")  # of a learner
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_grade_leaves_nothing_behind(cluster, tmp_path, number):
     assert cluster.name
     bundled(tmp_path / "anna.zip", *solution())
-    homes = Path("/tmp") / f"k8slab-int-{os.getpid()}-{number.name}"
-    homes.mkdir()
+    home = Path("/tmp") / f"k8slab-int-{os.getpid()}-{number.name}"  # short: sockets lie in it
+    home.mkdir()
     command = "from k8slab.cli.main import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", command, "grade", str(tmp_path / "anna.zip")],
-        env={**os.environ, "TMPDIR": str(homes)},
+        env={**os.environ, "K8SLAB_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as grade:
-        assert _appears(homes, "*/clusters/k8slab/supervisor.lock")
+        assert _appears(home, "grading/*/clusters/k8slab/supervisor.lock")
         grade.send_signal(number)
         _, told = grade.communicate(timeout=60)
     assert grade.returncode == 130
     assert told.endswith("interrupted\n")
-    assert list(homes.iterdir()) == []
-    homes.rmdir()
+    assert list(home.glob("grading/*")) == []
+    assert list(home.glob("clusters/*")) == []
+    shutil.rmtree(home)
 
 
 def _appears(directory, pattern):

@@ -105,16 +105,62 @@ def test_completion_offers_the_clusters_that_there_are(k8slab, fake, process):
     assert process(env=environment).stdout == "plain,blue\n"
 
 
-def test_a_closed_pipe_is_no_traceback():
-    code = "from k8slab.cli.main import main; main()"
+def test_completion_says_nothing_where_the_clusters_cannot_be_looked_at(process, tmp_path):
+    (tmp_path / "file").touch()
+    environment = {
+        **os.environ,
+        "K8SLAB_HOME": str(tmp_path / "file"),
+        "_K8SLAB_COMPLETE": "bash_complete",
+        "COMP_WORDS": "k8slab status --name b",
+        "COMP_CWORD": "3",
+    }
+    ran = process(env=environment)
+    assert (ran.stdout.strip(), ran.stderr) == ("", "")
+
+
+@pytest.fixture
+def unread():
+    """Give the end of a pipe whose reader has gone before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as unread:
+        yield unread
+
+
+MAIN = [sys.executable, "-c", "from k8slab.cli.main import main; main()"]
+
+
+@pytest.mark.parametrize("argv", [["completion", "bash"], ["--help"], ["up", "--help"]])
+def test_a_closed_pipe_is_no_traceback_and_no_answer(unread, argv):
     done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "{code}" completion bash | true'],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        [*MAIN, *argv], stdout=unread, stderr=subprocess.PIPE, text=True, check=False, timeout=60
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_wrong_usage_stays_that_when_nobody_reads_why(unread):
+    assert subprocess.run([*MAIN, "fly"], stderr=unread, check=False, timeout=60).returncode == 2
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_takes_nothing_from_the_others(closed):
+    """What is for one of them goes neither to another nor into a file that got its number."""
+    code = "from k8slab.cli.main import main; main()"
+    script = f'"$@" images {closed}; printf " %d" $?; "$@" fly {closed}; printf " %d" $?'
+    argv = ["sh", "-c", script, "sh", sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split()[-2:] == ["0", "2"]
+    assert ("busybox" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+    assert ("No such command" in done.stderr) == ("2>&-" not in closed)
+    assert "fly" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_input_is_empty():
+    code = "from k8slab.cli.main import main; main()"
+    argv = ["sh", "-c", '"$@" <&-', "sh", sys.executable, "-c", code, "policy", "lint", "-"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_ctrl_c_says_so_and_exits_with_130(tmp_path):

@@ -78,6 +78,16 @@ def test_doctor_says_for_each_lack_what_to_install(k8slab, monkeypatch):
     assert "no cluster can run here yet" in ran.err
 
 
+@pytest.mark.parametrize("below", ["", "/state/k8slab"])
+def test_a_file_in_the_place_of_the_state_directory_is_a_lack(tmp_path, monkeypatch, below):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("K8SLAB_HOME", f"{tmp_path}/file{below}")
+    found = doctor._disk()
+    assert not found.ok
+    assert found.required
+    assert found.detail.endswith(f"{tmp_path}/file, which is no directory")
+
+
 def test_doctor_as_json(k8slab, monkeypatch):
     monkeypatch.setattr(doctor, "examine", lambda: (FINDINGS[2:], ["embedded"]))
     ran = k8slab("doctor", "--json")

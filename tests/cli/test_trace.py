@@ -1,6 +1,7 @@
 """`k8slab trace` on a real cluster: table, JSON, picture, capture and exit codes."""
 
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -63,12 +64,34 @@ def test_a_form_that_nobody_draws_is_refused_before_anything_is_sent(k8slab):
 def test_a_file_that_cannot_be_written_is_said_after_the_journey(
     k8slab, monkeypatch, tmp_path, option
 ):
-    found = SimpleNamespace(text=lambda: "the journey", pcapng=bytes, frames=(), outcome=None)
+    found = SimpleNamespace(
+        text=lambda: "the journey", pcapng=lambda: b"packets", frames=(), outcome=None
+    )
     monkeypatch.setattr(sources, "attach", lambda _name: None)
     monkeypatch.setattr("k8slab.probes.journey.journey", lambda *_, **__: found)
     monkeypatch.setattr(JourneyGraph, "__init__", lambda *_: None)
     monkeypatch.setattr(JourneyGraph, "file", lambda *_: b"<svg/>")
-    missing = tmp_path / "missing" / "a.svg"
-    ran = k8slab("trace", "a/a", "a/b", "80", option, str(missing))
-    assert (ran.code, ran.out) == (2, "the journey\n")
-    assert str(missing) in ran.err
+    full = tmp_path / "full.svg"
+    full.symlink_to("/dev/full")
+    ran = k8slab("trace", "a/a", "a/b", "80", option, str(full))
+    assert (ran.code, ran.out) == (3, "the journey\n")
+    assert f"{full} cannot be written" in ran.err
+
+
+@pytest.mark.parametrize(("option", "place"), [("--pcap", "-"), ("--out", "none/a.svg")])
+def test_a_place_that_can_be_no_file_is_said_before(k8slab, tmp_path, monkeypatch, option, place):
+    monkeypatch.chdir(tmp_path)
+    ran = k8slab("trace", "a/a", "a/b", "80", option, place)
+    assert ran.code == 2
+    assert f"{place}" in ran.err
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_completion_offers_who_can_send_and_be_sent_to(process, pods):
+    environment = {
+        **os.environ,
+        "_K8SLAB_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"k8slab trace {pods[0]} {pods[1][:-1]}",
+        "COMP_CWORD": "3",
+    }
+    assert process(env=environment).stdout == f"plain,{pods[1]}\n"

@@ -1,13 +1,13 @@
 # What a terminal of JupyterLab begins with, after the learner's own settings: the cluster that
 # the notebooks use, our programs first, and completion of kubectl and k8slab.
 
-_k8slab_kubeconfig=$KUBECONFIG _k8slab_programs=${PATH%%:*}
+_k8slab_kubeconfig=$KUBECONFIG _k8slab_cluster=$K8SLAB_CLUSTER _k8slab_programs=${PATH%%:*}
 for _k8slab_file in /etc/bash.bashrc ~/.bashrc /usr/share/bash-completion/bash_completion; do
     [ ! -r "$_k8slab_file" ] || . "$_k8slab_file"
 done
-export KUBECONFIG=$_k8slab_kubeconfig
+export KUBECONFIG=$_k8slab_kubeconfig K8SLAB_CLUSTER=$_k8slab_cluster
 [ "${PATH%%:*}" = "$_k8slab_programs" ] || PATH=$_k8slab_programs:$PATH
-unset _k8slab_kubeconfig _k8slab_programs _k8slab_file
+unset _k8slab_kubeconfig _k8slab_cluster _k8slab_programs _k8slab_file
 
 # JupyterLab says which directory; whoever asks for a terminal without one gets the labs.
 case $PWD/ in "$JUPYTER_SERVER_ROOT"/*) ;; *) cd "$JUPYTER_SERVER_ROOT" || : ;; esac

@@ -1,0 +1,33 @@
+"""What a signal means to a command that cleans up."""
+
+import os
+import signal
+
+import pytest
+
+from k8slab.cli.signals import ended_by_signals
+
+
+@pytest.fixture
+def before():
+    """Give signals back as they were."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_as_ctrl_c_does(before, number):
+    signal.signal(number, signal.SIG_DFL)
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_what_was_begun_with_nohup_outlives_its_terminal(before):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with ended_by_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
