@@ -92,10 +92,11 @@ def history_view(journal: Journal) -> View:
 
 def _meant(found: Challenge, choice: Choice) -> bool:
     same_fault = choice.fault.upper() in ("", found.case.fault.id)
-    same_minutes = choice.minutes in (0, found.begun.data.get("minutes", 0))
+    begun = found.begun.data
+    same_minutes = choice.minutes in (0, begun.get("within", begun.get("minutes", 0)))
     # Without a seed the learner's own next one is meant, and not what somebody else's class drew.
     if choice.seed is None:
-        same_seed = found.begun.data.get("of", "") == choice.sequence
+        same_seed = begun.get("of", "") == choice.names
     else:
         same_seed = choice.seed == found.seed
     same_level = choice.level in (0, found.case.level)

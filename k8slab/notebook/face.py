@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from k8slab import clusters, course, graphs, probes, programs
 from k8slab.challenges import Choice
 from k8slab.clusters.inventory import inventory
+from k8slab.clusters.records import NAME_VARIABLE
+from k8slab.clusters.shape import ipv4_first, workers
 from k8slab.course.catching_up import catch_up
 from k8slab.errors import ClusterError, ProbeError, UsageError
 from k8slab.grading import NotSolvedError
@@ -29,11 +31,16 @@ from k8slab.policy import Party
 from k8slab.probes import lookups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from k8slab.course import Session
 
 _NAMESPACE_OPTIONS = ("-n", "--namespace", "-A", "--all-namespaces")
+_FITTING = (
+    "The labs are written for clusters with IPv4, alone or first of two families, and two workers. "
+    "Here {}: not all sentences and commands fit, and not every exercise can be solved. "
+    'For another cluster: k8slab up --name usual, then lab.start(cluster="usual")'
+)
 
 
 class Face:
@@ -63,7 +70,8 @@ class Face:
     def start(self, name: str = "", *, cluster: str = "") -> View:
         """Open the lab of this directory (or by number), on a cluster that is started if needed.
 
-        KUBECONFIG is set for this notebook alone, so that ``!kubectl`` meets the same cluster.
+        KUBECONFIG and K8SLAB_CLUSTER are set for this notebook alone, so that ``!kubectl`` and
+        ``!k8slab`` meet the same cluster.
         """
         found = course.find(name)
         try:
@@ -72,11 +80,12 @@ class Face:
             handle = clusters.up(cluster, progress=_tell_in_place)
             _tell_in_place(f"the cluster {handle.name} was started\n")
         self.use(found, handle)
+        os.environ[NAME_VARIABLE] = handle.name
         return shown(self._started(found, handle))
 
     def use(self, lab: course.Lab, cluster: Any) -> None:
         """Work on a given lab and cluster (tests and authors; learners call `start`)."""
-        self._session = course.Session(lab, cluster, told=_tell, pace=course.Pace())
+        self._session = course.Session(lab, cluster, told=_tell, said=_tell, pace=course.Pace())
         current = self._session.current()  # after a kernel's restart work goes on there
         self._namespace = current.namespace if current else "default"
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
@@ -85,12 +94,15 @@ class Face:
         magics.register(self)
 
     def _started(self, lab: course.Lab, cluster: Any) -> View:
-        nodes = ", ".join(meta.name_of(node) for node in cluster.list("nodes"))
+        there = cluster.list("nodes")
+        nodes = ", ".join(map(meta.name_of, there))
         core = len(lab.core)
         head = f"{lab.title}: {core} exercises, about {lab.minutes} minutes"
         if more := len(lab.exercises) - core:
             head += f"; {more} more in the second notebook"
         line = f"cluster {cluster.name} ({cluster.provider}), nodes {nodes}"
+        if other := " and ".join(_unlike_the_labs(there)):
+            line += f"\n\n{_FITTING.format(other)}"
         if current := self.session.current():
             line += f"\n\nyou were at: {current.title} (namespace {current.namespace})"
         return View(f"{head}\n{line}", views.box(head, [views.paragraphs(line)]))
@@ -134,11 +146,12 @@ class Face:
             found = self.session.lab.prediction(prediction)
             call = f'lab.predict("{prediction}", "{next(iter(found.choices))}")'
             question = form(
-                found.question,
+                found.heading,
                 found.choices,
                 call=call,
                 save=lambda word, sure: self._note(prediction, word, sure),
                 confidence=not found.quiz,
+                before=self._before("prediction", prediction, "choice"),
             )
             return shown(question)
         text = self._note(prediction, choice, confidence)
@@ -156,14 +169,20 @@ class Face:
                 raise UsageError(f"the prediction {prediction} has no reasons to choose from")
             call = f'lab.explain("{prediction}", "{next(iter(found.reasons))}")'
             question = form(
-                f"{found.question} Why?",
+                f"{found.heading} Why?",
                 found.reasons,
                 call=call,
                 save=lambda word, _sure: self._reason(prediction, word).text,
                 confidence=False,
+                before=self._before("reason", prediction, "reason"),
             )
             return shown(question)
         return shown(self._reason(prediction, reason))
+
+    def _before(self, kind: str, prediction: str, field: str) -> tuple[str, int]:
+        """Return what the journal has from an earlier time: the word, and the confidence or 0."""
+        event = self.session.journal.last(self.session.lab.name, kind, prediction)
+        return (event.data[field], event.data.get("confidence", 0)) if event else ("", 0)
 
     def _note(self, prediction: str, choice: str, confidence: int) -> str:
         found = self.session.predict(prediction, choice, confidence)
@@ -250,7 +269,7 @@ class Face:
             words = words[1:]
         own = words[: words.index("--")] if "--" in words else words
         given = any(w.partition("=")[0] in _NAMESPACE_OPTIONS or w[:2] == "-n" for w in own)
-        full = ["kubectl", *([] if given else ["-n", self._namespace]), *words]
+        full = [*self.cluster.kubectl, *([] if given else ["-n", self._namespace]), *words]
         environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
         done = programs.run(full, env=environment, check=False, deadline=120)
         return places.output(done, shlex.join(full))
@@ -381,22 +400,12 @@ class Face:
         return _shown_or_told(lambda: pictures.service_view(self.cluster, party, at))
 
     def policies(self, *namespaces: str) -> View:
-        """Draw what policies allow in the exercise's namespaces; click an edge to see why."""
-        spaces = namespaces or self._spaces()
-        return shown(pictures.policies_view(self._near(spaces), spaces))
+        """Draw what policies allow in the exercise's namespaces; click an edge to see why.
 
-    def _near(self, namespaces: Sequence[str]) -> list[dict]:
-        """Return the objects of some namespaces, and what all share: the cluster's DNS and nodes.
-
-        Other exercises have namespaces too; with them a picture would be too full to read.
+        Whoever is in another namespace is in it too, those together that mean the same here.
         """
-        near = {*namespaces, "kube-system"}
-
-        def belongs(obj: dict) -> bool:
-            own = meta.name_of(obj) if obj["kind"] == "Namespace" else meta.namespace_of(obj)
-            return not own or own in near
-
-        return [obj for obj in inventory(self.cluster) if belongs(obj)]
+        spaces = namespaces or self._spaces()
+        return shown(pictures.policies_view(inventory(self.cluster), spaces))
 
     def _spaces(self) -> list[str]:
         exercise = self.session.current()
@@ -423,6 +432,14 @@ def _declared_ports(pods: Sequence[dict]) -> list[str]:
         for port in container.get("ports") or ()
     }
     return sorted(found, key=lambda text: (int(text.partition("/")[0]), text))
+
+
+def _unlike_the_labs(nodes: Sequence[dict]) -> Iterator[str]:
+    """Say what of a cluster is other than the labs mean."""
+    if not ipv4_first(nodes):
+        yield "the first addresses are IPv6"
+    if len(workers(nodes)) == 1:
+        yield "one node takes all pods"
 
 
 def _details(table: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from k8slab.errors import K8slabError
 from k8slab.notebook.views import View, box, paragraphs, wrapped
 
 if TYPE_CHECKING:
@@ -32,34 +33,52 @@ class Form(View):
 
 def form(
     question: str, choices: Mapping[str, str], *, call: str, save: Callable[[str, int], str],
-    confidence: bool,
+    confidence: bool, before: tuple[str, int] = ("", 0),
 ) -> Form:  # fmt: skip
-    """Return a form; `save` gets the word of the choice and the confidence, and answers in text."""
+    """Return a form; `save` gets the word of the choice and the confidence, and answers in text.
+
+    `before` is what was saved last, word and confidence: it is chosen already.
+    """
     # Imported here: half a second, and only notebooks have it.
     import ipywidgets as widgets  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    word, sure = before if before[0] in choices else ("", 0)
+    saved = f"You chose: {choices[word]} (saved)." if word else ""
     radio = widgets.RadioButtons(
         options=[(text, word) for word, text in choices.items()],
-        value=None,
+        value=word or None,
         layout=widgets.Layout(width="auto"),
     )
     slider = widgets.SelectionSlider(
         options=[(text, number) for number, text in CONFIDENCE.items()],
-        value=3,
+        value=sure or 3,
         description="How sure?",
     )
-    button = widgets.Button(description="Save", tooltip="Save my choice in the journal")
-    told = widgets.HTML()
+    # A quiz has many of them: to whom cannot see what it stands below the button says it.
+    button = widgets.Button(description="Save", tooltip=f"Save my choice: {question}")
+    told = widgets.HTML(paragraphs(saved))
 
     def clicked(_button: object) -> None:
-        if radio.value is None:
-            told.value = paragraphs("Choose one first.")
-        else:
-            told.value = paragraphs(save(radio.value, slider.value))
+        answer = _saved(save, radio.value, slider.value)
+        told.value = f'<div role="alert">{paragraphs(answer)}</div>'
 
     button.on_click(clicked)
     head = widgets.HTML(box(question, []))
     rows = [head, radio, *([slider] if confidence else []), button, told]
     lines = [f"{word}: {text}" for word, text in choices.items()]
-    text = "\n".join([question, *(f"  {line}" for line in lines), f"answer with {call}"])
-    return Form(text, box(question, [wrapped(lines)]), widgets.VBox(rows))
+    ways = [f"answer with {call}", *([saved] if saved else [])]
+    text = "\n".join([question, *(f"  {line}" for line in lines), *ways])
+    # What a saved notebook shows in the form's place (`k8slab.cli.saving`).
+    again = f"{saved} Run this cell again for a form to click in, or answer with `{call}`."
+    return Form(text, box(question, [wrapped(lines), paragraphs(again)]), widgets.VBox(rows))
+
+
+def _saved(save: Callable[[str, int], str], word: str | None, sure: int) -> str:
+    """Save a choice and say what came of it, which a screen reader then reads (WAI-ARIA, alert)."""
+    if word is None:
+        return "Choose one first."
+    try:
+        return save(word, sure)
+    except K8slabError as error:
+        # Nobody would see it: what a click raises goes to the log of the kernel.
+        return f"error: {error}"

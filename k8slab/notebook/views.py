@@ -28,6 +28,18 @@ _COLOURS = {
 }
 
 
+NOT_PREDICTED = "No prediction was made before this observation; that is noted, and that is all."
+
+TOLD = "This is told and not measured: the source decides, and no experiment."
+
+_OUTCOMES = {
+    (True, True): "it came true",
+    (True, False): "it came out differently",
+    (False, True): "the source says so too",
+    (False, False): "the source says otherwise",
+}
+"""What came of a prediction, by whether it was measured, and whether it was right."""
+
 LONGEST_UNWRAPPED = 170
 """Letters: ``kubectl get -o wide`` has some 150."""
 
@@ -192,21 +204,31 @@ def begun_view(*, title: str, task: str, namespace: str, fresh: bool) -> View:
 
 def seen_view(seen: Seen) -> View:
     """Show what was observed beside what was predicted; neither is good or bad."""
-    question = seen.prediction.question
-    if not seen.decided:
+    question = seen.prediction.heading
+    if seen.failed:
         told = "Nothing was observed: the probe itself did not work. Try again."
+    elif not seen.decided:
+        fits = "more than one" if seen.fits else "none"
+        told = (
+            f"What is seen here fits {fits} of the choices: nothing is decided. "
+            "Was the step before it done? Then try again."
+        )
     elif not seen.chosen:
-        told = "No prediction was made before this observation; that is noted, and that is all."
+        told = NOT_PREDICTED
     else:
         choice = seen.prediction.choices[seen.chosen]
-        outcome = "it came true" if seen.came_true else "it came out differently"
+        outcome = _OUTCOMES[seen.measured, bool(seen.came_true)]
         told = f"You predicted: {choice} (confidence {seen.confidence} of 5): {outcome}."
     if seen.decided not in ("", seen.prediction.key):
-        told += " The lab expected something else: please tell its authors what you see here."
+        told += (
+            " The lab expected something else. It is written for clusters with IPv4 and two "
+            "workers: on such a one, please tell its authors what you see here."
+        )
     signs = [f"{o.outcome.sign} {o.outcome.value}: {o.outcome.meaning}" for o in seen.observations]
     lines = [*seen.lines, *dict.fromkeys(signs)]
-    text = "\n".join([question, *(f"  {line}" for line in lines), told])
-    return View(text, box(question, [wrapped(lines), paragraphs(told)]))
+    notes = [told] if seen.measured else [told, TOLD]
+    text = "\n".join([question, *(f"  {line}" for line in lines), *notes])
+    return View(text, box(question, [wrapped(lines), *map(paragraphs, notes)]))
 
 
 def explained_view(explained: Explained) -> View:
@@ -220,7 +242,7 @@ def explained_view(explained: Explained) -> View:
     parts = [paragraphs(told.replace("\n", "\n\n")), paragraphs(prediction.explanation)]
     return View(
         "\n".join(part for part in (told, prediction.explanation.strip()) if part),
-        box(prediction.question, parts),
+        box(prediction.heading, parts),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab import policy
 from k8slab.errors import ApiStatusError, ClusterNotReadyError, UsageError
 from k8slab.objects import meta, selectors
+from k8slab.objects.slices import SERVICE_NAME, SLICES
 from k8slab.policy import Flow, Party
 from k8slab.programs import Completed
 
@@ -49,6 +50,7 @@ class FakeCluster:
     name: str = "fake"
     provider: str = "fake"
     kubeconfig: Path = Path("/nonexistent/kubeconfig")
+    kubectl: Sequence[str] = ("kubectl",)
     capabilities: frozenset[str] = frozenset({"probe"})
     enforces: bool = True
     """Whether policies are enforced at all."""
@@ -59,6 +61,8 @@ class FakeCluster:
     """Pods (namespace/name) that packets reach although policies deny them: a faulty kernel."""
     walled: set[str] = field(default_factory=set)
     """Pods (namespace/name) that no packet of others reaches, whatever policies say."""
+    slices: bool = True
+    """Whether every Service has its slice at once; else those alone that a test applies."""
     deadlines: list[float] = field(default_factory=list)
     """How long each probe request would have waited for silence."""
     on_exec: Callable[[str, str, list[str]], Completed] | None = None
@@ -86,7 +90,9 @@ class FakeCluster:
     def list(self, resource: str, namespace: str = "", *, selector: str = "") -> Objects:
         """Return the objects of a namespace, or all."""
         wanted = selectors.from_text(selector)
-        found = self._objects.get(resource, {}).values()
+        found = [*self._objects.get(resource, {}).values()]
+        if resource == SLICES and self.slices:
+            found += map(self._slice_of, self._objects.get("services", {}).values())
         return [
             obj
             for obj in found
@@ -263,14 +269,35 @@ class FakeCluster:
             service = self.get("services", name, space)
             if service is None:
                 return None
-        selector = selectors.from_labels(service["spec"].get("selector") or {})
-        behind = [
-            pod
-            for pod in pods
-            if meta.namespace_of(pod) == meta.namespace_of(service)
-            and selector.matches(meta.labels_of(pod))
-        ]
+        behind = self._behind(service)
         return (behind[0], behind[0]["status"]["podIP"]) if behind else (None, "10.96.0.99")
+
+    def _behind(self, service: Object) -> Objects:
+        """Return the pods that a Service selects."""
+        selector = selectors.from_labels(service["spec"].get("selector") or {})
+        pods = self.list("pods", meta.namespace_of(service))
+        return [pod for pod in pods if selector.matches(meta.labels_of(pod))]
+
+    def _slice_of(self, service: Object) -> Object:
+        """Return what a controller would have written about a Service: it never lags behind."""
+        name = meta.name_of(service)
+        owner = {"kind": "Service", "name": name, "controller": True}
+        metadata = {
+            "name": f"{name}-fake",
+            "namespace": meta.namespace_of(service),
+            "labels": {SERVICE_NAME: name},
+            "ownerReferences": [owner],
+        }
+        behind = self._behind(service) if service["spec"].get("selector") else []
+        ends = [
+            {
+                "addresses": [pod["status"]["podIP"]],
+                "targetRef": {"kind": "Pod", "name": meta.name_of(pod)},
+            }
+            for pod in behind
+        ]
+        body = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
+        return {**body, "metadata": metadata, "addressType": "IPv4", "endpoints": ends}
 
 
 def _without_meta(obj: Object) -> Object:

@@ -65,6 +65,9 @@ def test_a_notebook_restarts_an_agent_of_a_node(face):
     assert face.node("worker").restart("kube-proxy").text == "kube-proxy runs"
 
 
+CASE = SimpleNamespace(fault=SimpleNamespace(id="F01"), level=1)
+
+
 @pytest.mark.parametrize(
     ("wanted", "same"),
     [
@@ -79,5 +82,11 @@ def test_a_notebook_restarts_an_agent_of_a_node(face):
 )
 def test_a_cell_finds_its_own_challenge_and_nobody_elses(wanted, same):
     begun = SimpleNamespace(data={"of": "spring/anna", "minutes": 20})
-    case = SimpleNamespace(fault=SimpleNamespace(id="F01"), level=1)
-    assert _meant(SimpleNamespace(begun=begun, case=case, seed=8), wanted) is same
+    assert _meant(SimpleNamespace(begun=begun, case=CASE, seed=8), wanted) is same
+
+
+def test_a_cell_finds_its_challenge_although_a_shorter_limit_of_before_stayed():
+    begun = SimpleNamespace(data={"of": "", "minutes": 10, "within": 20})
+    found = SimpleNamespace(begun=begun, case=CASE, seed=8)
+    assert _meant(found, Choice(seed=8, minutes=20))
+    assert not _meant(found, Choice(seed=8, minutes=10))

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8slab import programs
+from k8slab import clusters, programs
+from k8slab.clusters import records
 from k8slab.course import load
-from k8slab.errors import ApiStatusError, UsageError
+from k8slab.errors import ApiStatusError, EnvironmentLacksError, UsageError
 from k8slab.grading import NotSolvedError
 from k8slab.notebook import Face
 from k8slab.programs import Completed
@@ -81,6 +82,46 @@ def test_a_form_without_a_choice_saves_nothing(face):
     form.widget.children[2].click()
     assert "Choose one first" in form.widget.children[-1].value
     assert face.session.journal.events(kind="reason") == []
+
+
+def test_a_form_that_is_shown_again_has_what_was_saved(face):
+    form = face.predict("open-by-default")
+    assert form.widget.children[1].value is None
+    again = "Run this cell again for a form to click in, or answer with"
+    assert again in form.bundle()["text/html"]
+    face.predict("open-by-default", "silent", 5)
+    form = face.predict("open-by-default")
+    _, radio, slider, _, told = form.widget.children
+    assert (radio.value, slider.value) == ("silent", 5)
+    assert "You chose: Nothing answers. (saved)" in told.value
+    assert f"You chose: Nothing answers. (saved). {again}" in form.bundle()["text/html"]
+    assert repr(form).endswith("You chose: Nothing answers. (saved).")
+    face.explain("open-by-default", "luck")
+    assert face.explain("open-by-default").widget.children[1].value == "luck"
+
+
+def test_a_form_tells_a_screen_reader_what_is_saved_and_that_it_was(face):
+    form = face.predict("open-by-default")
+    _, radio, _, button, told = form.widget.children
+    question = face.session.lab.prediction("open-by-default").question
+    assert button.tooltip == f"Save my choice: {question}"
+    assert "alert" not in told.value
+    radio.value = "open"
+    button.click()
+    assert told.value.startswith('<div role="alert"><p>Noted: ')
+
+
+def test_what_is_wrong_behind_a_click_is_told_below_the_form(face, monkeypatch):
+    def full(*_what, **_data):
+        raise EnvironmentLacksError("the journal cannot be written", hint="make room")
+
+    form = face.predict("open-by-default")
+    monkeypatch.setattr(face.session.journal, "add", full)
+    form.widget.children[1].value = "open"
+    form.widget.children[3].click()
+    told = form.widget.children[-1].value
+    assert "error: the journal cannot be written" in told
+    assert "make room" in told
 
 
 def test_apply_shows_what_came_of_each_object(face):
@@ -156,6 +197,39 @@ def test_one_flow_can_be_tried(face):
 
 def test_kubeconfig_is_set_for_this_notebook(face):
     assert os.environ["KUBECONFIG"] == "/nonexistent/kubeconfig"
+
+
+@pytest.mark.parametrize(
+    ("address", "number", "told"),
+    [
+        ("172.18.0.3", 2, ""),
+        ("fd00:172:18::3", 2, "Here the first addresses are IPv6: not all"),
+        ("172.18.0.3", 1, "Here one node takes all pods: not all"),
+        ("fd00::3", 1, "Here the first addresses are IPv6 and one node takes all pods: not all"),
+    ],
+)
+def test_the_start_says_where_the_labs_do_not_fit(face, monkeypatch, address, number, told):
+    addresses = [{"type": "InternalIP", "address": one} for one in (address, "fd00::4")]
+    nodes = [
+        {"metadata": {"name": f"worker{n}"}, "status": {"addresses": addresses}}
+        for n in range(number)
+    ]
+    cluster = FakeCluster()
+    monkeypatch.setattr(cluster, "list", lambda *_, **__: nodes)
+    monkeypatch.setattr(clusters, "attach", lambda _name: cluster)
+    monkeypatch.chdir(DATA / "90-example")
+    said = repr(face.start())
+    assert told in said
+    assert ("written for" in said) is bool(told)
+
+
+def test_commands_of_a_notebook_mean_the_cluster_on_which_it_was_started(monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/mine")
+    monkeypatch.setenv("K8SLAB_CLUSTER", "green")
+    monkeypatch.setattr(clusters, "attach", FakeCluster)
+    Face().start(str(DATA / "90-example"), cluster="blue")
+    assert os.environ["KUBECONFIG"] == "/nonexistent/kubeconfig"
+    assert records.chosen_name() == "blue"
 
 
 def test_seeded_names_and_quizzes_come_from_the_lab(face, tmp_path):
