@@ -10,10 +10,12 @@ from k8slab.course import load
 from k8slab.course.release import NOTEBOOKS as NOTEBOOK_SOURCES
 from k8slab.course.release import notebook_file, stale
 from k8slab.course.review import review, solution_regions
+from k8slab.embedded.config import ClusterConfig
 
 ROOT = Path(__file__).parents[2]
 SOLUTIONS, LABS = ROOT / "solutions", ROOT / "labs"
 NAMES = sorted(path.parent.name for path in SOLUTIONS.glob("*/exercises.yaml"))
+WORKERS = 2
 NOTEBOOKS = sorted(LABS.glob("*/*.ipynb"))
 
 
@@ -28,6 +30,26 @@ def test_the_labs_are_built_from_their_sources():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lab_is_complete_and_in_the_form_of_the_course(name):
     assert review(SOLUTIONS / name, ROOT / "book" / "course") == []
+
+
+def pods_of(obj):
+    """Return how many pods an object of a set-up is on two workers."""
+    if obj["kind"] == "DaemonSet":
+        return WORKERS
+    return obj["spec"].get("replicas", 1) if obj["kind"] in ("Deployment", "StatefulSet") else 1
+
+
+def test_all_labs_find_room_on_one_cluster():
+    labs = (load(SOLUTIONS / name) for name in NAMES)
+    pods = sum(
+        pods_of(obj)
+        for lab in labs
+        for exercise in lab.exercises.values()
+        for obj in exercise.setup
+        if obj["kind"] in ("Pod", "Deployment", "StatefulSet", "DaemonSet")
+    )
+    # A check makes each pod once more, and CoreDNS, canaries, answers and challenges want some too.
+    assert pods + 100 <= WORKERS * ClusterConfig().max_pods
 
 
 def secrets(name):
