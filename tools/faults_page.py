@@ -30,8 +30,10 @@ and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` s
 what runs on the nodes.
 
 `k8slab challenge --class NAME --learner NAME` draws the seed from the two: everybody gets another
-challenge, and who knows both gets the same one again. Fault, cause and hop are packed in the
-progress file as the keys of a lab are: that keeps them out of sight, and is no protection.
+challenge, and who knows both gets the same one, however often; another one has another word. A
+cluster that cannot have the fault (the tables say under **here** what it needs) gets the next one
+in the seed's order. Fault, cause and hop are packed in the progress file as the keys of a lab are:
+that keeps them out of sight, and is no protection.
 """
 
 READING = """\

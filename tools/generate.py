@@ -41,7 +41,7 @@ def command_line() -> str:
         "",
         "Results go to standard output, messages to standard error. Exit codes: 0 done, 1 the",
         "answer is no, 2 wrong usage, 3 the machine lacks something, 4 the grader itself could not",
-        "judge something (k8slab grade), 130 interrupted.",
+        "judge something (k8slab grade), 130 interrupted, 141 nobody read on.",
         "",
     ]
     for name, command in _commands(k8slab, "k8slab"):

@@ -6,15 +6,31 @@ import pytest
 from bookmaking import stage
 from bookmaking.chapters import Chapter
 
-from k8slab.course.lab import Exercise, Lab
+from k8slab.course.lab import Exercise, Lab, Prediction
 from k8slab.course.leaks import leaks
+from k8slab.course.session import Seen
 from k8slab.grading import Wishes
+from k8slab.notebook.views import paragraphs, seen_view
+
+ASKED = Prediction(
+    "way",
+    "Which way?",
+    {"left": "Left.", "right": "Right."},
+    "left",
+    reasons={"short": "It is <short>.", "long": "It is long."},
+    reason="short",
+    explanation="A case, told. Source: RFC 1.",
+    claims=("C01",),
+)
+CLAIMS = {"C01": {"id": "C01", "claim": "All go right", "truth": "None do", "source": "unverified"}}
 
 
 def lab(*, transfer=False):
     wishes = Wishes("open", "Worked: open it", 1, (), ({"check": "answer"},))
     exercise = Exercise(wishes, "lab90-open", "Open it.", transfer=transfer)
-    return Lab("90-example", "Lab 90: Example", "nowhere", exercises={"open": exercise})
+    quiz = Prediction("known", "How many?", {"one": "One.", "two": "Two."}, "two", quiz="entry")
+    asked = {found.id: found for found in (ASKED, quiz)}
+    return Lab("90-example", "Lab 90", "nowhere", exercises={"open": exercise}, predictions=asked)
 
 
 def text(source):
@@ -37,7 +53,9 @@ def printed(value):
 def page(*cells, transfer=False, ran=True, terms=None, pages=()):
     heading = text("# Lab 90: Example\n\nWelcome.")
     all_cells = [heading, *cells]
-    made = Chapter(lab(transfer=transfer), all_cells, ran, "About.", terms or {}, frozenset(pages))
+    made = Chapter(
+        lab(transfer=transfer), all_cells, ran, "About.", terms or {}, frozenset(pages), CLAIMS
+    )
     return made.page()
 
 
@@ -98,6 +116,36 @@ def test_what_a_reader_should_think_about_first_is_folded(call, summary):
     assert fold < made.index("silent") < made.index("</details>")
 
 
+def test_the_right_reason_is_folded_under_a_cell_that_asks_for_it():
+    made = page(code('lab.explain("way")', html("<p>Which way? Why?</p>")))
+    asked, _, folded = made.partition('<details class="k8slab-fold"><summary>What is right, and')
+    assert "Which way? Why?" in asked
+    assert "It is" not in asked
+    assert "Which way? (claim C01)" in folded
+    assert "The reason: It is &lt;short&gt;." in folded
+    assert "It is long." not in folded
+    assert "A case, told. Source: RFC 1." in folded
+    assert "True is: None do. Source: no source was found, the experiment decides." in folded
+
+
+def test_a_cell_that_gives_the_reason_itself_shows_it_already():
+    assert "What is right" not in page(code('lab.explain("way", "short")'))
+
+
+def test_the_right_answers_of_a_quiz_are_folded():
+    _, _, folded = page(code('lab.quiz_result("entry")')).partition("What is right, and why")
+    assert "How many?" in folded
+    assert "The answer: Two." in folded
+
+
+def test_nobody_is_told_in_the_book_that_nothing_was_predicted():
+    view = seen_view(Seen(ASKED, ("it went left",))).html
+    assert "No prediction was made" in view
+    made = page(code('lab.observe("way")', html(view)))
+    assert "it went left" in made
+    assert "No prediction was made" not in made
+
+
 def test_an_answer_is_folded_with_what_came_of_it():
     made = page(code(SOLVED, html("<p>solved</p>")))
     shown, _, folded = made.partition("<details")
@@ -131,6 +179,17 @@ def test_the_first_mention_of_a_term_leads_to_the_glossary():
     terms = {"pod": "pod", "pods": "pod"}
     made = page(text("Two **Pods**, one **pod**, **bold**."), terms=terms)
     assert "Two **{term}`Pods <pod>`**, one **pod**, **bold**." in made
+
+
+@pytest.mark.parametrize("source", stage.sources(), ids=lambda path: path.name)
+def test_each_reason_of_a_lab_is_in_its_chapters(source):
+    book = stage.read(source, {})
+    pages = "".join(stage.chapter(book, name, terms={}).page() for name in book.notebooks)
+    for found in book.lab.predictions.values():
+        right = found.choices[found.key] if found.quiz else found.reasons[found.reason]
+        assert paragraphs(f"The {'answer' if found.quiz else 'reason'}: {right}") in pages
+        assert paragraphs(found.explanation) in pages
+        assert all(f"Claim {name}: " in pages for name in found.claims)
 
 
 @pytest.mark.parametrize("source", stage.sources(), ids=lambda path: path.name)

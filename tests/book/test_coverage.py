@@ -6,6 +6,8 @@ import pytest
 from bookmaking import coverage, stage
 
 from k8slab.course import load
+from k8slab.course.lab import Exercise, Lab
+from k8slab.grading import Wishes
 
 LABS = [load(stage.LABS / source.name) for source in stage.sources()]
 PROMISED = coverage.promises(stage.COURSE)
@@ -49,6 +51,16 @@ def test_a_question_of_a_quiz_practises_nothing():
     promised = coverage.Promise("topic", "t", "01", "core", "")
     asked = {"01": {"t": [coverage.Place("Q entry", "a", practises=False)]}}
     assert coverage.gaps([promised], asked) == [promised]
+
+
+def test_what_needs_a_cluster_that_one_has_to_ask_for_practises_nothing_and_says_so():
+    wishes = Wishes("both", "Both families", 1, (), (), needs=("dual-stack",))
+    exercise = Exercise(wishes, "ns", "Do it.", claims=("C99",))
+    kept = coverage.kept([Lab("01-x", "", stage.LABS, exercises={"both": exercise})])
+    promised = coverage.Promise("claim", "C99", "01", "", '"Pigs fly"')
+    assert coverage.gaps([promised], kept) == [promised]
+    text = coverage.page({"01": "One"}, [promised], kept)
+    assert "[E Both families (needs a dual-stack cluster)](#01-x-exercise-both)" in text
 
 
 def test_a_fault_that_no_challenge_makes_is_a_gap_unless_it_is_told():

@@ -1,5 +1,8 @@
 """The estimate of a lab's time, from what is in it."""
 
+import re
+
+import pytest
 from bookmaking import stage
 from bookmaking.estimate import CHALLENGE, EXERCISE, WORDS_PER_MINUTE, estimate
 
@@ -41,6 +44,16 @@ def test_it_counts_words_cells_predictions_and_exercises_once():
     challenged = estimate(cells('found = lab.challenge(fault="F01")'), lab())
     assert challenged.solving == CHALLENGE
     assert found.told() == "reading 3, running cells 2, predictions 4, exercises 5"
+
+
+@pytest.mark.parametrize("source", stage.sources(), ids=lambda path: path.name)
+def test_a_lab_tells_the_minutes_that_are_computed(source):
+    book = stage.read(source, {})
+    assert book.lab.minutes == book.estimates["lab"].minutes, f"`minutes` of {source}"
+    for name, found in book.estimates.items():
+        text = (source / f"{name}.md").read_text(encoding="utf-8")
+        told = re.findall(r"About\s+(\d+)\s+minutes\s+\(a\s+computed\s+estimate\)", text)
+        assert told == [str(found.minutes)], f"{source.name}, {name}: {found.told()}"
 
 
 def test_a_core_takes_about_an_hour():

@@ -7,7 +7,12 @@ import click
 import pytest
 from bookmaking import reference, stage
 
+from k8slab import clusters
 from k8slab.cli.main import k8slab
+from k8slab.clusters.providers.base import STOPPED
+from k8slab.clusters.providers.base import Status as Stopped
+from k8slab.errors import ClusterNotReadyError
+from k8slab.grading import Finding, Result, Status
 
 PAGES = sorted([*stage.BOOK.glob("*.md"), stage.ROOT / "README.md"])
 INTRODUCED = re.compile(r"\b(?:an?|the|called|is|are|type)\s+\*\*([^*]+)\*\*", re.IGNORECASE)
@@ -82,6 +87,66 @@ def test_a_public_call_without_a_docstring_is_refused():
 
     with pytest.raises(ValueError, match=r"Bare\.call has no docstring"):
         list(reference.members(Bare))
+
+
+LABS = "\n".join(
+    path.read_text(encoding="utf-8")
+    for lab in stage.sources()
+    for path in (*lab.glob("*.md"), lab / "exercises.yaml", *lab.glob("manifests/*.yaml"))
+)
+SAID = re.sub(r"```.*?```|`[^`]*`", "", LABS, flags=re.DOTALL)
+"""What labs say, without code."""
+NO_TERMS = {
+    *("ACROSS", "FULL", "HOSTNAME", "NAME", "NAMESPACE", "NEAR", "PATH", "POD", "PORT", "READY"),
+    *("SERVICE", "HTTP", "IP", "README", "YAML", "AWS", "ALB", "CLB", "NLB", "PCI", "DSS"),
+    *("HIPAA", "SOC"),
+}
+"""Words that stand for others, what everybody has met, and names of products and standards."""
+
+
+def test_each_abbreviation_that_labs_use_is_in_the_glossary():
+    found = set(re.findall(r"\b(?!C\d)[A-Z][A-Z0-9]+\b", SAID))
+    assert found > {"DNS", "TLS", "IPVS"}
+    words = stage.glossary(stage.BOOK / "glossary.md")
+    assert {one for one in found - NO_TERMS if one.lower() not in words} == set()
+
+
+def test_each_word_of_the_glossary_is_used_in_a_lab_or_in_the_book():
+    pages = [page.read_text(encoding="utf-8") for page in PAGES if page.stem != "glossary"]
+    text = re.sub(r"\s", "", "".join([LABS, *pages])).lower()  # session affinity: `sessionAffinity`
+    block = (stage.BOOK / "glossary.md").read_text(encoding="utf-8").partition(":sorted:\n")[2]
+    for entry in block.strip("`\n").split("\n\n"):
+        names = [
+            line.replace(" ", "").lower() for line in entry.strip().split("\n") if line[0] != " "
+        ]
+        assert any(name in text for name in names), names
+
+
+INSTRUCTORS = (stage.BOOK / "instructors.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("plan", INSTRUCTORS.split("| minutes | what |")[1:])
+def test_a_plan_with_minutes_has_a_break_in_each_hour_and_a_half(plan):
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|$", plan.partition("\n\n")[0], re.MULTILINE)
+    assert len(rows) > 5
+    since = 0
+    for minutes, what in rows:
+        since = 0 if what.startswith(("break", "lunch")) else since + int(minutes)
+        assert since <= 90, what
+
+
+def test_what_the_instructors_guide_quotes_is_what_the_program_says(monkeypatch):
+    table = INSTRUCTORS.partition("| what one sees |")[2].partition("\n\n")[0]
+    quoted = set(re.findall(r'^\|[^|"]*"([^"]+)"', table, re.MULTILINE))
+    said = {
+        Result("x", "X", 1, (Finding("flows", status, ()),)).headline()
+        for status in (Status.INCONCLUSIVE, Status.ERROR)
+    }
+    stopped = Stopped(name="k8slab", provider="embedded", state=STOPPED, kubeconfig="file")
+    monkeypatch.setattr(clusters, "status", lambda _name: stopped)
+    with pytest.raises(ClusterNotReadyError) as error:
+        clusters.attach()
+    assert quoted == said | {error.value.message}
 
 
 def test_these_tests_see_the_real_book():

@@ -5,6 +5,9 @@ when the book was made. What a reader should find out first is folded: what a pr
 decided by, and an answer with its outputs. Answers of transfers are not shown at all, since these
 are what a learner shows the idea with. Cells that only authors have are left out.
 
+What a learner is told after choosing (the right reason with its source) is folded too, and made of
+the lab, since nobody chooses anything while the book is made (`reasons`).
+
 Outputs are the HTML that a notebook shows (each view of ours says the same without widgets and
 scripts), set into the page as it is: not searched, so that no answer is found by a search.
 """
@@ -16,9 +19,11 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from bookmaking import reasons
 from bookmaking.parts import DIRECTIVE
 from k8slab.course.release import BEGIN, END, strip_solutions
 from k8slab.course.review import solution_regions
+from k8slab.notebook.views import NOT_PREDICTED, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,15 +34,18 @@ _CALL = re.compile(r'lab\.(begin|check|predict|quiz)\("([^"]+)"')
 _ANCHORS = {"begin": "exercise", "check": "exercise", "predict": "prediction", "quiz": "quiz"}
 FOLDED = {"observe": "What was observed", "quiz_result": "The answers"}
 """Calls whose outputs a reader should not see before thinking, and what stands there instead."""
+WHY = "What is right, and why"
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_NOT_PREDICTED = paragraphs(NOT_PREDICTED)
+"""True of each observation in a book, and of no use to its reader."""
 _NOTEBOOK = re.compile(r"\[([^\]]+)\]\((?:[^()\s]*/)?([^()/\s]+)\.ipynb\)")
 """A link to a notebook, in Markdown."""
 
 NOTE = """\
 :::{note}
 This is the lab as it ran on k8slab's own cluster when the book was made. Addresses, ages and the
-random ends of names differ on yours. Answers are folded, and so is what was observed: predict
-first. To work through it yourself: `k8slab lab NUMBER`.
+random ends of names differ on yours. Answers are folded, and so is what was observed, and why:
+predict first. To work through it yourself: `k8slab lab NUMBER`.
 :::"""
 NOT_RUN = """\
 :::{note}
@@ -59,6 +67,8 @@ class Chapter:
     """Terms of the glossary, by the lower-case word in which a text may have them."""
     pages: frozenset[str] = frozenset()
     """The chapters of this book, by the names of their notebooks."""
+    claims: reasons.Claims = field(default_factory=dict)
+    """The claims of the course, by their ids."""
 
     def page(self) -> str:
         """Return the page."""
@@ -137,6 +147,8 @@ class _Parts:
             framed = _framed(shown)
             summary = next((FOLDED[call] for call in FOLDED if f"lab.{call}(" in source), "")
             yield _raw(_folded(summary, framed) if summary else framed)
+        if why := reasons.told(source, self.chapter.lab, self.chapter.claims):
+            yield _raw(_folded(WHY, _framed(why)))
 
     def answer(self, answers: list[str], shown: str) -> str:
         """Return an answer, folded; of a transfer what the check said, and no answer."""
@@ -190,7 +202,8 @@ def _output(found: Any) -> str:
         return _preformatted(f"{found['ename']}: {found['evalue']}")
     data = found["data"]
     if "text/html" in data:
-        return f'<div class="k8slab-view">{data["text/html"]}</div>'
+        view = data["text/html"].replace(_NOT_PREDICTED, "")
+        return f'<div class="k8slab-view">{view}</div>'
     return _preformatted(data.get("text/plain", ""))
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FILES = {"topic": "topics.yaml", "claim": "claims.yaml", "fault": "faults.yaml"}
 FAULTS_LAB = "07"
 """Whose challenges the faults are."""
+NOT_THERE = frozenset({"dual-stack"})
+"""What a cluster lacks that somebody started without any option: who needs it practises nothing."""
 
 EVIDENCE = {
     "kernel": "measured: packets and the kernel",
@@ -38,6 +40,8 @@ _HEAD = """\
 What the course promises, and where it is practised: each topic, each claim that circulates, and
 each fault, with the exercises (E), predictions (P) and quizzes (Q) that are about it. Made from the
 metadata of the labs when the book is built.
+
+A prediction names the claims that it puts to the test in its question, as "(claim C01)".
 
 `core` is the notebook that everybody works through, `stretch` the second one of the same lab. A
 `case` cannot run on a local cluster: it is told, and says so.
@@ -64,7 +68,7 @@ class Place:
     text: str
     anchor: str
     practises: bool = True
-    """A question about what is known already practises nothing."""
+    """A question about what is known already practises nothing, nor what the cluster cannot do."""
 
 
 Kept = dict[str, dict[str, list[Place]]]
@@ -118,7 +122,9 @@ def _places(lab: Lab) -> Iterator[tuple[tuple[str, ...], Place]]:
     for exercise in lab.exercises.values():
         names = (*exercise.topics, *exercise.claims)
         place = chapters.anchor(lab.name, "exercise", exercise.id)
-        yield names, Place(f"E {exercise.title}", place)
+        wanted = sorted(NOT_THERE.intersection(exercise.wishes.needs))
+        needs = f" (needs a {' and '.join(wanted)} cluster)" if wanted else ""
+        yield names, Place(f"E {exercise.title}{needs}", place, practises=not wanted)
     for found in lab.predictions.values():
         names = (*found.topics, *found.claims)
         if found.quiz:

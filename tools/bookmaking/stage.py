@@ -122,7 +122,12 @@ def chapter(
         f"*Computed estimate: about {found.minutes} minutes ({found.told()}). What learners really"
         f" took is in their journals.* See also {covered}."
     )
-    return Chapter(book.lab, book.notebooks[name], book.ran, about, terms, pages)
+    return Chapter(book.lab, book.notebooks[name], book.ran, about, terms, pages, claims())
+
+
+def claims() -> dict[str, Any]:
+    """Return the claims of the course by their ids."""
+    return {entry["id"]: entry for entry in read_yaml(COURSE / coverage.FILES["claim"])}
 
 
 def lab_titles(labs: Sequence[Lab]) -> dict[str, str]:
