@@ -105,7 +105,7 @@ def deployment_of_200():
             tell(f"namespace gone after {end(cluster):.2f} s")
 
 
-# Ten nodes for pods, beside the control plane, which takes none: 110 to a node.
+# Ten nodes for pods, beside the control plane, which takes none: 100 to a node.
 @bench("pods-1000", "1,000 pods on ten nodes, apply to all Ready", Limits("s", 30, 5))
 def thousand_pods():
     with cluster_of(11) as cluster:

@@ -59,7 +59,8 @@ def terminal(url):
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """Give a learner who has a cluster of their own in mind: it must not be met by accident."""
-    (tmp_path / ".bashrc").write_text("export KUBECONFIG=/elsewhere PATH=/usr/bin:/bin MINE=kept\n")
+    own = "export KUBECONFIG=/elsewhere K8SLAB_CLUSTER=mine PATH=/usr/bin:/bin MINE=kept\n"
+    (tmp_path / ".bashrc").write_text(own)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
 
@@ -67,7 +68,8 @@ def house(tmp_path, monkeypatch):
 def test_a_terminal_knows_the_cluster_and_completes(cluster, house):
     labs = shutil.copytree(ROOT / "labs", house / "labs")
     with serving(labs, cluster, "00") as url, terminal(url) as shell:
-        assert shell.run("echo $KUBECONFIG $MINE").split() == [str(cluster.kubeconfig), "kept"]
+        told = shell.run("echo $KUBECONFIG $K8SLAB_CLUSTER $MINE").split()
+        assert told == [str(cluster.kubeconfig), cluster.name, "kept"]
         assert shell.run("pwd").strip() == str(labs)
         nodes = [node["metadata"]["name"] for node in cluster.list("nodes")]
         assert set(shell.run("kubectl get nodes -o name").split()) == {f"node/{n}" for n in nodes}

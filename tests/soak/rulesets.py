@@ -35,7 +35,11 @@ class PaperNode:
         self.name = name
         self.addresses = tuple(addresses)
         self.pods = {}
-        ranges = tuple(config.pod_cidrs), tuple(config.service_cidrs)
+        ranges = (
+            tuple(config.pod_cidrs),
+            tuple(config.service_cidrs),
+            tuple(config.load_balancer_cidrs),
+        )
         self.tables = {
             family: Tables(Place(family, name, self.addresses, *ranges))
             for family in families(config.pod_cidrs)
