@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from names_kit import until_resolved
 
 from k8slab.objects import manifests
 from k8slab.policy import Flow
@@ -59,6 +60,7 @@ def kinds(found, leg):
 
 
 def test_both_ends_of_a_flow_are_told_and_what_lies_between_is_named_as_not_seen(blind):
+    until_resolved(blind[0], "web", "db", blind[1])
     found, space = go(blind, "web", "name:db", 80), blind[1]
     assert found.outcome is Outcome.OPEN
     web, db = f"pod {space}/web", f"pod {space}/db"

@@ -6,6 +6,7 @@ import struct
 import subprocess
 
 import pytest
+from names_kit import until_resolved
 
 from k8slab.errors import ProbeError
 from k8slab.objects import manifests
@@ -64,6 +65,7 @@ def test_a_flow_through_a_service_is_open_and_predicted(cluster, pods):
 
 
 def test_a_name_is_resolved_where_the_packet_starts(cluster, pods):
+    until_resolved(cluster, "web", "db", pods)
     found = journey(cluster, Flow.of("web", "name:db", 80, namespace=pods), predict=False)
     assert found.outcome is Outcome.OPEN
     assert "endpoint" in [step.kind for step in found.steps]
