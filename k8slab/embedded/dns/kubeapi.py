@@ -132,10 +132,11 @@ class Watcher:
             try:
                 connection = await _Connection.open(self._access, self._context)
                 try:
-                    if not revision:
-                        revision = await self._list(connection, resource)
-                    async for seen in self._watch(connection, resource, revision):
-                        revision, pause = seen, FIRST_PAUSE
+                    while True:  # on one connection: a handshake is time without news
+                        if not revision:
+                            revision = await self._list(connection, resource)
+                        async for seen in self._watch(connection, resource, revision):
+                            revision, pause = seen, FIRST_PAUSE
                 finally:
                     connection.close()
             except _GoneError:

@@ -43,6 +43,8 @@ class FakeApi:
         self.history = []
         self.revision = 100
         self.oldest = 0
+        self.connections = 0
+        self._turn = 0
         self._writers = set()
         self._changed = None
         self._loop = asyncio.new_event_loop()
@@ -79,6 +81,7 @@ class FakeApi:
                 await task
 
     async def _client(self, reader, writer):
+        self.connections += 1
         self._writers.add(writer)
         try:
             while True:
@@ -113,8 +116,12 @@ class FakeApi:
             await self._event(writer, {"type": "ERROR", "object": gone})
             writer.write(b"0\r\n\r\n")
             return
+        turn = self._turn
         while True:
             async with self._changed:
+                if turn != self._turn:
+                    writer.write(b"0\r\n\r\n")
+                    return
                 new = [each for each in self.history if each[0] > since and each[1] == resource]
                 if not new:
                     await self._changed.wait()
@@ -160,6 +167,16 @@ class FakeApi:
             event = {"type": "DELETED", "object": obj}
             self.history.append((self.revision, resource, event))
             self._changed.notify_all()
+
+    def end_watches(self):
+        """End every watch as at the end of its time; the connections stay."""
+
+        async def end():
+            async with self._changed:
+                self._turn += 1
+                self._changed.notify_all()
+
+        self._call(end())
 
     def drop_connections(self, *, forget=False):
         """Cut every connection; with `forget`, old resource versions are 410 Gone from now on."""

@@ -148,6 +148,17 @@ def test_a_lost_connection_resumes_where_it_was(api, start_dns):
     assert len(lists) == before
 
 
+def test_a_watch_whose_time_is_over_goes_on_over_the_same_connection(api, start_dns):
+    api.put("services", service("web"))
+    server = start_dns(CLUSTER, api.environment())
+    wait_ready(server)
+    before = api.connections
+    api.end_watches()
+    api.put("services", service("web", "10.96.1.5"))
+    server.until(WEB, ["10.96.1.5"])
+    assert api.connections == before
+
+
 def test_a_forgotten_resource_version_is_listed_again(api, start_dns):
     api.put("services", service("web"))
     api.put("services", service("old", "10.96.1.7"))
