@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 SYMPTOM_SECONDS = 40.0
+SILENCE = 0.4
+"""Seconds until silence is taken for the symptom. Nothing is scored by it, and what answers later
+than that after all is looked at again where it should be open: a check waits for longer."""
 
 
 def start(
@@ -218,7 +221,7 @@ def _not_shown(challenge: Challenge) -> list[str]:
 
 
 def _not_as_wanted(challenge: Challenge, wants: Sequence[Want]) -> list[str]:
-    pairs = look(challenge.cluster, wants)
+    pairs = look(challenge.cluster, wants, deadline=SILENCE)
     return [f"{w}: {seen.outcome.value}" for w, seen in pairs if not w.fulfilled_by(seen.outcome)]
 
 

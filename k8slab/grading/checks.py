@@ -248,7 +248,8 @@ def _check_dns(context: Context, spec: Spec) -> Finding:
 
 def _check_http(context: Context, spec: Spec) -> Finding:
     asker = context.asker(spec["from"])
-    certificate = spec.get("certificate")
+    headers, certificate = spec.get("request_headers"), spec.get("certificate")
+    seconds = spec.get("seconds", http.SECONDS)
 
     def missing(answer: http.Answer) -> list[str]:
         found = (
@@ -273,7 +274,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
     def look() -> http.Answer:
         url = values.fill(context, spec["url"])
         return http.get(
-            context.cluster, asker, url, spec.get("request_headers"), certificate=certificate
+            context.cluster, asker, url, headers, certificate=certificate, seconds=seconds
         )
 
     answer = Polling(
@@ -288,7 +289,7 @@ def _check_http(context: Context, spec: Spec) -> Finding:
         return Finding("http", Status.PASSED)
     source = one_pod(context.cluster, Party.parse(spec["from"], context.namespace))
     url = values.fill(context, spec["url"])
-    command = http.command_line(source, url, spec.get("request_headers"))
+    command = http.command_line(source, url, headers, seconds=seconds)
     seen = answer.told()
     example = Counterexample(f"GET {url}", " and ".join(missed), seen, (), command)
     return Finding("http", Status.FAILED, (f"{url}: {seen}",), example)
@@ -319,7 +320,7 @@ def _answer_fault(spec: Spec) -> str:
 def _http_fault(spec: Spec) -> str:
     if "certificate" in spec:
         validate(spec["certificate"], certificates.FIELDS, "certificate")
-    return ""
+    return "" if spec.get("seconds", 1) > 0 else "seconds: an answer takes more than no time"
 
 
 CHECKS: dict[str, CheckKind] = {
@@ -365,6 +366,7 @@ CHECKS: dict[str, CheckKind] = {
             "headers": Field((dict,), "response headers wanted"),
             "request_headers": Field((dict,), "headers to send"),
             "certificate": Field((dict,), "what the server's certificate must say"),
+            "seconds": Field((int,), "how long an answer may take; 3 otherwise"),
         },
         _check_http,
         _http_fault,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from k8slab.probes import Party
 
 SECONDS = 3
-"""How long one request may take; curl's exit code 28 then says that it was too long."""
+"""How long one request may take where nothing else is said: curl's exit code 28 says it did."""
 
 # curl's exit codes (its manual page) for what happens to learners.
 _EXITS = {
@@ -50,16 +50,18 @@ class Answer:
         return self.error or f"status {self.status}"
 
 
-def _curl(url: str, headers: Mapping[str, str] | None) -> list[str]:
-    words = ["curl", "-sS", "-i", "-m", str(SECONDS), url]
+def _curl(url: str, headers: Mapping[str, str] | None, seconds: int) -> list[str]:
+    words = ["curl", "-sS", "-i", "-m", str(seconds), url]
     for name, value in (headers or {}).items():
         words += ["-H", f"{name}: {value}"]
     return words
 
 
-def command_line(source: Party, url: str, headers: Mapping[str, str] | None = None) -> str:
+def command_line(
+    source: Party, url: str, headers: Mapping[str, str] | None = None, *, seconds: int = SECONDS
+) -> str:
     """Return the command with which a learner can ask the same."""
-    inside = shlex.join(_curl(url, headers))
+    inside = shlex.join(_curl(url, headers, seconds))
     return f"kubectl -n {source.namespace} exec {source.name} -- {inside}"
 
 
@@ -73,16 +75,17 @@ def get(
     headers: Mapping[str, str] | None = None,
     *,
     certificate: Mapping[str, Any] | None = None,
+    seconds: int = SECONDS,
 ) -> Answer:
-    """Ask from a pod; raises `ProbeError` when curl itself cannot be run.
+    """Ask from a pod and wait so long; raises `ProbeError` when curl itself cannot be run.
 
     With `certificate` (what is wanted of it) the answer has the server's.
     """
-    words = _curl(url, headers)
+    words = _curl(url, headers, seconds)
     if certificate is not None:
         words += ["-w", _CHAIN.replace("\n", "\\n") + "%{certs}"]
         words += [] if certificate.get("trusted", True) else ["-k"]
-    done = run_in_pod(cluster, source, words, deadline=SECONDS + 10)
+    done = run_in_pod(cluster, source, words, deadline=seconds + 10)
     if done.code in (126, 127):
         raise ProbeError(f"curl cannot be run in {source}: {done.stderr.strip()}")
     if done.code:

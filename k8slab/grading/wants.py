@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.grading.polling import Polling
 from k8slab.probes import Outcome, observe
+from k8slab.probes.observe import DEADLINE
 from k8slab.probes.targets import Snapshot
 
 if TYPE_CHECKING:
@@ -72,11 +73,20 @@ def expand(cluster: Any, wants: Sequence[Want], snapshot: Snapshot | None = None
     ]
 
 
-def look(cluster: Any, wants: Sequence[Want], snapshot: Snapshot | None = None) -> Pairs:
-    """Observe all flows of the wants now, with all pods of their workloads."""
+def look(
+    cluster: Any,
+    wants: Sequence[Want],
+    snapshot: Snapshot | None = None,
+    *,
+    deadline: float = DEADLINE,
+) -> Pairs:
+    """Observe all flows of the wants now, with all pods of their workloads.
+
+    After `deadline` seconds silence is believed.
+    """
     snapshot = snapshot or Snapshot(cluster)
     each = expand(cluster, wants, snapshot)
-    seen = observe(cluster, [want.flow for want in each], snapshot=snapshot)
+    seen = observe(cluster, [want.flow for want in each], deadline, snapshot=snapshot)
     return list(zip(each, seen, strict=True))
 
 

@@ -477,7 +477,7 @@ def test_the_whole_output_is_evidence_and_its_beginning_is_kept(fake, journal):
 def test_an_agent_is_stopped_only_when_the_nodes_know_the_services(fake, journal, monkeypatch):
     done, seen = [], ["refused", "refused", "open"]
 
-    def look(_cluster, wants):
+    def look(_cluster, wants, *, deadline):
         done.append(f"{seen[0]} seen")
         outcome = Outcome(seen.pop(0))
         return [(want, SimpleNamespace(outcome=outcome)) for want in wants]

@@ -153,6 +153,15 @@ def test_a_name_is_compared_by_its_parts():
     assert certificates.misses(None, {}) == ["a certificate"]
 
 
+def test_an_answer_may_take_as_long_as_the_check_says(context):
+    slow = {"check": "http", "from": "client", "url": "http://web/delay/1500"}
+    assert run_check(context, slow).status is Status.PASSED
+    finding = run_check(context, {**slow, "seconds": 1})
+    assert finding.status is Status.FAILED
+    assert finding.lines == ("http://web/delay/1500: no answer in time (curl 28)",)
+    assert "curl -sS -i -m 1 " in finding.counterexample.replay
+
+
 @pytest.mark.parametrize(
     ("check", "message"),
     [
@@ -160,6 +169,7 @@ def test_a_name_is_compared_by_its_parts():
         ({"check": "queries", "from": "a", "argv": [], "equals": 1}, "argv is empty"),
         ({"check": "distribution", "from": "a", "url": "x"}, "needs one of pods"),
         ({"check": "http", "from": "a", "url": "x", "certificate": {"issue": "x"}}, "'issue'"),
+        ({"check": "http", "from": "a", "url": "x", "seconds": 0}, "more than no time"),
     ],
 )
 def test_a_check_that_is_written_wrongly_is_refused(check, message):
