@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import objectmeta, statuses
 from k8slab.embedded.apiserver.api import INTERNAL, Writer
+from k8slab.embedded.apiserver.disruption import disrupted
 from k8slab.errors import ApiStatusError
 from k8slab.objects import selectors
 from k8slab.objects.meta import is_deleting, labels_of, name_of, namespace_of
@@ -33,7 +34,8 @@ def evict(api: Api, pod: Object, options: Object, writer: Writer = INTERNAL) -> 
     if taken and not dry_run:
         api.update_status(BUDGETS, taken)
     if not dry_run:
-        marked = api.update_status("pods", _disrupted(pod))
+        target = disrupted(pod, "EvictionByEvictionAPI", "Eviction API: evicting")
+        marked = api.update_status("pods", target)
         version = version and marked["metadata"]["resourceVersion"]
     return api.delete(
         "pods",
@@ -45,24 +47,6 @@ def evict(api: Api, pod: Object, options: Object, writer: Writer = INTERNAL) -> 
         propagation=options.get("propagationPolicy") or "",
         writer=writer,
     )
-
-
-def _disrupted(pod: Object) -> Object:
-    """Return the pod with the condition that tells why it goes (addConditionAndDeletePod)."""
-    status = pod.get("status") or {}
-    found = status.get("conditions") or ()
-    if any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in found):
-        return pod
-    target = {
-        "type": "DisruptionTarget",
-        "observedGeneration": pod["metadata"].get("generation", 1),
-        "status": "True",
-        "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting",
-        "lastTransitionTime": objectmeta.now_text(),
-    }
-    others = [c for c in found if c["type"] != "DisruptionTarget"]
-    return {**pod, "status": {**status, "conditions": [*others, target]}}
 
 
 def _ask_budget(api: Api, pod: Object) -> Object | None:

@@ -1,7 +1,8 @@
-"""Pods that no kubelet will ever end: those of nodes that are gone, and what is deleted and waits.
+"""Pods that nobody else removes: of lost nodes, deleted ones that wait, too many that have ended.
 
-Such a pod is `Failed` before it goes. Who waits for its end, a Job that replaces only pods that
-have ended, would wait for ever else: a finalizer may hold the object, and nobody reports for it.
+One that has not ended is `Failed` before it goes. Who waits for its end, a Job that replaces only
+pods that have ended, would wait for ever else: a finalizer may hold the object, and nobody
+reports for it.
 Source: ``pkg/controller/podgc``.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.disruption import disrupted
 from k8slab.embedded.controllers import conditions, pods
 from k8slab.embedded.controllers.index import node_name
 from k8slab.embedded.controllers.loop import each_in_turn
@@ -17,7 +19,7 @@ from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from k8slab.embedded.apiserver.api import Api
 
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 40.0
 """How long a node must be gone before its pods are (``quarantineTime``)."""
+
+MOST_TERMINATED = 12_500
+"""How many pods that have ended may stay (``--terminated-pod-gc-threshold``)."""
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """The taint by which an administrator says that a silent node is off and stays off (KEP-2268)."""
@@ -48,7 +53,7 @@ class PodGarbage:
         missing = {name for pod in found for name in node_name(pod)} - nodes.keys()
         self._gone = {name: self._gone.get(name, -elapsed) + elapsed for name in missing}
         due = [pod for pod in found if self._is_orphan(pod) or _waits(pod, nodes)]
-        await each_in_turn(due, self._try_to_end)
+        await each_in_turn([*_surplus(found), *due], self._try_to_end)
 
     def _is_orphan(self, pod: Object) -> bool:
         return any(self._gone.get(name, 0.0) >= ORPHAN_SECONDS for name in node_name(pod))
@@ -67,10 +72,23 @@ class PodGarbage:
             return  # others had their turn meanwhile
         if not pods.is_finished(pod):
             if self._is_orphan(pod):
-                pod = pods.disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists")
+                pod = disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists")
             failed = {**(pod.get("status") or {}), "phase": "Failed"}
             self._api.update_status("pods", {**pod, "status": failed})
         self._api.delete("pods", name, namespace, grace=0, uid=uid_of(pod))
+
+
+def _surplus(found: Sequence[Object]) -> Sequence[Object]:
+    """Return those pods that have ended and are too many: first the evicted, then the oldest."""
+    ended = [pod for pod in found if pods.is_finished(pod)]
+    if len(ended) <= MOST_TERMINATED:
+        return ()
+    return sorted(ended, key=_by_eviction_and_age)[: len(ended) - MOST_TERMINATED]
+
+
+def _by_eviction_and_age(pod: Object) -> tuple[bool, str, str]:
+    stays = pod["status"].get("reason") != "Evicted"
+    return stays, pod["metadata"]["creationTimestamp"], name_of(pod)
 
 
 def _waits(pod: Object, nodes: Mapping[str, Object]) -> bool:

@@ -48,20 +48,6 @@ def available_in(pod: Object, min_ready_seconds: int, now: float | None = None) 
     return min_ready_seconds - (clock.elapsed(since) if now is None else now - since)
 
 
-def disrupted(pod: Object, reason: str, message: str) -> Object:
-    """Return the pod with the condition that tells why it goes before its time (KEP-3329)."""
-    target = {
-        "type": "DisruptionTarget",
-        "observedGeneration": pod["metadata"].get("generation", 1),
-        "status": "True",
-        "reason": reason,
-        "message": message,
-    }
-    status = pod.get("status") or {}
-    found = conditions.put(status.get("conditions"), target)
-    return {**pod, "status": {**status, "conditions": found}}
-
-
 def owner_reference(owner: Object) -> Object:
     """Return the reference by which `owner` controls what it makes."""
     return {

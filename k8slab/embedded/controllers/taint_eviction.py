@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.controllers import pods
+from k8slab.embedded.apiserver.disruption import disrupted
 from k8slab.embedded.controllers.index import Index, node_name
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.embedded.controllers.taints import tolerates
@@ -104,5 +104,5 @@ class TaintEviction:
         self._context.events.record(pod, "TaintManagerEviction", text, component=COMPONENT)
 
     def _evict(self, pod: Object) -> None:
-        self._api.update_status("pods", pods.disrupted(pod, "DeletionByTaintManager", WHY))
+        self._api.update_status("pods", disrupted(pod, "DeletionByTaintManager", WHY))
         self._api.delete("pods", name_of(pod), namespace_of(pod), uid=uid_of(pod))

@@ -7,6 +7,8 @@ from controller_world import deployment, is_ready, pod_object
 from test_job_policies import ON_DISRUPTION, rules
 from test_jobs import conditions, exit_all, made, running, status
 
+from k8slab.embedded.apiserver import evictions
+from k8slab.embedded.controllers import pod_garbage
 from k8slab.embedded.controllers.loop import LONG
 from k8slab.embedded.controllers.node_lifecycle import (
     ALL,
@@ -308,3 +310,64 @@ def test_a_long_look_at_many_nodes_is_followed_by_a_rest(in_world, monkeypatch):
         assert counted[-1] > LONG
 
     in_world(play)
+
+
+def test_a_pod_that_was_evicted_keeps_the_reason_when_its_node_goes_too(in_world):
+    async def play(world):
+        clock = Clock(world)
+        pod = pod_object("a", nodeName=WORKER)
+        pod["metadata"]["finalizers"] = ["example.com/held"]
+        world.api.create("pods", pod)
+        await world.until(world.ready)
+        world.controllers.stop_agent(WORKER)
+        evictions.evict(world.api, world.pod("a"), {})
+        (before,) = disruptions(world.pod("a"))
+        assert before["reason"] == "EvictionByEvictionAPI"
+        world.api.delete("nodes", WORKER)
+        await clock.passes(ORPHAN_SECONDS + 2 * MONITOR_SECONDS)
+        assert world.pod("a")["status"]["phase"] == "Failed"
+        assert disruptions(world.pod("a")) == [before]
+
+    in_world(play)
+
+
+def disruptions(pod):
+    return [c for c in pod["status"]["conditions"] if c["type"] == "DisruptionTarget"]
+
+
+def test_of_too_many_pods_that_have_ended_evicted_ones_go_first_and_then_the_oldest(
+    in_world, monkeypatch
+):
+    monkeypatch.setattr(pod_garbage, "MOST_TERMINATED", 2)
+
+    async def play(world):
+        clock = Clock(world)
+        for name in ("old", "evicted", "new", "runs"):
+            world.api.create("pods", pod_object(name, restartPolicy="Never"))
+        await world.until(lambda: len(world.ready()) == 4)
+        for name in ("old", "new"):
+            (container,) = world.runtime.of(world.pod(name))
+            world.runtime.exit(container.id, 0)
+        await world.until(lambda: world.pod("new")["status"]["phase"] == "Succeeded")
+        await clock.passes(MONITOR_SECONDS)
+        assert sorted(world.names()) == ["evicted", "new", "old", "runs"]
+        gone = {"phase": "Failed", "reason": "Evicted"}
+        (container,) = world.runtime.of(world.pod("evicted"))
+        world.runtime.exit(container.id, 1)
+        await world.until(lambda: world.pod("evicted")["status"]["phase"] == "Failed")
+        pod = world.pod("evicted")
+        world.api.update_status("pods", {**pod, "status": {**pod["status"], **gone}})
+        await clock.passes(MONITOR_SECONDS)
+        assert sorted(world.names()) == ["new", "old", "runs"]
+
+    in_world(play)
+
+
+def test_pods_that_have_ended_go_by_age_and_then_by_name():
+    def ended(name, second, **status):
+        made = {"name": name, "creationTimestamp": f"2026-01-01T00:00:0{second}Z"}
+        return {"metadata": made, "status": {"phase": "Failed", **status}}
+
+    found = [ended("b", 1), ended("a", 1), ended("c", 0), ended("d", 5, reason="Evicted")]
+    order = sorted(found, key=pod_garbage._by_eviction_and_age)
+    assert [pod["metadata"]["name"] for pod in order] == ["d", "c", "a", "b"]
