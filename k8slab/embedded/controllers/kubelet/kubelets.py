@@ -99,7 +99,7 @@ class Kubelets:
 
     def stop(self, node: str) -> None:
         """Stop one node's kubelet; its containers run on."""
-        self.agents[node].stopped = True
+        self.agents[node].stop()
 
     def resume(self, node: str) -> None:
         """Start it again."""

@@ -78,19 +78,28 @@ class Monitor:
             if verdict is not None and self._decide(record, kind, passed=verdict):
                 return
             await asyncio.sleep(probe.get("periodSeconds") or DEFAULT_PERIOD)
-            attempt = await self._worker.agent.prober.attempt(probe, target)
+            attempt = await self._attempt(probe, target)
 
     async def _first(self, probe: Object, target: Target, *, quick: bool) -> Attempt:
         """Make the first attempt, again and again while nobody listens yet."""
-        prober, clock = self._worker.agent.prober, asyncio.get_running_loop()
+        clock = asyncio.get_running_loop()
         deadline = clock.time() + (probe.get("periodSeconds") or DEFAULT_PERIOD)
         pause = FIRST_RETRY
         while True:
-            attempt = await prober.attempt(probe, target)
+            attempt = await self._attempt(probe, target)
             if attempt.listening or not quick or clock.time() + pause > deadline:
                 return attempt
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RETRY)
+
+    async def _attempt(self, probe: Object, target: Target) -> Attempt:
+        """Make one attempt; a kubelet that is stopped makes none, and forgets the one it made."""
+        agent = self._worker.agent
+        while True:
+            await agent.works.wait()
+            attempt = await agent.prober.attempt(probe, target)
+            if not agent.stopped:
+                return attempt
 
     def _decide(self, record: Record, kind: str, *, passed: bool) -> bool:
         """Act on a verdict; return whether this probe is over."""

@@ -95,11 +95,21 @@ class NodeAgent:
         self.node_dns = node_dns
         self.prober = Prober(context.runtime, self.netns)
         self.workers: dict[str, PodWorker] = {}
-        self.stopped = False
-        """A stopped kubelet hears nothing and says nothing; its containers run on."""
+        self.works = asyncio.Event()
+        """Not set: the kubelet is stopped, hears and says nothing; its containers run on."""
+        self.works.set()
         self.plugged = True
         """Without a configuration of the network plugin no pod gets a network of its own."""
         self._logs = logs
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the kubelet is stopped."""
+        return not self.works.is_set()
+
+    def stop(self) -> None:
+        """Stop it, until `resume`."""
+        self.works.clear()
 
     def netns(self) -> int:
         """Return the descriptor of the node's network namespace."""
@@ -123,7 +133,7 @@ class NodeAgent:
 
     def resume(self, pods: Iterable[Object]) -> None:
         """Start again: look at the node's pods as they are now."""
-        self.stopped = False
+        self.works.set()
         found = {uid_of(pod): pod for pod in pods}
         for uid, worker in tuple(self.workers.items()):
             if uid not in found:

@@ -13,6 +13,7 @@ address before the first container runs: see `PodGate`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
@@ -32,7 +33,7 @@ from k8slab.errors import ApiStatusError, KernelError, PodNetworkError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 
     from k8slab.embedded.controllers.context import Sandbox
     from k8slab.embedded.controllers.kubelet.node import NodeAgent
@@ -79,6 +80,10 @@ class PodWorker:
         self.hooks = Hooks(agent.prober)
         self._starter = Starter(self)
         self._stops: set[asyncio.Task[None]] = set()
+        self._waits: dict[asyncio.Timeout, Record] = {}
+        """Sidecars that are not told to stop yet, since a hook runs or it is not their turn."""
+        self._deadline = float("inf")
+        """When the grace of the way down is over (monotonic clock)."""
         self._tokens_until = float("inf")
         self._slow: asyncio.TimerHandle | None = None
         self._adopt_containers()
@@ -338,6 +343,7 @@ class PodWorker:
 
         All have the same grace, and their hooks begin at once (kubelet, ``terminationOrdering``).
         """
+        self._deadline = time.monotonic() + self._grace
         running = [record for record in self.records.values() if record.running]
         self._tell_killing(running)
         async with asyncio.TaskGroup() as group:
@@ -392,15 +398,16 @@ class PodWorker:
         self, record: Record, *, after: Collection[asyncio.Task[None]] = ()
     ) -> None:
         """Stop a container on the way down: TERM when others have ended or the grace is over."""
-        begun, grace = time.monotonic(), self._grace
+        grace = self._grace
         hooked = await self._pre_stop(record, grace)
-        left = grace - (time.monotonic() - begun)
-        if after and left > 0:
-            await asyncio.wait(after, timeout=left)
+        if after and grace > 0:
+            with contextlib.suppress(TimeoutError):  # the grace is over: whoever still runs, go on
+                async with self._bounded(record, self._deadline - time.monotonic()):
+                    await asyncio.wait(after)
         if self.agent.stopped or not record.running:
             return
         if grace > 0 and (hooked or after):
-            grace = max(grace - (time.monotonic() - begun), SHORTEST_GRACE)
+            grace = max(self._deadline - time.monotonic(), SHORTEST_GRACE)
         await self.agent.context.runtime.stop_container(record.id, grace)
 
     async def _stop(self, record: Record, grace: float) -> None:
@@ -415,7 +422,7 @@ class PodWorker:
         if grace <= 0 or "preStop" not in (record.spec.get("lifecycle") or {}):
             return False
         try:
-            async with asyncio.timeout(grace):
+            async with self._bounded(record, grace):
                 problem = await self.hooks.run(record, "preStop", self.addresses)
         except TimeoutError:
             problem = f"did not end within {grace:g} s"
@@ -423,11 +430,27 @@ class PodWorker:
             self.container_event(record, "FailedPreStopHook", problem, warning=True)
         return True
 
+    @contextlib.asynccontextmanager
+    async def _bounded(self, record: Record, seconds: float) -> AsyncIterator[None]:
+        """Let a container that is to stop wait so long; for a sidecar `_hasten` can shorten it."""
+        async with asyncio.timeout(seconds) as bound:
+            if record.sidecar:
+                self._waits[bound] = record
+            try:
+                yield
+            finally:
+                self._waits.pop(bound, None)
+
     def _hasten(self, grace: float) -> None:
-        """Shorten the grace of a way down that has begun."""
+        """Shorten the grace of a way down that has begun; sidecars keep their turn within it."""
+        self._deadline = end = min(self._deadline, time.monotonic() + grace)
+        waiting = {record.name for record in self._waits.values()} if grace > 0 else set()
+        for bound in self._waits:
+            if not bound.expired():
+                bound.reschedule(min(bound.when() or end, end))
         stop = self.agent.context.runtime.stop_container
         for record in self.records.values():
-            if record.running:
+            if record.running and record.name not in waiting:
                 self._beside(partial(stop, record.id, grace))
 
     def stop_soon(self, record: Record, grace: float) -> None:

@@ -808,3 +808,84 @@ def test_a_sidecar_waits_no_longer_for_an_app_than_the_grace(in_world, monkeypat
         await world.until(lambda: world.pod("a") is None)
 
     in_world(play)
+
+
+@pytest.mark.parametrize("hook", [None, COMMAND])
+def test_a_shorter_grace_leaves_a_sidecar_its_turn(in_world, monkeypatch, hook):
+    async def play(world):
+        begun, _ = held_hooks(world, monkeypatch)
+        side = hooked("side", preStop=hook) if hook else {"name": "side", "image": "web"}
+        side = {**side, "restartPolicy": "Always"}
+        world.api.create("pods", pod_object("a", initContainers=[side]))
+        await world.until(lambda: is_ready(world.pod("a")))
+        found = {one.spec.name: one for one in world.runtime.of(world.pod("a"))}
+        world.runtime.ignores_term = True
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: found["main"].graces and (begun or not hook))
+        world.api.delete("pods", "a", "default", grace=1)
+        await world.until(lambda: 1.0 in found["main"].graces)
+        assert found["side"].graces == []
+        if not hook:
+            world.runtime.exit(found["main"].id, 143)
+        await world.until(lambda: found["side"].graces)  # with a hook: when the second is over
+        assert found["side"].graces == [worker.SHORTEST_GRACE]
+        for one in found.values():
+            if not one.ended.is_set():
+                world.runtime.exit(one.id, 143)
+        await world.until(lambda: world.pod("a") is None)
+
+    in_world(play)
+
+
+def test_force_ends_a_sidecar_that_waits_for_its_turn(in_world):
+    async def play(world):
+        side = {"name": "side", "image": "web", "restartPolicy": "Always"}
+        world.api.create("pods", pod_object("a", initContainers=[side]))
+        await world.until(lambda: is_ready(world.pod("a")))
+        found = {one.spec.name: one for one in world.runtime.of(world.pod("a"))}
+        world.runtime.ignores_term = True
+        world.api.delete("pods", "a", "default")
+        await world.until(lambda: found["main"].graces)
+        world.api.delete("pods", "a", "default", grace=0)
+        await world.until(lambda: not world.runtime.containers)
+        assert found["side"].graces == [0]
+
+    in_world(play)
+
+
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+def test_a_stopped_kubelet_probes_nothing_and_minds_no_attempt_that_ends_meanwhile(
+    in_world, monkeypatch, probe
+):
+    async def play(world):
+        asked, answers = [], asyncio.Queue()
+
+        async def attempt(_probe, _target):
+            asked.append(answers)
+            return await answers.get()
+
+        monkeypatch.setattr(world.prober, "attempt", attempt)
+        wanted = {"tcpSocket": {"port": 80}, "failureThreshold": 1, "periodSeconds": 1}
+        main = {"name": "main", "image": "web", probe: wanted}
+        answers.put_nowait(Attempt(passed=True))
+        world.api.create("pods", pod_object("a", containers=[main]))
+        await world.until(lambda: is_ready(world.pod("a")) and len(asked) == 2)
+        (container,) = world.runtime.of(world.pod("a"))
+        node = world.pod("a")["spec"]["nodeName"]
+        told = []
+        world.api.subscribe("pods", lambda event: told.append(is_ready(event.object)))
+        world.controllers.stop_agent(node)
+        answers.put_nowait(Attempt(passed=False, message="refused"))
+        await world.until(lambda: not answers.qsize())
+        for _ in range(50):  # all turns that the probe could take
+            await asyncio.sleep(0)
+        assert len(asked) == 2
+        world.controllers.start_agent(node)
+        answers.put_nowait(Attempt(passed=True))
+        await world.until(lambda: len(asked) == 4)  # the one that was made anew, and the next
+        assert container.graces == []
+        assert all(told)
+        await world.controllers.events.settle()
+        assert "Unhealthy" not in [reason for reason, _ in reasons(world, "a")]
+
+    in_world(play)
