@@ -18,9 +18,16 @@ import rules  # noqa: F401
 import website  # noqa: F401
 from harness import BENCHES, HEADS, machine, measure, pair, table
 
+from k8slab.cli.signals import ended_by_signals
+
+INTERRUPTED = 130
+
 
 def main(argv=None):
-    """Run what the words say; returns 1 when a limit was missed and ``--check`` asks."""
+    """Run what the words say; returns 1 when a limit was missed and ``--check`` asks.
+
+    SIGTERM ends it as Ctrl-C does: clusters that it started go with it.
+    """
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; without any, all of them")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and run none")
@@ -34,7 +41,12 @@ def main(argv=None):
     if options.list:
         listed(as_json=options.json)
         return 0
-    found = measure(options.names)
+    try:
+        with ended_by_signals():
+            found = measure(options.names)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     if options.json:
         results = [one.to_dict() for one in found]
         print(json.dumps({"machine": machine(), "results": results}, indent=2))

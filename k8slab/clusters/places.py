@@ -5,6 +5,9 @@ and is moved when it is on the disk. It gets the old one's owner and mode, but n
 that what is written must not give. Where it cannot be moved, it is written in place, as most
 programs do: a file may be mounted by itself, as containers get theirs, lie in a directory that may
 not be written to, or have an owner whom only root can give.
+
+A command that is killed (SIGKILL) meanwhile leaves the new one there, a ``.k8slab-`` and sixteen
+letters: nobody else can say whether it is still being written.
 """
 
 from __future__ import annotations

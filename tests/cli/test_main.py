@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import pytest
 from k8slab.cli.main import k8slab as group
 from k8slab.errors import ClusterNotReadyError, EnvironmentLacksError, UsageError
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 COMMANDS = sorted(group.commands)
 GROUPS = {
     name: sorted(command.commands)
@@ -185,6 +187,30 @@ def test_ctrl_c_says_so_and_exits_with_130(tmp_path):
             assert up.communicate(timeout=60)[1].endswith("interrupted\n")
             assert up.returncode == 130
         holder.communicate("\n")
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from {module} import {function}
+{function}()
+"""
+
+
+@pytest.mark.parametrize("name", ["click", "k8slab.cli.agents", "k8slab.errors"])
+def test_ctrl_c_before_the_command_has_begun_is_no_traceback(name):
+    scripts = tomllib.loads(PROJECT.read_text())["project"]["scripts"]
+    module, _, function = scripts["k8slab"].partition(":")
+    code = INTERRUPTED_AT.format(name=name, module=module, function=function)
+    argv = [sys.executable, "-c", code, "list"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def _waits_for_a_lock(pid):

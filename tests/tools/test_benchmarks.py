@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -69,6 +71,26 @@ def test_the_result_is_a_table_or_values(bench, capsys):
     assert bench.main(["good", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)["results"]
     assert (result["median"], result["values"], result["of_reach"]) == (5.0, [4.0, 5.0, 6.0], 0.5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_it_has_what_it_started_cleaned_up(bench, capsys, number):
+    cleaned = []
+
+    def hanging():
+        try:
+            yield 1.0
+            os.kill(os.getpid(), number)
+            yield 2.0
+        finally:
+            cleaned.append(number)
+
+    bench.BENCHES["hanging"] = bench.BENCHES["bad"].__class__("hanging", "", None, hanging)
+    before = signal.getsignal(number)
+    assert bench.main(["hanging"]) == 130
+    assert cleaned == [number]
+    assert capsys.readouterr().err.endswith("interrupted\n")
+    assert signal.getsignal(number) is before
 
 
 def test_a_missed_limit_counts_where_it_is_asked_for(bench, capsys):
