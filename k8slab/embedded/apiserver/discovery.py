@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k8slab.embedded.apiserver.etags import tagged
 from k8slab.embedded.apiserver.http import Response
-from k8slab.embedded.apiserver.views import accepted, not_acceptable
+from k8slab.embedded.apiserver.views import JSON_MEDIA, YAML_MEDIA, accepted, not_acceptable
 from k8slab.embedded.config import KUBERNETES_MINOR
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def answer(request: Request, kinds: KindTable) -> Response | None:
 
 def _roots(request: Request, kinds: KindTable, *, core: bool) -> Response:
     for media, parameters in accepted(request):
-        if media not in ("application/json", "*/*", "application/*"):
+        if media not in JSON_MEDIA + YAML_MEDIA:
             continue
         if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("g") == DISCOVERY:
             if parameters.get("v") not in ("v2", "v2beta1"):
@@ -96,10 +97,10 @@ def _roots(request: Request, kinds: KindTable, *, core: bool) -> Response:
             content_type = (
                 f"application/json;g={DISCOVERY};v={parameters['v']};as=APIGroupDiscoveryList"
             )
-            return Response(body=orjson.dumps(body), content_type=content_type)
+            return tagged(request, Response(body=orjson.dumps(body), content_type=content_type))
         if not parameters.get("as"):
             return Response(body=orjson.dumps(_core() if core else _groups(kinds)))
-    raise not_acceptable()
+    raise not_acceptable(*YAML_MEDIA)
 
 
 def _core() -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Response:
         lines += [f"{name}: {value.translate(_NO_CONTROL)}" for name, value in self.headers]
         if self.is_stream:
             lines.append("Transfer-Encoding: chunked")
-        else:
+        elif self.status != HTTPStatus.NOT_MODIFIED:  # where it would be that of what is not sent
             lines.append(f"Content-Length: {len(self.body)}")
         if not keep_alive:
             lines.append("Connection: close")

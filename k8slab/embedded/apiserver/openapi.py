@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k8slab.embedded.apiserver import gnostic, schema
+from k8slab.embedded.apiserver.etags import tagged
 from k8slab.embedded.apiserver.http import Response
 from k8slab.embedded.apiserver.list_rules import ATOMIC_MAPS, ATOMIC_TYPES
 from k8slab.embedded.apiserver.schema_build import META
@@ -69,12 +70,12 @@ def answer(request: Request, kinds: KindTable) -> Response | None:
     if path == "/openapi/v2":
         return _v2(request, kinds)
     if path == "/openapi/v3":
-        return Response(body=orjson.dumps(_index(kinds)))
+        return tagged(request, Response(body=orjson.dumps(_index(kinds))))
     if not path.startswith("/openapi/v3/"):
         return None
     wanted = path.removeprefix("/openapi/v3/")
     found = _places(kinds).get(wanted)
-    return Response(body=_document_v3(kinds, *found)) if found else None
+    return tagged(request, Response(body=_document_v3(kinds, *found))) if found else None
 
 
 def _places(kinds: KindTable) -> dict[str, tuple[str, str]]:
@@ -132,8 +133,9 @@ def _v2(request: Request, kinds: KindTable) -> Response:
         _documents[key] = orjson.dumps(document)
     for media, _ in accepted(request):
         if "proto-openapi.spec.v2" in media:
-            return Response(body=_gnostic_v2(_documents[key]), content_type=GNOSTIC_V2)
-    return Response(body=_documents[key])
+            body = _gnostic_v2(_documents[key])
+            return tagged(request, Response(body=body, content_type=GNOSTIC_V2))
+    return tagged(request, Response(body=_documents[key]))
 
 
 @lru_cache(maxsize=2)

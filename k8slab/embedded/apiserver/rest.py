@@ -120,7 +120,7 @@ class Rest:
 
     def _watch(self, request: Request, target: Target) -> Response:
         kind = target.kind
-        view = view_of(request, kind)
+        view = view_of(request, kind, stream=True)
         selection = selection_of(request, kind, target.namespace, target.name)
         options = queries.watch_options(request)
         feed = self.watching.feed(kind.storage, selection, view, options)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k8slab.embedded.apiserver import default_roles, discovery, openapi, pretty, statuses
+from k8slab.embedded.apiserver import (
+    default_roles,
+    discovery,
+    openapi,
+    pretty,
+    statuses,
+    yamlanswers,
+)
 from k8slab.embedded.apiserver.auth import authenticate, authorize, impersonated
 from k8slab.embedded.apiserver.bodies import too_large
 from k8slab.embedded.apiserver.http import Connection, Request, Response
@@ -72,6 +79,8 @@ class Application:
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """Answer one request; every error becomes a Status."""
         answer = self._plainly(request)
+        if yamlanswers.is_wanted(request):
+            return yamlanswers.translated(answer)
         if not pretty.is_wanted(request):
             return answer
         if isinstance(answer, Response):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 META = "meta.k8s.io/v1"
 
+JSON_MEDIA = ("application/json", "*/*", "application/*")
+YAML_MEDIA = ("application/yaml",)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -148,10 +151,11 @@ def accepted(request: Request) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def view_of(request: Request, kind: Kind) -> View:
+def view_of(request: Request, kind: Kind, *, stream: bool = False) -> View:
     """Choose the view; 406 for a client that takes only what we do not speak."""
+    spoken = JSON_MEDIA if stream else JSON_MEDIA + YAML_MEDIA
     for media, parameters in accepted(request):
-        if media not in ("application/json", "*/*", "application/*"):
+        if media not in spoken:
             continue
         form = parameters.get("as", "")
         if form and (parameters.get("g"), parameters.get("v")) not in (
@@ -165,13 +169,14 @@ def view_of(request: Request, kind: Kind) -> View:
             return View(kind, "Table", request.parameter("includeObject") or "Metadata")
         if form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
             return View(kind, "Partial")
-    raise not_acceptable()
+    raise not_acceptable(*() if stream else YAML_MEDIA)
 
 
-def not_acceptable() -> ApiStatusError:
-    """Return 406, as a real server says it."""
+def not_acceptable(*more: str) -> ApiStatusError:
+    """Return 406, as a real server says it; JSON and `more` are spoken."""
+    spoken = ", ".join((JSON_MEDIA[0], *more))
     return ApiStatusError(
-        "only the following media types are accepted: application/json",
+        f"only the following media types are accepted: {spoken}",
         code=406,
         reason="NotAcceptable",
     )

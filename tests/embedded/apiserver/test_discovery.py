@@ -6,6 +6,7 @@ import pytest
 
 from k8slab.embedded.apiserver.kinds import KindTable
 from k8slab.embedded.apiserver.protobuf import _fields
+from tests.embedded.apiserver.test_custom import definition
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -105,3 +106,32 @@ def test_the_root_lists_what_is_served(server):
     assert wanted <= set(paths)
     for path in wanted:
         assert server.request("GET", path).status == 200, path
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("/api", AGGREGATED),
+        ("/apis", AGGREGATED),
+        ("/openapi/v2", "application/json"),
+        ("/openapi/v3", "application/json"),
+        ("/openapi/v3/apis/apps/v1", "application/json"),
+    ],
+)
+def test_a_client_that_has_what_is_served_need_not_get_it_again(server, path, accept):
+    first = server.request("GET", path, Accept=accept)
+    tag = first.headers["ETag"]
+    again = server.request("GET", path, Accept=accept, If_None_Match=tag)
+    assert (again.status, again.data, again.headers["ETag"]) == (304, b"", tag)
+    other = server.request("GET", path, Accept=accept, If_None_Match='"other"')
+    assert (other.status, other.data) == (200, first.data)
+
+
+def test_another_kind_changes_the_tag_of_what_is_served(server):
+    before = server.request("GET", "/apis", Accept=AGGREGATED).headers["ETag"]
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    made = server.request("POST", definitions, definition("tagged"))
+    assert made.status == 201
+    answer = server.request("GET", "/apis", Accept=AGGREGATED, If_None_Match=before)
+    assert answer.status == 200
+    assert answer.headers["ETag"] != before

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+import yaml
 
 
 def space(namespace, plural="configmaps", group="api/v1"):
@@ -172,6 +173,43 @@ def test_a_body_of_more_than_3_mib_is_too_large(server, namespace):
 def test_a_client_that_takes_only_protobuf_gets_406(server, namespace):
     answer = server.request("GET", space(namespace), Accept="application/vnd.kubernetes.protobuf")
     assert (answer.status, answer.json["reason"]) == (406, "NotAcceptable")
+
+
+@pytest.mark.parametrize("accept", ["application/yaml", "application/yaml, application/json"])
+def test_who_asks_for_yaml_gets_it(server, namespace, accept):
+    path, text = space(namespace), "one\ntwo: 3\n"
+    server.request("POST", path, config("a", x=text, y="true"))
+    plain = server.request("GET", f"{path}/a").json
+    for asked, wanted in (
+        (f"{path}/a", plain),
+        (path, server.request("GET", path).json),
+        (f"{path}/nobody", server.request("GET", f"{path}/nobody").json),
+        ("/api/v1", server.request("GET", "/api/v1").json),
+        ("/apis", server.request("GET", "/apis").json),
+    ):
+        answer = server.request("GET", asked, Accept=accept)
+        assert answer.headers["Content-Type"] == "application/yaml"
+        assert yaml.safe_load(answer.data) == wanted
+    changed = {**plain, "data": {"x": "2"}}
+    put = server.request("PUT", f"{path}/a", changed, Accept=accept)
+    assert yaml.safe_load(put.data)["data"] == {"x": "2"}
+    assert (
+        b"x: |\n    one\n    two: 3\n"
+        in server.request(
+            "PUT", f"{path}/a", {"metadata": {"name": "a"}, "data": {"x": text}}, Accept=accept
+        ).data
+    )
+
+
+def test_a_watch_has_no_yaml_and_what_is_json_anyway_stays_json(server, namespace):
+    yaml_only = {"Accept": "application/yaml"}
+    answer = server.request("GET", f"{space(namespace)}?watch=1&timeoutSeconds=1", **yaml_only)
+    assert answer.status == 406
+    refused = yaml.safe_load(answer.data)
+    assert refused["message"] == "only the following media types are accepted: application/json"
+    both = {"Accept": "application/json, application/yaml"}
+    assert server.request("GET", f"{space(namespace)}", **both).json["kind"] == "ConfigMapList"
+    assert server.request("GET", "/version", **yaml_only).json["major"] == "1"
 
 
 def test_paths_that_are_not_served_are_not_found(server):

@@ -1,0 +1,24 @@
+"""Answers that a client need not get twice: the documents that tell what is served.
+
+Sources: RFC 9110, sections 8.8.3 and 13.1.2; apiserver ``endpoints/discovery/aggregated``
+(etag.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from k8slab.embedded.apiserver.http import Response
+
+if TYPE_CHECKING:
+    from k8slab.embedded.apiserver.http import Request
+
+
+def tagged(request: Request, response: Response) -> Response:
+    """Return an answer with its ETag, or 304 to a client that has this very answer."""
+    tag = f'"{hashlib.sha512(response.body).hexdigest().upper()}"'
+    response.headers += [("ETag", tag), ("Vary", "Accept")]
+    if request.headers.get("if-none-match") == tag:
+        return Response(304, b"", response.content_type, response.headers)
+    return response
