@@ -29,6 +29,7 @@ from k8slab.embedded.apiserver.custom.registry import Registry
 from k8slab.embedded.apiserver.kinds import Kind, KindTable
 from k8slab.embedded.apiserver.patches import merge_patch
 from k8slab.embedded.apiserver.roles import Roles
+from k8slab.embedded.apiserver.validation import resizing
 from k8slab.embedded.apiserver.webhooks.gate import Webhooks
 from k8slab.objects.meta import is_deleting, labels_of, name_of, namespace_of
 
@@ -430,6 +431,9 @@ def _separated(kind: Kind, new: Object, old: Object, subresource: str) -> Object
     if subresource == "ephemeralcontainers":
         added = (new.get("spec") or {}).get("ephemeralContainers") or []
         spec = {**old["spec"], "ephemeralContainers": added}
+        return {**old, "metadata": dict(old["metadata"]), "spec": spec}
+    if subresource == "resize":
+        spec = resizing.resized(new.get("spec") or {}, old["spec"])
         return {**old, "metadata": dict(old["metadata"]), "spec": spec}
     if kind.has_status:
         new.pop("status", None)

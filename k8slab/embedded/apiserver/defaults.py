@@ -10,6 +10,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.custom import definitions
+from k8slab.embedded.apiserver.qos import quality_of_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,21 +140,6 @@ def pod_spec(spec: dict) -> None:
         securityContext={},
         schedulerName="default-scheduler",
     )
-
-
-def quality_of_service(spec: dict) -> str:
-    """Return the pod's QoS class (``Guaranteed``, ``Burstable``, ``BestEffort``)."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    if not any(
-        (c.get("resources") or {}).get(part) for c in containers for part in ("requests", "limits")
-    ):
-        return "BestEffort"
-    for container in containers:
-        resources = container.get("resources") or {}
-        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-        if set(limits) < {"cpu", "memory"} or requests != limits:
-            return "Burstable"
-    return "Guaranteed"
 
 
 def _pod(obj: dict) -> None:

@@ -151,6 +151,7 @@ _CORE = (
             Subresource(name="log", kind="Pod", verbs=("get",)),
             Subresource(name="portforward", kind="PodPortForwardOptions", verbs=("create", "get")),
             Subresource(name="proxy", kind="PodProxyOptions", verbs=PROXY_VERBS),
+            Subresource(name="resize", kind="Pod", verbs=("get", "patch", "update")),
             _status("Pod"),
         ),
     ),

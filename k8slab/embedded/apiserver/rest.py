@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     Answer = Response | Awaitable[Response]
 
 
+WHOLE = ("status", "finalize", "ephemeralcontainers", "resize")
+"""Subresources that show the object itself, and change one part of it."""
+
+
 class Rest:
     """Answers requests about resources."""
 
@@ -80,7 +84,7 @@ class Rest:
             raise statuses.method_not_supported(kind.resource, verb)
         if verb not in allowed or verb not in self._verbs:
             raise statuses.method_not_supported(kind.resource, verb)
-        if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
+        if target.subresource not in ("", *WHOLE):
             return subresources.answer(self, request, target, verb)
         answer = self._verbs[verb](request, target)
         deprecation = warnings.DEPRECATED_KINDS.get(kind.resource)

@@ -361,3 +361,104 @@ def test_ephemeral_containers_come_later_and_claim_nothing(api, make_pod, make_d
     running["spec"]["ephemeralContainers"] = [guest]
     made = api.update("pods", running, writer=CLIENT, subresource="ephemeralcontainers")
     assert made["spec"]["ephemeralContainers"][0]["name"] == "guest"
+
+
+QOS = {
+    "nothing": ({}, "BestEffort"),
+    "a request": ({"requests": {"cpu": "1"}}, "Burstable"),
+    "limits for one": ({"limits": {"cpu": "1"}}, "Burstable"),
+    "limits for both": ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
+    "requests below limits": (
+        {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
+        "Burstable",
+    ),
+    "a request of something else": ({"requests": {"ephemeral-storage": "1Gi"}}, "BestEffort"),
+    "a request of nothing": ({"requests": {"cpu": "0"}}, "BestEffort"),
+    "limits for one and something else": (
+        {
+            "limits": {"cpu": "1", "ephemeral-storage": "1Gi"},
+            "requests": {"cpu": "1", "ephemeral-storage": "1Gi"},
+        },
+        "Burstable",
+    ),
+    "less of something else": (
+        {
+            "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Gi"},
+            "requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"},
+        },
+        "Guaranteed",
+    ),
+    "equal in other words": (
+        {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m"}},
+        "Guaranteed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("amounts", "wanted"), QOS.values(), ids=QOS)
+def test_the_quality_of_service(api, make_pod, amounts, wanted):
+    container = {"name": "main", "image": "web", "resources": amounts}
+    made = api.create("pods", make_pod("a", containers=[container]), writer=CLIENT)
+    assert made["status"]["qosClass"] == wanted
+
+
+def sized(api, make_pod, **amounts):
+    body = make_pod("sized", containers=[{"name": "main", "image": "web", "resources": amounts}])
+    return copy.deepcopy(api.bind(api.create("pods", body, writer=CLIENT), "node-1"))
+
+
+SMALL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "1Gi"}}
+
+
+def test_a_pod_is_resized_in_place_and_nothing_else_changes(api, make_pod):
+    pod = sized(api, make_pod, **SMALL)
+    (main,) = pod["spec"]["containers"]
+    main["resources"]["requests"] = {"cpu": "150m", "memory": "64Mi"}
+    main["resizePolicy"] = [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]
+    main["image"] = "other"
+    pod["metadata"]["labels"] = {"new": "one"}
+    pod["spec"]["nodeName"] = "node-2"
+    made = api.update("pods", copy.deepcopy(pod), writer=CLIENT, subresource="resize")
+    (shown,) = made["spec"]["containers"]
+    assert shown["resources"]["requests"] == {"cpu": "150m", "memory": "64Mi"}
+    assert shown["resizePolicy"] == main["resizePolicy"]
+    assert (shown["image"], made["spec"]["nodeName"]) == ("web", "node-1")
+    assert "new" not in (made["metadata"].get("labels") or {})
+    assert made["metadata"]["generation"] == pod["metadata"]["generation"] + 1
+
+
+ONLY = "spec: Forbidden: only cpu and memory resources are mutable"
+QUALITY = "Pod QOS Class may not change as a result of resizing"
+
+
+@pytest.mark.parametrize(
+    ("amounts", "told"),
+    [
+        (
+            {"requests": SMALL["requests"], "limits": {"cpu": "200m"}},
+            "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed",
+        ),
+        (
+            {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}},
+            "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+        ),
+        ({"requests": SMALL["limits"], "limits": SMALL["limits"]}, QUALITY),
+        (
+            {"requests": {"cpu": "300m", "memory": "64Mi"}, "limits": SMALL["limits"]},
+            "must be less than or equal to cpu limit of 200m",
+        ),
+        ({**SMALL, "limits": {**SMALL["limits"], "x.io/gpu": "1"}}, ONLY),
+    ],
+)
+def test_a_resize_is_refused_that_a_node_could_not_make(api, make_pod, amounts, told):
+    pod = sized(api, make_pod, **SMALL)
+    pod["spec"]["containers"][0]["resources"] = amounts
+    assert told in changed(api, pod, subresource="resize")
+
+
+def test_a_resize_neither_adds_nor_renames_containers(api, make_pod):
+    pod = sized(api, make_pod, **SMALL)
+    pod["spec"]["containers"].append({"name": "other", "image": "web"})
+    assert ONLY in changed(api, pod, subresource="resize")
+    pod["spec"]["containers"] = [{**pod["spec"]["containers"][0], "name": "renamed"}]
+    assert ONLY in changed(api, pod, subresource="resize")

@@ -17,6 +17,7 @@ from k8slab.embedded.apiserver.validation import (
     podchanges,
     pods,
     policies,
+    resizing,
     services,
     webhooks,
     workloads,
@@ -87,6 +88,8 @@ def check(
         errors += kind.custom.errors(new, old)
     if subresource == "ephemeralcontainers" and old is not None:
         errors += podchanges.ephemeral_errors(new, old)
+    elif subresource == "resize" and old is not None:
+        errors += resizing.errors(new, old)
     elif not subresource and (rule := _RULES.get(kind.storage)):
         errors += rule(new, old)
         if kind.resource == "pods" and old is not None:

@@ -1,7 +1,6 @@
-"""Amounts of CPU and memory: reading quantities, the downward API's fields, the QoS class.
+"""Amounts of CPU and memory: what a pod asks of its node, and the downward API's fields.
 
-Source: apimachinery ``resource.Quantity``; core/v1 ``ResourceFieldSelector``; the concept
-page "Pod Quality of Service Classes".
+Source: apimachinery ``resource.Quantity``; core/v1 ``ResourceFieldSelector``.
 """
 
 from __future__ import annotations
@@ -65,20 +64,3 @@ def _machine(resource: str) -> Decimal:
     if resource == "memory":
         return Decimal(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return Decimal(0)
-
-
-def qos_class(pod: Object) -> str:
-    """Return ``Guaranteed``, ``Burstable`` or ``BestEffort``."""
-    guaranteed, anything = True, False
-    spec = pod["spec"]
-    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
-        amounts = container.get("resources") or {}
-        limits = amounts.get("limits") or {}
-        requests = {**limits, **(amounts.get("requests") or {})}
-        for name in ("cpu", "memory"):
-            anything = anything or name in requests
-            same = name in limits and quantity(requests[name]) == quantity(limits[name])
-            guaranteed = guaranteed and same
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

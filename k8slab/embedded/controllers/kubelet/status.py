@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.qos import quality_of_service
 from k8slab.embedded.controllers import conditions, times
 from k8slab.embedded.controllers.conditions import word
 from k8slab.embedded.controllers.kubelet.records import RUNTIME_NAME, Record
-from k8slab.embedded.controllers.kubelet.resources import qos_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def pod_status(pod: Object, records: Sequence[Record], facts: Facts) -> Object:
         ]
         if found:
             status[field] = found
-    status["qosClass"] = old.get("qosClass") or qos_class(pod)
+    status["qosClass"] = old.get("qosClass") or quality_of_service(pod["spec"])
     return status
 
 
@@ -106,6 +106,10 @@ def container_status(record: Record, *, initialised: bool) -> Object:
     }
     if record.id:
         status["containerID"] = f"{RUNTIME_NAME}://{record.id}"
+        # Nothing is enforced here, so what is asked for is given at once (KEP-1287).
+        status["resources"] = record.spec.get("resources") or {}
+        if requests := status["resources"].get("requests"):
+            status["allocatedResources"] = requests
     return status
 
 

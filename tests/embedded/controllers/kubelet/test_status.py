@@ -132,27 +132,6 @@ def test_the_transition_time_stays_while_the_status_word_does():
     assert times["Ready"] != "2020-01-01T00:00:00Z"
 
 
-QOS = {
-    "nothing": ({}, "BestEffort"),
-    "a request": ({"requests": {"cpu": "1"}}, "Burstable"),
-    "limits for one": ({"limits": {"cpu": "1"}}, "Burstable"),
-    "limits for both": ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
-    "requests below limits": (
-        {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
-        "Burstable",
-    ),
-    "equal in other words": (
-        {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m"}},
-        "Guaranteed",
-    ),
-}
-
-
-@pytest.mark.parametrize(("amounts", "wanted"), QOS.values(), ids=QOS)
-def test_the_quality_of_service(amounts, wanted):
-    assert resources.qos_class({"spec": {"containers": [{"resources": amounts}]}}) == wanted
-
-
 @pytest.mark.parametrize(
     ("text", "number"),
     [("100m", "0.1"), ("1e3", "1000"), ("64Mi", "67108864"), ("2", "2"), ("1.5G", "1500000000")],
@@ -173,3 +152,14 @@ def test_a_pod_that_has_ended_stays_so_whatever_its_containers_did_with_the_word
     assert [c["state"]["terminated"]["exitCode"] for c in status["containerStatuses"]] == [0]
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert ready["reason"] == "PodFailed"
+
+
+def test_a_container_has_what_it_asks_for():
+    amounts = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    running = record("running")
+    running.spec = {**running.spec, "resources": amounts}
+    (shown,) = pod_status(pod(), [running], FACTS)["containerStatuses"]
+    assert (shown["resources"], shown["allocatedResources"]) == (amounts, {"cpu": "100m"})
+    (plain,) = pod_status(pod(), [record("running")], FACTS)["containerStatuses"]
+    assert plain["resources"] == {}
+    assert "allocatedResources" not in plain
