@@ -89,6 +89,8 @@ class Writer:
     """What admission webhooks have answered so far (`webhooks`)."""
     reviewed: bool = False
     """Webhooks were asked already, about the subresource through which this is written."""
+    through: str = ""
+    """The subresource whose owners' entry gets the fields, though the whole object is written."""
 
 
 INTERNAL = Writer()
@@ -346,6 +348,7 @@ class Api:
             wanted = review.mutated(wanted, scale.scale_of(kind, old))
             review.validated(wanted)
             writer = replace(writer, reviewed=True)
+        writer = replace(writer, through="scale")
         made = self.update(resource, scale.with_replicas(kind, old, wanted), writer=writer)
         return scale.scale_of(kind, made)
 

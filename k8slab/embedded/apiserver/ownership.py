@@ -33,7 +33,7 @@ def owners(
     entries = _before(new, old, writer, subresource) if old else []
     if not writer.manager:
         return entries
-    return _updated(kind, new, old, entries, (writer.manager, subresource))
+    return _updated(kind, new, old, entries, (writer.manager, subresource or writer.through))
 
 
 def record(new: Object, entries: list[Object]) -> None:
@@ -136,4 +136,6 @@ def _entry(kind: Kind, owner: tuple[str, str], operation: str, trie: Object) -> 
     }
     if owner[1]:
         made["subresource"] = owner[1]
+    if owner[1] == "scale":
+        del made["time"]  # as ScaleHandler.ToParent makes them (managedfields, scalehandler.go)
     return made

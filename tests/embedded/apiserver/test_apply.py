@@ -57,6 +57,34 @@ def test_another_managers_field_with_another_value_is_a_conflict(apply):
     ]
 
 
+def test_who_scales_a_workload_owns_its_replicas_through_the_scale(
+    server, namespace, make_deployment
+):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", **make_deployment(namespace=namespace)}
+    body["spec"]["replicas"] = 2
+    query, merge = "?fieldManager=one", "application/merge-patch+json"
+    text = json.dumps(body)
+    assert server.request("PATCH", f"{path}{query}", text, kind=APPLY).status == 201
+    for count in (5, 3):
+        scale = {"spec": {"replicas": count}}
+        server.request("PATCH", f"{path}/scale?fieldManager=kubectl", scale, kind=merge)
+    found = server.request("GET", path).json["metadata"]["managedFields"]
+    (entry,) = (one for one in found if one["manager"] == "kubectl")
+    assert entry == {
+        "manager": "kubectl",
+        "operation": "Update",
+        "apiVersion": "apps/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        "subresource": "scale",
+    }
+    assert server.request("PATCH", f"{path}{query}", text, kind=APPLY).json["message"] == (
+        'Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" '
+        "using apps/v1: .spec.replicas"
+    )
+
+
 def test_another_value_gives_a_field_managers_entry_another_time(apply, monkeypatch):
     times = (f"2026-01-01T00:00:{second:02}Z" for second in range(60))
     monkeypatch.setattr(ownership, "now_text", lambda: next(times))
