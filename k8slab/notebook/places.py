@@ -33,6 +33,11 @@ def output(done: Completed, command: str) -> Output:
     return shown(Output(command, done.stdout + done.stderr, done.code))
 
 
+def _host(address: str) -> str:
+    """Return an address as the host of a URL: IPv6 stands in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{address}]" if ":" in address else address
+
+
 @dataclass(frozen=True)
 class Pod:
     """A pod in which commands run."""
@@ -49,6 +54,11 @@ class Pod:
         """The pod's address now; empty while it has none."""
         found = self.cluster.get("pods", self.name, self.namespace) or {}
         return str(found.get("status", {}).get("podIP") or "")
+
+    @property
+    def host(self) -> str:
+        """The pod's address as URLs have it: ``curl {pod.host}:8080`` for both IP families."""
+        return _host(self.address)
 
     @property
     def node(self) -> Node:
@@ -88,6 +98,11 @@ class Node:
         addresses = found.get("status", {}).get("addresses") or ()
         own = (a["address"] for a in addresses if a.get("type") == "InternalIP")
         return next(own, "")
+
+    @property
+    def host(self) -> str:
+        """The node's own address as URLs have it."""
+        return _host(self.address)
 
     def run(self, command: str | Sequence[str], *, seconds: float = 30) -> Output:
         """Run a command on the node."""

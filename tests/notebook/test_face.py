@@ -294,6 +294,21 @@ def test_an_object_can_be_waited_for(face):
     assert face.pod("web").address.startswith("10.244.")
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("10.244.1.5", "10.244.1.5"), ("fd00:10:244::7", "[fd00:10:244::7]"), ("", "")],
+)
+def test_the_address_of_a_pod_and_of_a_node_can_stand_in_a_url(face, monkeypatch, address, host):
+    found = {
+        "pods": {"status": {"podIP": address}, "spec": {"nodeName": "fake-worker"}},
+        "nodes": {"status": {"addresses": [{"type": "InternalIP", "address": address}]}},
+    }
+    pod = face.pod("web")
+    monkeypatch.setattr(face.cluster, "get", lambda kind, *_: found[kind])
+    assert (pod.address, pod.host) == (address, host)
+    assert (pod.node.address, pod.node.host) == (address, host)
+
+
 def test_what_cannot_be_applied_is_shown_and_not_raised(face, monkeypatch):
     face.begin("protect")
     assert repr(face.apply("a: [")).startswith("refused: cell:2:")
