@@ -19,6 +19,9 @@ from k8slab.graphs.svg import Picture, titled
 EDGES = 600
 SECONDS = 8.0
 FORMATS = ("svg", "png", "pdf", "dot")
+ROOM = 'margin="0.2,0.055"'
+"""For boxes with lines that begin at the left: browsers draw letters up to a twentieth wider than
+`dot` reckons, which would stand out at the right. (Inches; it has 0.11 by itself.)"""
 
 
 def quote(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from k8slab.graphs.dot import draw, quote, render
+from k8slab.graphs.dot import ROOM, draw, quote, render
 from k8slab.graphs.svg import html_table
 from k8slab.probes.steps import ENDINGS
 
@@ -63,7 +63,7 @@ class JourneyGraph:
         lines = [
             f"digraph journey {{ graph [label={title}, labelloc=t, fontname=Helvetica];",
             "  graph [fontsize=13, rankdir=TB, nodesep=0.35, ranksep=0.6];",
-            "  node [fontname=Helvetica, fontsize=10];",
+            f"  node [fontname=Helvetica, fontsize=10, {ROOM}];",
             "  edge [fontname=Helvetica, fontsize=9];",
             *(f"  {line}" for line in drawn),
         ]

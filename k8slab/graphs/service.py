@@ -10,7 +10,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from k8slab.graphs.dot import quote, render
+from k8slab.graphs.dot import ROOM, quote, render
 from k8slab.graphs.svg import Picture, html_table
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def dot(front: Front) -> str:
     ]
     begin = "front"
     if front.rules:
-        lines.append(f"  rules [shape=note, label={_rules(front)}]; front -> rules;")
+        lines.append(f"  rules [shape=note, {ROOM}, label={_rules(front)}]; front -> rules;")
         begin = "rules"
     for number, one in enumerate(front.endpoints[:MOST]):
         lines.append(f"  e{number} [{_style(one)}, label={quote(_label(one))}];")

@@ -45,7 +45,7 @@ def form(
     word, sure = before if before[0] in choices else ("", 0)
     saved = f"You chose: {choices[word]} (saved)." if word else ""
     radio = widgets.RadioButtons(
-        options=[(text, word) for word, text in choices.items()],
+        options=[(text.replace("`", ""), word) for word, text in choices.items()],  # has no code
         value=word or None,
         layout=widgets.Layout(width="auto"),
     )

@@ -260,8 +260,8 @@ def code_view(title: str, text: str) -> View:
 
 def progress_view(progress: LabProgress) -> View:
     """Show how far the lab is done, and what surprised."""
-    title = f"{progress.title}: {progress.total:g} of {progress.max_total:g} points"
-    lines = progress.text().splitlines()[1:]
+    head, *lines = progress.text().splitlines()
+    title = head.replace(progress.lab, progress.title, 1)
     return View(progress.text(), box(title, [listed(line.strip() for line in lines)]))
 
 
