@@ -121,8 +121,9 @@ class Cluster:
     def apply(self, objects: Sequence[Object] | str, *, namespace: str = "") -> Objects:
         """Make objects (or the text of a manifest) so, and return them as the API now has them.
 
-        Server-side apply with force: fields that another manager owns become ours. Objects
-        that name no namespace go to `namespace`, else to ``default``.
+        Server-side apply with force: fields that another manager owns become ours. Fields that
+        a kind does not have are refused, as kubectl asks for it (``fieldValidation=Strict``).
+        Objects that name no namespace go to `namespace`, else to ``default``.
         """
         if isinstance(objects, str):
             from k8slab.objects.manifests import load_text  # noqa: PLC0415  YAML only if needed
@@ -250,7 +251,7 @@ class Cluster:
         answer: Object = self.rest.request(
             "PATCH",
             path,
-            query={"fieldManager": MANAGER, "force": "true"},
+            query={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"},
             body=obj,
             content_type=APPLY,
         )

@@ -264,7 +264,7 @@ class Face:
 
         Without ``-n`` it works in the namespace of the exercise that was begun last.
         """
-        words = shlex.split(command) if isinstance(command, str) else list(command)
+        words = places.split(command)
         if words and words[0] == "kubectl":
             words = words[1:]
         own = words[: words.index("--")] if "--" in words else words

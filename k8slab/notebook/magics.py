@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from k8slab.errors import UsageError
+from k8slab.notebook.places import split
 
 if TYPE_CHECKING:
     from k8slab.notebook.face import Face
@@ -39,7 +39,7 @@ def register(face: Face) -> None:
 def read_apply_line(line: str) -> tuple[str, float]:
     """Return namespace and seconds to wait; raises `UsageError`."""
     namespace, seconds = "", 20.0
-    words = shlex.split(line)
+    words = split(line)
     while words:
         match words:
             case ["-n" | "--namespace", name, *rest]:

@@ -23,9 +23,19 @@ _SHELL = re.compile(r"[|&;<>$`*?~()]")
 
 def words(command: str | Sequence[str]) -> list[str]:
     """Return the words of a command; one with shell characters goes through ``sh -c``."""
+    if isinstance(command, str) and _SHELL.search(command):
+        return ["sh", "-c", command]
+    return split(command)
+
+
+def split(command: str | Sequence[str]) -> list[str]:
+    """Return the words of a command as a shell splits them; `UsageError` for an open quote."""
     if not isinstance(command, str):
         return list(command)
-    return ["sh", "-c", command] if _SHELL.search(command) else shlex.split(command)
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{command}: {error}", hint="a quote is opened and not closed") from error
 
 
 def output(done: Completed, command: str) -> Output:

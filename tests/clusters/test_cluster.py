@@ -96,9 +96,10 @@ def test_apply_is_a_forced_server_side_apply_in_the_order_of_the_manifest(api, c
     text += "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
     answers = cluster.apply(text, namespace="shop")
     assert [answer["kind"] for answer in answers] == ["Namespace", "Deployment"]
+    asked = "?fieldManager=k8slab&force=true&fieldValidation=Strict"
     assert [request[:2] for request in api.requests] == [
-        ("PATCH", "/api/v1/namespaces/shop?fieldManager=k8slab&force=true"),
-        ("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web?fieldManager=k8slab&force=true"),
+        ("PATCH", f"/api/v1/namespaces/shop{asked}"),
+        ("PATCH", f"/apis/apps/v1/namespaces/shop/deployments/web{asked}"),
     ]
     assert api.requests[0][3]["Content-Type"] == "application/apply-patch+yaml"
 

@@ -329,6 +329,20 @@ def test_a_command_in_a_pod_that_is_not_there_is_shown_and_not_raised(face):
     assert (output.code, output.said) == (1, "error: there is no pod default/none")
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda face: face.kubectl("get 'pods"),
+        lambda face: face.pod("web").run("echo 'a"),
+        lambda face: face.resolve("web", "x", command="dig 'x"),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_told_and_ends_in_no_traceback(face, ask):
+    face.begin("protect")
+    with pytest.raises(UsageError, match="No closing quotation"):
+        ask(face)
+
+
 def test_a_pod_knows_its_node_and_one_that_is_not_there_says_so(face):
     face.begin("protect")
     node = face.pod("web").node
