@@ -14,6 +14,13 @@ from k8slab.notebook.views import View, box, paragraphs, wrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+# A choice that takes two lines: ipywidgets gives each the height of one, and the next lies over it.
+_STYLE = """<style>
+.k8slab-choices .widget-radio-box label {
+  display: flex; flex-direction: row-reverse; justify-content: flex-end; height: auto;
+}
+.k8slab-choices .widget-radio-box input { flex: none; }
+</style>"""
 CONFIDENCE = {1: "a guess", 2: "unsure", 3: "maybe", 4: "rather sure", 5: "certain"}
 
 
@@ -48,7 +55,7 @@ def form(
         options=[(text.replace("`", ""), word) for word, text in choices.items()],  # has no code
         value=word or None,
         layout=widgets.Layout(width="auto"),
-    )
+    ).add_class("k8slab-choices")
     slider = widgets.SelectionSlider(
         options=[(text, number) for number, text in CONFIDENCE.items()],
         value=sure or 3,
@@ -63,7 +70,7 @@ def form(
         told.value = f'<div role="alert">{paragraphs(answer)}</div>'
 
     button.on_click(clicked)
-    head = widgets.HTML(box(question, []))
+    head = widgets.HTML(_STYLE + box(question, []))
     rows = [head, radio, *([slider] if confidence else []), button, told]
     lines = [f"{word}: {text}" for word, text in choices.items()]
     ways = [f"answer with {call}", *([saved] if saved else [])]
