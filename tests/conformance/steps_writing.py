@@ -107,7 +107,7 @@ CREATE = (
     S("kubectl get svc np -o jsonpath={.spec.ports[0].nodePort}", r"^3[012]\d{3}$"),
     S("kubectl create svc clusterip ci --tcp=80:8080", r"^service/ci created$"),
     S("kubectl create svc clusterip hl --clusterip=None", r"^service/hl created$"),
-    S("kubectl create svc nodeport n2 --tcp=80 --node-port=30999", r"^service/n2 created$"),
+    S("kubectl create svc nodeport n2 --tcp=80 --node-port=30042", r"^service/n2 created$"),
     S("kubectl create svc loadbalancer lb --tcp=80", r"^service/lb created$"),
     S("kubectl create svc externalname out --external-name example.com", r"^service/out created$"),
     S("kubectl get svc", r"^out +ExternalName +<none> +example.com +<none> "),

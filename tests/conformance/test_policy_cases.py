@@ -97,10 +97,13 @@ def node_port(local):
             "type": "NodePort",
             "externalTrafficPolicy": "Local" if local else "Cluster",
             "selector": {"app": "db"},
-            "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30999}],
+            "ports": [{"port": 80, "targetPort": 8080, "nodePort": PORT}],
         },
     }
 
+
+PORT = 30043
+"""Of those that are given only to who asks for one (the low part of the range, KEP-3668)."""
 
 INTERNET = "ip:192.0.2.2"
 """What the internet sends probes from: its end of the link to the cluster's router."""
@@ -128,9 +131,9 @@ def test_node_ports_are_predicted_as_packets_go(cluster, places, local, admitted
         nodes = [places["node:n2"], *([] if local else [places["node:n1"]])]  # the pod is on n2
         sources = {"world:internet": INTERNET, "shop/web": "shop/web"}
         asked = [
-            (real, Flow.of(told, node, 30999)) for real, told in sources.items() for node in nodes
+            (real, Flow.of(told, node, PORT)) for real, told in sources.items() for node in nodes
         ]
-        tried = [Flow(Party.parse(real), flow.destination, 30999) for real, flow in asked]
+        tried = [Flow(Party.parse(real), flow.destination, PORT) for real, flow in asked]
         for (_, flow), seen in zip(asked, observe(cluster, tried), strict=True):
             verdict = estate.decide(flow)
             assert seen.outcome in (Outcome.OPEN, Outcome.SILENT), seen

@@ -2,7 +2,8 @@
 
 ClusterIPs come from the Service ranges: as in a real server the low part of a range
 (``min(max(16, size / 16), 256)`` addresses, KEP-3070) is left for addresses that are asked for.
-Node ports come from 30000-32767; both protocols may share a number.
+Node ports come from 30000-32767, and there too the low part, 30000-30085 (``min(max(16, size / 32),
+128)`` ports, KEP-3668), is left for those that are asked for; both protocols may share a number.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import statuses
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
+FIRST_DYNAMIC_NODE_PORT = FIRST_NODE_PORT + 86
 _TRIES = 64
 
 
@@ -160,19 +163,13 @@ class Allocator:
             raise _refused(service, statuses.invalid(path, port[1], why))
 
     def _free_port(self, service: Object, protocol: str, mine: set[tuple[str, int]]) -> int:
-        free = [
-            port
-            for port in random.sample(range(FIRST_NODE_PORT, LAST_NODE_PORT + 1), _TRIES)
-            if self._ports[protocol, port] == 0 and (protocol, port) not in mine
-        ] or [
-            port
-            for port in range(FIRST_NODE_PORT, LAST_NODE_PORT + 1)
-            if self._ports[protocol, port] == 0 and (protocol, port) not in mine
-        ]
-        if not free:
-            why = f"failed to allocate a nodePort for {name_of(service)}: range is full"
-            raise statuses.internal_error(why)
-        return free[0]
+        dynamic = range(FIRST_DYNAMIC_NODE_PORT, LAST_NODE_PORT + 1)
+        kept = range(FIRST_NODE_PORT, FIRST_DYNAMIC_NODE_PORT)
+        for port in chain(random.sample(dynamic, _TRIES), dynamic, kept):
+            if self._ports[protocol, port] == 0 and (protocol, port) not in mine:
+                return port
+        why = f"failed to allocate a nodePort for {name_of(service)}: range is full"
+        raise statuses.internal_error(why)
 
     def _assign_health_port(self, new: Object, old: Object | None) -> None:
         held = (old or {}).get("spec", {}).get("healthCheckNodePort")

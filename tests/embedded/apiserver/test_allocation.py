@@ -69,6 +69,20 @@ def test_node_ports_come_and_go_with_the_type(api):
     api.create("services", service("b", type="NodePort", ports=[{"port": 1, "nodePort": port}]))
 
 
+def node_ports(api, name, count):
+    ports = [{"name": f"p{number}", "port": number} for number in range(1, count + 1)]
+    made = api.create("services", service(name, type="NodePort", ports=ports))
+    return {port["nodePort"] for port in made["spec"]["ports"]}
+
+
+def test_node_ports_that_manifests_name_are_given_to_nobody_else_before_the_others_are_used_up(api):
+    others = range(30086, 32768)
+    assert node_ports(api, "many", len(others)) == {*others}
+    assert max(node_ports(api, "more", 86)) == 30085
+    with pytest.raises(ApiStatusError, match="range is full"):
+        node_ports(api, "full", 1)
+
+
 def test_a_node_port_stays_when_the_service_changes(api):
     made = api.create("services", service(type="LoadBalancer"))
     changed = api.patch("services", "web", "default", {"spec": {"selector": {"a": "b"}}})
