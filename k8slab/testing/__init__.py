@@ -1,1 +1,1 @@
-"""Help for tests: the fixtures of `k8slab.testing.plugin`, and a cluster made of plain Python."""
+"""Help for tests: the fixtures of `testing.plugin`, patience, and a cluster of plain Python."""

@@ -3,12 +3,12 @@
 import copy
 
 import pytest
-from names_kit import until_resolved
 
 from k8slab.objects import manifests
 from k8slab.policy import Flow
 from k8slab.probes import Outcome
 from k8slab.probes.journey import Place, journey
+from k8slab.testing.names import until_known
 
 WORLD = """
 {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {
@@ -22,21 +22,25 @@ spec:
   affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
     {labelSelector: {matchLabels: {app: web}}, topologyKey: kubernetes.io/hostname}]}}
   containers: [{name: a, image: k8slab/app, args: [--port, "8080", --udp, "5000"],
-                ports: [{containerPort: 8080}]}]
----
-{apiVersion: v1, kind: Service, metadata: {name: db},
- spec: {selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}}
+                ports: [{containerPort: 8080}],
+                readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: shut, labels: {app: shut}}, spec: {
  terminationGracePeriodSeconds: 0, containers: [{name: a, image: k8slab/app}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: bare, labels: {app: bare}}, spec: {
- terminationGracePeriodSeconds: 0, containers: [{name: a, image: "k8slab/app:minimal"}]}}
+ terminationGracePeriodSeconds: 0, containers: [{name: a, image: "k8slab/app:minimal",
+  readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: keep-out}
 spec: {podSelector: {matchLabels: {app: shut}}}
+"""
+
+SERVICE = """
+{apiVersion: v1, kind: Service, metadata: {name: db},
+ spec: {selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}}
 """
 
 
@@ -45,6 +49,8 @@ def blind(cluster, namespace):
     """Give the cluster as a provider that can neither trace nor probe would, and a namespace."""
     cluster.apply(manifests.load(WORLD), namespace=namespace)
     cluster.wait("pods", "", namespace, until="ready")
+    # A Service that comes after its pods is answered when the nodes know both.
+    cluster.apply(manifests.load(SERVICE), namespace=namespace)
     plain = copy.copy(cluster)
     plain.capabilities = frozenset()
     return plain, namespace
@@ -60,7 +66,7 @@ def kinds(found, leg):
 
 
 def test_both_ends_of_a_flow_are_told_and_what_lies_between_is_named_as_not_seen(blind):
-    until_resolved(blind[0], "web", "db", blind[1])
+    until_known(blind[0], "db", blind[1])
     found, space = go(blind, "web", "name:db", 80), blind[1]
     assert found.outcome is Outcome.OPEN
     web, db = f"pod {space}/web", f"pod {space}/db"

@@ -6,7 +6,6 @@ import struct
 import subprocess
 
 import pytest
-from names_kit import until_resolved
 
 from k8slab.errors import ProbeError
 from k8slab.objects import manifests
@@ -15,6 +14,7 @@ from k8slab.probes import Outcome
 from k8slab.probes.journey import Frame, Journey, Place, Step, journey
 from k8slab.probes.pcapng import pcapng
 from k8slab.testing.fake import FakeCluster
+from k8slab.testing.names import until_known
 
 WORLD = """
 {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {
@@ -65,7 +65,7 @@ def test_a_flow_through_a_service_is_open_and_predicted(cluster, pods):
 
 
 def test_a_name_is_resolved_where_the_packet_starts(cluster, pods):
-    until_resolved(cluster, "web", "db", pods)
+    until_known(cluster, "db", pods)
     found = journey(cluster, Flow.of("web", "name:db", 80, namespace=pods), predict=False)
     assert found.outcome is Outcome.OPEN
     assert "endpoint" in [step.kind for step in found.steps]
@@ -111,7 +111,8 @@ def test_a_pod_on_its_nodes_network_is_that_node(cluster, pods):
 
 def test_a_host_port_leads_from_the_node_to_its_pod(cluster, pods):
     ports = [{"containerPort": 8080, "hostPort": 18_080}]
-    container = {"name": "a", "image": "k8slab/app", "ports": ports}
+    ready = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
+    container = {"name": "a", "image": "k8slab/app", "ports": ports, "readinessProbe": ready}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ported"}, "spec": spec}
     cluster.apply([pod], namespace=pods)

@@ -11,6 +11,7 @@ from k8slab.policy import Party
 from k8slab.probes.lookups import NO_ANSWER, look_up
 from k8slab.programs import Completed
 from k8slab.testing.fake import FakeCluster
+from k8slab.testing.names import until_known
 
 POD = {
     "apiVersion": "v1",
@@ -111,6 +112,7 @@ def client(cluster, namespace):
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec}
     cluster.apply([pod, *manifests.load(SERVICE)], namespace=namespace)
     cluster.wait("pods", "client", namespace, until="ready")
+    until_known(cluster, "web", namespace)
     return Party("pod", "client", namespace)
 
 
