@@ -1,11 +1,18 @@
 """Pods in few words, and commands in them."""
 
 import threading
+import time
 
 from kubernetes import client
 
 WEB = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
-READY = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+READY = {
+    "httpGet": {"path": "/ready", "port": 8080},
+    "periodSeconds": 1,
+    "timeoutSeconds": 30,
+    "failureThreshold": 1,
+}
+"""Not ready when it says so; an answer that is late on a busy machine is none."""
 
 
 def container(image, script, *, name="main", **more):
@@ -34,7 +41,7 @@ def service(name, **spec):
 
 
 def workload(kind, name, replicas=None, **spec):
-    """Return a Deployment, StatefulSet or DaemonSet of the web app, one second from the end."""
+    """Return a Deployment, StatefulSet or DaemonSet of the web app."""
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
@@ -46,7 +53,6 @@ def workload(kind, name, replicas=None, **spec):
             "template": {
                 "metadata": {"labels": {"app": name}},
                 "spec": {
-                    "terminationGracePeriodSeconds": 1,
                     "containers": [app(readinessProbe=READY)],
                 },
             },
@@ -65,6 +71,14 @@ def sh(cluster, namespace, name, container=""):
         return done.stdout
 
     return run
+
+
+def first_words(cluster, namespace, name, container=""):
+    """Return a pod's log once there is something in it: what runs may not have spoken yet."""
+    ends = time.monotonic() + 60
+    while not (found := cluster.logs(namespace, name, container=container)):
+        assert time.monotonic() < ends, f"{name} says nothing"
+    return found
 
 
 def said(cluster, namespace, name, *, container=None):

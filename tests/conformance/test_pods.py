@@ -3,7 +3,9 @@
 import re
 
 import pytest
-from pods_kit import app, container, pod, said, sh
+from pods_kit import READY, app, container, first_words, pod, said, sh
+
+from k8slab.testing.names import until_known
 
 NET = "nicolaka/netshoot"
 
@@ -25,14 +27,16 @@ def web(cluster, namespace):
         "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    cluster.apply([pod("web", app())], namespace=namespace)
+    cluster.apply([pod("web", app(readinessProbe=READY))], namespace=namespace)
     cluster.wait("pods", "web", namespace)
+    # Last, since a Service is answered when the kernel leads to the pods that are ready.
     cluster.apply([service], namespace=namespace)
+    until_known(cluster, "web", namespace)
     return cluster.get("pods", "web", namespace)["status"]["podIP"]
 
 
 def test_the_tools_of_networkers_say_what_they_say_elsewhere(net, web, namespace):
-    assert "pod: web" in net("until curl -s -m 2 http://web/; do :; done")
+    assert "pod: web" in net("curl -s http://web/")
     name = f"web.{namespace}.svc.cluster.local"
     assert net(f"dig +short {name}").startswith("10.96.")
     assert f"Name:\t{name}" in net("nslookup web")
@@ -50,7 +54,7 @@ def test_nc_listens_on_tcp_and_udp(net):
     tcp = f"nc -l -p 9901 > /tmp/t & {ready.format('t')}; echo tcp | nc -q0 127.0.0.1 9901; wait"
     assert net(f"{tcp}; cat /tmp/t") == "tcp\n"
     udp = f"nc -u -l -p 9902 > /tmp/u & {ready.format('u')}; echo udp | nc -u -w1 127.0.0.1 9902"
-    assert net(f"{udp}; kill %1; cat /tmp/u") == "udp\n"
+    assert net(f"{udp}; until [ -s /tmp/u ]; do :; done; kill %1; cat /tmp/u") == "udp\n"
 
 
 @pytest.mark.parametrize("interface", ["eth0", "any"])
@@ -107,7 +111,8 @@ def test_a_pod_starts_in_order_with_its_files_and_environment(cluster, namespace
         {"name": "shared", "emptyDir": {}},
         {"name": "config", "configMap": {"name": "config"}},
     ]
-    made = pod("rich", main, app(name="side"), initContainers=[first, second], volumes=volumes)
+    side = app(name="side", readinessProbe=READY)
+    made = pod("rich", main, side, initContainers=[first, second], volumes=volumes)
     meta = {"apiVersion": "v1"}
     cluster.apply(
         [
@@ -154,6 +159,7 @@ def test_a_pod_that_ends_has_the_phase_that_its_policy_gives(
 
 def test_a_container_that_fails_its_liveness_probe_is_started_again(cluster, namespace):
     probe = {"exec": {"command": ["cat", "/tmp/ok"]}, "periodSeconds": 1, "failureThreshold": 1}
+    probe["timeoutSeconds"] = 30  # on a busy machine even cat takes its time
     script = "trap 'exit 0' TERM; touch /tmp/ok; sleep 3600 & wait"
     live = container("busybox", script, livenessProbe=probe)
     live["startupProbe"] = {**probe, "failureThreshold": 30}  # the file may come a moment later
@@ -161,7 +167,7 @@ def test_a_container_that_fails_its_liveness_probe_is_started_again(cluster, nam
     cluster.wait("pods", "live", namespace)
     sh(cluster, namespace, "live")("rm /tmp/ok")
     path = "jsonpath={.status.containerStatuses[0].restartCount}=1"
-    cluster.wait("pods", "live", namespace, until=path, deadline=20)
+    cluster.wait("pods", "live", namespace, until=path)
     assert any(
         "failed liveness probe, will be restarted" in event["message"]
         for event in cluster.list("events", namespace)
@@ -174,19 +180,20 @@ def test_a_pod_is_told_to_stop_and_killed_when_its_grace_is_over(cluster, namesp
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo before > /proc/1/fd/1"]}}}
     cluster.apply(
         [
-            pod("polite", container("busybox", polite, lifecycle=hook), grace=30),
+            pod("polite", container("busybox", polite, lifecycle=hook), grace=300),
             pod("deaf", deaf, grace=1),
         ],
         namespace=namespace,
     )
     cluster.wait("pods", "polite", namespace)
     cluster.wait("pods", "deaf", namespace)
+    assert first_words(cluster, namespace, "polite") == "up\n"  # it has its handler now
     following = said(cluster, namespace, "polite")
     cluster.delete("pods", "polite", namespace)
     cluster.delete("pods", "deaf", namespace)
-    cluster.wait("pods", "polite", namespace, until="delete", deadline=15)
+    cluster.wait("pods", "polite", namespace, until="delete")
     assert following() == ["up", "before", "bye"]
-    cluster.wait("pods", "deaf", namespace, until="delete", deadline=15)
+    cluster.wait("pods", "deaf", namespace, until="delete")
 
 
 def test_limits_are_shown_to_the_pod_and_requests_decide_where_it_runs(cluster, namespace):
