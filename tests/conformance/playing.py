@@ -22,6 +22,14 @@ def pinned(cluster, namespace, shell):
     return shell
 
 
+def drained(cluster, shell, *, old=False):
+    """Run the steps that drain a node; afterwards its name servers run elsewhere."""
+    try:
+        play(shell, battery.NODES, old=old)
+    finally:
+        cluster.wait("deployments.apps", "coredns", "kube-system")
+
+
 def play(shell, steps, *, old=False):
     """Run the steps one after the other; fail with all that was different."""
     wrong = []

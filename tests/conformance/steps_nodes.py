@@ -17,9 +17,9 @@ NODES = (
         not_old=_BUDGET,
     ),
     S(
-        "kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 --timeout=4s",
+        "exec 3< <(exec kubectl drain $WORKER --force --ignore-daemonsets --grace-period=1 2>&1); "
+        "grep -m1 disruption <&3; kill $!",
         r"Cannot evict pod as it would violate the pod's disruption budget\.",
-        1,
         not_old=_BUDGET,
     ),
     S("kubectl delete pdb keep", r'^poddisruptionbudget.policy "keep" deleted', not_old=_BUDGET),

@@ -35,7 +35,10 @@ RUN = (
         r"^(service|pod)/named created$\n^(service|pod)/named created$",
     ),
     S("kubectl wait pod named --for=condition=Ready --timeout=90s", r"^pod/named condition met$"),
-    S("kubectl exec box -c main -- curl -s named:8080/", r"^pod: named$"),
+    S(
+        "kubectl exec box -c main -- sh -c 'until curl -s named:8080/; do :; done'",
+        r"^pod: named$",
+    ),
     S("kubectl run dry --image=nginx --dry-run=client -o yaml", r"^    name: dry$"),
     S("kubectl run one --image=nginx --env=A=b --annotations=x=y", r"^pod/one created$"),
     S(

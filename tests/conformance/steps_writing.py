@@ -7,6 +7,8 @@ S = Step
 APPLY = (
     S("kubectl apply -f web.yaml", r"^deployment.apps/web unchanged$\n^service/web unchanged$"),
     S("kubectl diff -f web.yaml", r"\A\Z"),
+    # Before pods go: one that is listed and then gone is an error.
+    S("kubectl label pods --all part=y", r"^pod/box labeled$\n^pod/web-\S+ labeled$"),
     S(
         "sed 's/replicas: 2/replicas: 3/' web.yaml > more.yaml; kubectl diff -f more.yaml",
         r"^-  replicas: 2$\n^\+  replicas: 3$",
@@ -70,7 +72,6 @@ APPLY = (
     ),
     S("kubectl label pod box tier=y --overwrite", r"^pod/box labeled$"),
     S("kubectl label pod box tier-", r"^pod/box unlabeled$", old=r"^pod/box labeled$"),
-    S("kubectl label pods --all part=y", r"^pod/box labeled$\n^pod/web-\S+ labeled$"),
     S("kubectl annotate pod box note=x", r"^pod/box annotated$"),
     S("kubectl annotate pod box note-", r"^pod/box annotated$"),
     S(

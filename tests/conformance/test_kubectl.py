@@ -4,7 +4,7 @@ from pathlib import Path
 
 import battery
 import pytest
-from playing import pinned, play
+from playing import drained, pinned, play
 
 BOOK = Path(__file__).parents[2] / "book" / "kubectl.md"
 
@@ -15,7 +15,7 @@ def test_kubectl_finds_what_a_real_cluster_has_for(subject, base):
 
 
 def test_a_node_is_drained_and_tainted_as_on_a_real_cluster(cluster, namespace, shell):
-    play(pinned(cluster, namespace, shell), battery.NODES)
+    drained(cluster, pinned(cluster, namespace, shell))
 
 
 def test_the_page_of_the_book_is_the_battery():

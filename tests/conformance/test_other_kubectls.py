@@ -2,7 +2,7 @@
 
 import battery
 import pytest
-from playing import applied, pinned, play
+from playing import applied, drained, pinned, play
 
 SAMPLE = ("describe", "exec, attach, cp and logs")
 """What of the table kubectl 1.20 is asked whenever the tests run: old APIs, old streams."""
@@ -33,9 +33,9 @@ def test_debians_old_kubectl_finds_what_it_would_on_a_real_cluster_for(
 
 @pytest.mark.slow
 def test_debians_old_kubectl_drains_too(cluster, namespace, with_kubectl, debians_kubectl):
-    play(pinned(cluster, namespace, with_kubectl(debians_kubectl)), battery.NODES, old=True)
+    drained(cluster, pinned(cluster, namespace, with_kubectl(debians_kubectl)), old=True)
 
 
 @pytest.mark.slow
 def test_the_kubectl_of_our_version_drains_too(cluster, namespace, with_kubectl, built_kubectl):
-    play(pinned(cluster, namespace, with_kubectl(built_kubectl)), battery.NODES)
+    drained(cluster, pinned(cluster, namespace, with_kubectl(built_kubectl)))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from estates_kit import sctp_opens
+from pods_kit import READY
 
 from k8slab import policy
 from k8slab.policy import Flow, Party
@@ -23,6 +24,9 @@ from shop import WORLD
 from test_cases import CASES
 
 needs_sctp = pytest.mark.skipif(not sctp_opens(), reason="no SCTP socket opens on this kernel")
+PATIENCE = 30.0
+"""Seconds until silence is believed: a drop is reported at once, unless the machine is busy."""
+
 HERE = [
     pytest.param(name, marks=[needs_sctp] if "SCTP" in flow else [])
     for name, (_, flow, _, _) in CASES.items()
@@ -44,6 +48,7 @@ def places(cluster):
             ]
             obj["spec"]["terminationGracePeriodSeconds"] = 0
             obj["spec"]["containers"][0] |= {"name": "web", "image": "k8slab/app"}
+            obj["spec"]["containers"][0]["readinessProbe"] = READY  # it listens when it is ready
     cluster.apply(objects)
     for name in ("shop", "other"):
         cluster.wait("pods", "", name, until="ready")
@@ -80,7 +85,7 @@ def test_packets_do_what_the_table_says(cluster, places, name):
                  "metadata": metadata, "spec": body}]  # fmt: skip
     cluster.apply(made)
     try:
-        (seen,) = observe(cluster, [read_flow(flow, places)])
+        (seen,) = observe(cluster, [read_flow(flow, places)], PATIENCE)
     finally:
         cluster.delete("networkpolicies.networking.k8s.io", "case", "shop")
     passed = (Outcome.OPEN, Outcome.REFUSED)
@@ -134,7 +139,7 @@ def test_node_ports_are_predicted_as_packets_go(cluster, places, local, admitted
             (real, Flow.of(told, node, PORT)) for real, told in sources.items() for node in nodes
         ]
         tried = [Flow(Party.parse(real), flow.destination, PORT) for real, flow in asked]
-        for (_, flow), seen in zip(asked, observe(cluster, tried), strict=True):
+        for (_, flow), seen in zip(asked, observe(cluster, tried, PATIENCE), strict=True):
             verdict = estate.decide(flow)
             assert seen.outcome in (Outcome.OPEN, Outcome.SILENT), seen
             assert verdict.allowed is (seen.outcome is Outcome.OPEN), (verdict.explain(), seen)
