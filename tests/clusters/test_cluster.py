@@ -213,11 +213,18 @@ def test_a_wait_takes_a_function(api, cluster):
 def test_a_watch_yields_what_happens_from_now_on(api, cluster):
     api.put(f"{PODS}/old", pod("old"))
     events = cluster.watch("pods", "shop", deadline=60)
-    timer = later(0.05, api.put, f"{PODS}/new", pod("new"))
+
+    def put_once_it_is_watched():
+        while not any("watch=1" in request[1] for request in [*api.requests]):
+            threading.Event().wait(0.002)
+        api.put(f"{PODS}/new", pod("new"))
+
+    other = threading.Thread(target=put_once_it_is_watched)
+    other.start()
     event = next(events)
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "new")
     events.close()
-    timer.join()
+    other.join()
 
 
 def test_logs_are_text(api, cluster):

@@ -8,6 +8,7 @@ from k8slab import clusters
 from k8slab.clusters import Wanted
 from k8slab.embedded.network.netlink import ipv6_exists
 from k8slab.errors import EnvironmentLacksError, UsageError
+from k8slab.testing.names import until_known
 
 pytestmark = pytest.mark.skipif(not ipv6_exists(), reason="no IPv6 here")
 PROBES = "/apis/lab.k8slab.dev/v1/probes"
@@ -30,13 +31,15 @@ def service(name, **spec):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
-OBJECTS = [
+PODS = [
     pod(
         "web",
         "k8slab/app",
         readinessProbe={"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
     ),
     pod("client", "k8slab/toolbox", command=["sleep", "infinity"]),
+]
+SERVICES = [
     service("web", ipFamilyPolicy="PreferDualStack", type="NodePort"),
     service("headless", ipFamilyPolicy="PreferDualStack", clusterIP="None"),
 ]
@@ -51,8 +54,11 @@ def cluster(request, k8slab_home):
     except EnvironmentLacksError as error:
         pytest.skip(f"no embedded cluster here: {error}")
     try:
-        handle.apply(OBJECTS, namespace=DEFAULT)
-        handle.wait("pods", "", DEFAULT, deadline=30)
+        handle.apply(PODS, namespace=DEFAULT)
+        handle.wait("pods", "", DEFAULT)
+        # A Service that comes after its pods is answered when the nodes lead to them.
+        for one in handle.apply(SERVICES, namespace=DEFAULT):
+            until_known(handle, one["metadata"]["name"], DEFAULT)
         yield handle
     finally:
         clusters.delete(name)
@@ -124,12 +130,12 @@ def test_pods_services_node_ports_and_the_world_answer_in_every_family(cluster, 
     own = [entry["ip"] for entry in cluster.get("pods", "client", DEFAULT)["status"]["podIPs"]]
     for index, address in enumerate(web["clusterIPs"]):
         host = f"[{address}]" if family(address) == "IPv6" else address
-        body = "\n".join(run(cluster, "curl", "-sS", "-m5", f"http://{host}/"))
+        body = "\n".join(run(cluster, "curl", "-sS", "-m30", f"http://{host}/"))
         assert "pod: web" in body
         assert own[index] in body
         option = "-6" if family(address) == "IPv6" else "-4"
         assert "site: example.com" in run(
-            cluster, "curl", "-sS", "-m5", option, "https://example.com/"
+            cluster, "curl", "-sS", "-m30", option, "https://example.com/"
         )
     flows = [
         {"from": {"world": "laptop"}, "to": a["address"], "port": web["ports"][0]["nodePort"]}
@@ -152,7 +158,7 @@ def test_hosts_resolver_and_environment_of_a_pod_fit_its_families(cluster, famil
 def test_in_cluster_clients_reach_the_api(cluster):
     account = "/var/run/secrets/kubernetes.io/serviceaccount"
     script = (
-        f'curl -sS -m5 --cacert {account}/ca.crt -H "Authorization: Bearer $(cat {account}/token)"'
+        f'curl -sS -m30 --cacert {account}/ca.crt -H "Authorization: Bearer $(cat {account}/token)"'
         " https://kubernetes.default.svc/version"
     )
     assert json.loads("".join(run(cluster, "sh", "-c", script)))["major"] == "1"
@@ -171,7 +177,7 @@ def test_a_policy_is_enforced_and_reported_in_every_family(cluster):
     ]
 
     def outcomes():
-        return cluster.request("POST", PROBES, {"flows": flows})["results"]
+        return cluster.request("POST", PROBES, {"flows": flows, "deadlineSeconds": 20})["results"]
 
     assert {one["outcome"] for one in outcomes()} == {"open"}
     cluster.apply([policy], namespace=DEFAULT)

@@ -63,12 +63,12 @@ def namespace(cluster, request):
 def test_what_is_applied_runs_and_is_found(cluster, namespace):
     (applied,) = cluster.apply([pod("box")], namespace=namespace)
     assert applied["metadata"]["namespace"] == namespace
-    (ready,) = cluster.wait("pods", "box", namespace, deadline=20)
+    (ready,) = cluster.wait("pods", "box", namespace)
     assert ready["status"]["phase"] == "Running"
     assert [p["metadata"]["name"] for p in cluster.list("pods", namespace)] == ["box"]
     assert cluster.list("pods", namespace, selector="app!=box") == []
     cluster.delete("pods", "box", namespace, grace=0)
-    assert cluster.wait("pods", "box", namespace, until="delete", deadline=20) == []
+    assert cluster.wait("pods", "box", namespace, until="delete") == []
     assert cluster.get("pods", "box", namespace) is None
 
 
@@ -86,7 +86,7 @@ def test_the_handle_reaches_its_cluster_whatever_context_is_current_in_the_file(
 
 def test_exec_gives_output_and_exit_code_and_takes_input(cluster, namespace):
     cluster.apply([pod("box")], namespace=namespace)
-    cluster.wait("pods", "box", namespace, deadline=20)
+    cluster.wait("pods", "box", namespace)
     done = cluster.exec(namespace, "box", ["sh", "-c", "cat; echo oops >&2; exit 7"], stdin=b"hi")
     assert (done.code, done.stdout, done.stderr) == (7, "hi", "oops\n")
     big = os.urandom(100_000).hex().encode()
@@ -100,17 +100,15 @@ def test_exec_gives_output_and_exit_code_and_takes_input(cluster, namespace):
 
 def test_hundreds_of_commands_from_several_threads_all_end(cluster, namespace):
     cluster.apply([pod("box")], namespace=namespace)
-    cluster.wait("pods", "box", namespace, deadline=20)
+    cluster.wait("pods", "box", namespace)
     with ThreadPoolExecutor(4) as threads:
-        done = threads.map(
-            lambda n: cluster.exec(namespace, "box", ["echo", str(n)], deadline=15), range(200)
-        )
+        done = threads.map(lambda n: cluster.exec(namespace, "box", ["echo", str(n)]), range(200))
         assert [one.stdout for one in done] == [f"{n}\n" for n in range(200)]
 
 
 def test_a_command_runs_where_an_event_loop_runs_already_as_in_a_notebook(cluster, namespace):
     cluster.apply([pod("box")], namespace=namespace)
-    cluster.wait("pods", "box", namespace, deadline=20)
+    cluster.wait("pods", "box", namespace)
 
     async def cell():
         return cluster.exec(namespace, "box", ["echo", "here"])
@@ -120,7 +118,7 @@ def test_a_command_runs_where_an_event_loop_runs_already_as_in_a_notebook(cluste
 
 def test_ctrl_c_ends_a_command_that_runs(cluster, namespace):
     cluster.apply([pod("box")], namespace=namespace)
-    cluster.wait("pods", "box", namespace, deadline=20)
+    cluster.wait("pods", "box", namespace)
     script = "; ".join(
         (
             "import os, signal",
@@ -132,7 +130,7 @@ def test_ctrl_c_ends_a_command_that_runs(cluster, namespace):
         )
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120
     )
     assert "run_apart" in ended.stderr
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
@@ -161,8 +159,10 @@ def test_a_command_is_answered_when_it_has_said_something(cluster, namespace):
 
 def test_a_wait_in_vain_says_what_the_cluster_says(cluster, namespace):
     cluster.apply([pod("bad", image="no/such-image", command=())], namespace=namespace)
+    reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
+    cluster.wait("pods", "bad", namespace, until=f"{reason}=ErrImagePull")
     with pytest.raises(ClusterNotReadyError, match=r"ErrImagePull|ImagePullBackOff"):
-        cluster.wait("pods", "bad", namespace, deadline=2)
+        cluster.wait("pods", "bad", namespace, deadline=0.5)
 
 
 def test_a_command_on_a_node_sees_the_nodes_network(cluster):
@@ -233,7 +233,7 @@ def test_two_starts_at_once_become_one_cluster(cluster):
         )
         for _ in range(2)
     ]
-    answers = [json.loads(start.communicate(timeout=60)[0]) for start in starts]
+    answers = [json.loads(start.communicate(timeout=120)[0]) for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
     assert answers[0]["kubeconfig"] == answers[1]["kubeconfig"]
     assert clusters.status("lab").state == "running"
@@ -249,7 +249,7 @@ def test_ctrl_c_during_a_start_leaves_nothing_running(tmp_path, monkeypatch):
         while not lock.exists() and time.monotonic() < ends and up.poll() is None:
             pass
         up.send_signal(signal.SIGINT)
-        assert "interrupted" in up.communicate(timeout=30)[1]
+        assert "interrupted" in up.communicate(timeout=120)[1]
         assert up.returncode == 130
     assert clusters.status("hasty").state == "stopped"
     clusters.delete("hasty")
