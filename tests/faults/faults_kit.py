@@ -137,7 +137,7 @@ def belongings(processes):
     Devices and files that are only read (programs, libraries) may be everybody's.
     """
     pids = processes.members()
-    found = {(kind, _link(f"/proc/{pid}/ns/{kind}")) for pid in pids for kind in _OWN}
+    found = {(kind, link_of(f"/proc/{pid}/ns/{kind}")) for pid in pids for kind in _OWN}
     for pid in (*pids, processes.pids.supervisor_pid):
         for entry in _listed(f"/proc/{pid}/fd"):
             found |= _open_file(pid, entry)
@@ -155,7 +155,7 @@ def _open_file(pid, number):
         flags = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").split()[3]
     except OSError:
         return set()  # closed meanwhile
-    mode, link = there.st_mode, _link(path)
+    mode, link = there.st_mode, link_of(path)
     read_only = int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
     if stat.S_ISCHR(mode) or link.startswith("anon_inode:"):
         return set()
@@ -180,7 +180,8 @@ def _listed(directory):
         return []
 
 
-def _link(path):
+def link_of(path):
+    """Return where a link of /proc leads; nothing when its process has gone."""
     try:
         return str(Path(path).readlink())
     except OSError:

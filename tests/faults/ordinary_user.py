@@ -19,7 +19,8 @@ SERVICE = {
 CAPTURE = """
     tcpdump -ln -i eth0 -c 1 tcp dst port 80 >/tmp/seen 2>/tmp/said & capture=$!
     while kill -0 $capture && ! grep -q 'listening on' /tmp/said; do :; done
-    curl -s http://web/ >/tmp/answer; wait $capture; cat /tmp/answer /tmp/seen /tmp/said
+    until curl -s http://web/ >/tmp/answer; do :; done
+    wait $capture; cat /tmp/answer /tmp/seen /tmp/said
 """
 
 
@@ -41,7 +42,7 @@ def work(cluster):
     objects = [pod("web", image="k8slab/app"), pod("box", "sleep", "9999"), SERVICE]
     cluster.apply(objects, namespace="default")
     cluster.wait("pods", namespace="default")
-    seen = cluster.exec("default", "box", ["sh", "-c", CAPTURE], deadline=20)
+    seen = cluster.exec("default", "box", ["sh", "-c", CAPTURE], deadline=100)
     pid = clusters.status("lab").pid
     return {"seen": seen.stdout + seen.stderr, "pid": pid, "port": cluster.rest.port}
 

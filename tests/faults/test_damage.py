@@ -78,7 +78,7 @@ def test_a_stale_lock_stops_nobody(home):
         clusters.down("lab")
         processes.await_end(1)
     # Somebody else has these numbers now: they are told by their start times.
-    stranger = subprocess.Popen(["sleep", "60"])
+    stranger = subprocess.Popen(["sleep", "9999"])
     record = json.loads(held) | {"pid": stranger.pid, "init_pid": stranger.pid}
     paths.lock.write_text(json.dumps(record))
     assert clusters.status("lab").state == "stopped"

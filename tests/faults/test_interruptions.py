@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 import pytest
-from faults_kit import COMMAND, family, k8slab, mentioning, start_k8slab, until
+from faults_kit import COMMAND, DEADLINE, family, k8slab, mentioning, start_k8slab, until
 
 from k8slab import clusters
 from k8slab.embedded import supervisor
@@ -46,7 +46,7 @@ def interrupt(name, moment, number, tries=5):
     with start_k8slab("up", "--name", name) as up:
         until(lambda: up.poll() is not None or MOMENTS[moment](ClusterPaths.of(name)))
         up.send_signal(number)
-        said = up.communicate(timeout=30)[1]
+        said = up.communicate(timeout=DEADLINE)[1]
     if up.returncode == 0 and tries > 1:  # the start was over before the moment was seen
         assert k8slab("down", "--delete", "--name", name).returncode == 0
         shutil.rmtree(ClusterPaths.of(name).root.parent)  # else the first moment is before Python
@@ -80,7 +80,7 @@ def test_a_cluster_outlives_the_terminal_that_started_it(name):
         stderr=slave,
     )
     os.close(slave)
-    assert up.wait(30) == 0
+    assert up.wait(DEADLINE) == 0
     os.close(master)  # SIGHUP to everything of that terminal
     with family(name) as processes:
         assert clusters.attach(name).get("namespaces", "default")
@@ -94,7 +94,7 @@ def test_a_start_waits_for_a_stop_and_stopping_twice_is_fine(name):
         commands = [
             start_k8slab(*words, "--name", name) for words in (["down"], ["up"], ["down"], ["up"])
         ]
-        codes = [(c.communicate(timeout=60), c.returncode)[1] for c in commands]
+        codes = [(c.communicate(timeout=DEADLINE), c.returncode)[1] for c in commands]
         assert codes == [0, 0, 0, 0]
     state = clusters.status(name).state
     assert state in {"running", "stopped"}

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from faults_kit import family, pod, probe, until
+from faults_kit import DEADLINE, family, pod, probe, until
 
 from k8slab import clusters
 from k8slab.embedded.runtime.images import WORLD
@@ -87,7 +87,7 @@ class Load:
         self._thread.start()
 
     def join(self):
-        self._thread.join(30)
+        self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
 
     def _work(self):
@@ -163,9 +163,9 @@ def test_a_busy_cluster_ends_with_any_of_its_processes_and_comes_back_whole(busy
     # `up` may be faster than a pod; what only ran before the end is not called ready then.
     for uid, status in containers(cluster).items():
         assert status["restartCount"] == once_more[uid] or not status["ready"], status
-    cluster.wait("pods", namespace=SPACE, deadline=30)
+    cluster.wait("pods", namespace=SPACE)
     assert restarts(cluster) == once_more
-    cluster.wait("deployments.apps", "web", SPACE, deadline=30)
+    cluster.wait("deployments.apps", "web", SPACE)
     wanted = {
         ("friend", "web", 80): "open",
         ("friend", "web.busy.svc.cluster.local", 80): "open",
@@ -173,6 +173,9 @@ def test_a_busy_cluster_ends_with_any_of_its_processes_and_comes_back_whole(busy
         ("stranger", address(cluster, "shut"), 8080): "silent",
         ("stranger", "example.com", 443): "open",
     }
+    opens = [flow for flow, outcome in wanted.items() if outcome == "open"]
+    # A Service leads to pods a moment after they are ready, and the world begins by itself.
+    until(lambda: {*probe(cluster, SPACE, *opens)} == {"open"})
     assert dict(zip(wanted, probe(cluster, SPACE, *wanted), strict=True)) == wanted
     remove_load(cluster, victim)
     cluster.rest.close()

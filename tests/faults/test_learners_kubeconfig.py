@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import yaml
-from faults_kit import k8slab, start_k8slab
+from faults_kit import DEADLINE, k8slab, start_k8slab
 
 from k8slab import clusters
 from k8slab.clusters import kubeconfig
@@ -47,7 +47,7 @@ def test_the_learners_kubeconfig_changes_only_when_asked_and_only_the_context(ho
         waiting.wait(1.5)
     assert real.read_text() == OWN
     own.with_name("real.lock").unlink()
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=DEADLINE)
     assert waiting.returncode == 0
     assert own.is_symlink()
     now = yaml.safe_load(own.read_text())

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults_kit import belongings, ended, family, host_state, k8slab, pod, probe
+from faults_kit import DEADLINE, belongings, ended, family, host_state, k8slab, pod, probe
 
 import k8slab as package
 from k8slab import clusters
@@ -134,10 +134,10 @@ def test_users_have_clusters_of_the_same_name_side_by_side(homes, home):
         assert set.intersection(*held) == set()
     assert json.loads(k8slab("list", "--json").stdout) == []
     for process in learners.values():
-        _, errors = process.communicate("go on\n", timeout=60)
+        _, errors = process.communicate("go on\n", timeout=DEADLINE)
         assert process.returncode == 0, errors
     for pidfd in waiting:
-        assert ended(pidfd, 30)
+        assert ended(pidfd, DEADLINE)
         os.close(pidfd)
     for there in found.values():
         with pytest.raises(ConnectionRefusedError):

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from faults_kit import family, k8slab, pod
+from faults_kit import family, k8slab, link_of, pod
 
 from k8slab import clusters
 from k8slab.embedded.config import ClusterPaths
@@ -79,9 +79,9 @@ def test_a_state_directory_that_cannot_be_used_is_named(home, monkeypatch):
 
 def test_everything_listens_on_loopback_alone(lab):
     with family("lab") as processes:
-        mine = Path("/proc/self/ns/net").stat()
+        mine = link_of("/proc/self/ns/net")
         pids = {*processes.members(), processes.pids.supervisor_pid}
-        own = [pid for pid in pids if os.path.samestat(Path(f"/proc/{pid}/ns/net").stat(), mine)]
+        own = [pid for pid in pids if link_of(f"/proc/{pid}/ns/net") == mine]
         assert own == [processes.pids.supervisor_pid]  # nothing else is in the host's network
         listening = subprocess.run(["ss", "-Hlntup"], capture_output=True, text=True, check=True)
         found = [
@@ -135,11 +135,11 @@ def test_another_user_of_the_machine_reaches_nothing(lab, module_home):
 def test_nothing_inside_a_cluster_of_root_runs_as_root_of_the_host(box, lab):
     with family("lab") as processes:
         for pid in processes.members():
-            ids = next(
-                line.split()[1:]
-                for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-                if line.startswith("Uid:")
-            )
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended since it was listed
+            ids = next(line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
             assert all(int(one) >= 1000 for one in ids), pid
 
 
