@@ -18,7 +18,7 @@ def kubectl(cluster, namespace):
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
         assert done.returncode == code, done.stderr

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+LISTENS = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
 PAIR = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -13,7 +14,7 @@ PAIR = {
     "spec": {
         "terminationGracePeriodSeconds": 0,
         "containers": [
-            {"name": "web", "image": "k8slab/app"},
+            {"name": "web", "image": "k8slab/app", "readinessProbe": LISTENS},
             {"name": "side", "image": "k8slab/toolbox", "command": ["sleep", "1000"]},
         ],
     },
@@ -30,7 +31,7 @@ def said(cluster, kubectl, namespace, pod, container):
     """Return what a debugger said once it has ended."""
     lists = ("containerStatuses", "ephemeralContainerStatuses")
     path = f"{{.status['{lists[0]}', '{lists[1]}'][?(@.name=='{container}')].state.terminated}}"
-    kubectl("wait", f"pod/{pod}", f"--for=jsonpath={path}", "--timeout=20s")
+    kubectl("wait", f"pod/{pod}", f"--for=jsonpath={path}", "--timeout=120s")
     return kubectl("logs", pod, "-c", container)
 
 
@@ -49,7 +50,7 @@ def test_a_debugger_sees_the_processes_of_its_target_and_their_files(
 def test_a_debugger_without_target_shares_the_network_but_not_the_processes(
     cluster, namespace, kubectl, pair
 ):
-    script = "curl -sS -m 2 -o /dev/null -w '%{http_code} ' localhost:8080; cat /proc/1/cmdline"
+    script = "curl -sS -m 30 -o /dev/null -w '%{http_code} ' localhost:8080; cat /proc/1/cmdline"
     kubectl(
         "debug", "pair", "--image=k8slab/toolbox", "-c", "near", "--profile=general",
         *("--", "sh", "-c", script),
@@ -73,7 +74,7 @@ def test_a_restricted_debugger_does_not_run_as_root(kubectl, pair):
     words = ("--image=busybox", "--profile=restricted", "-c", "strict")
     kubectl("debug", "pair", *words, "--", "true")
     waiting = "{.status.ephemeralContainerStatuses[0].state.waiting.message}"
-    kubectl("wait", "pod/pair", f"--for=jsonpath={waiting}", "--timeout=10s")
+    kubectl("wait", "pod/pair", f"--for=jsonpath={waiting}", "--timeout=120s")
     message = kubectl("get", "pod", "pair", "-o", f"jsonpath={waiting}")
     assert message.startswith("container has runAsNonRoot and image will run as root (pod: ")
 
@@ -99,7 +100,7 @@ def test_a_debugger_has_a_terminal(cluster, namespace, kubectl, pair):
             text=True,
         ) as process:
             os.write(master, b"tty; echo $((6*7)); exit\n")
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=120)
     finally:
         os.close(master)
         os.close(slave)

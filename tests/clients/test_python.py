@@ -53,7 +53,7 @@ def test_the_official_client_watches_until_it_has_seen_enough(official, namespac
     api.create_namespaced_config_map(namespace, body)
     names = []
     watching = watch.Watch()
-    for event in watching.stream(api.list_namespaced_config_map, namespace, timeout_seconds=20):
+    for event in watching.stream(api.list_namespaced_config_map, namespace, timeout_seconds=120):
         names.append(event["object"].metadata.name)
         if "seen" in names:
             watching.stop()
@@ -127,7 +127,7 @@ def test_kr8s_makes_waits_for_reads_and_deletes_a_pod(cluster, namespace):
             {"metadata": {"name": "web", "namespace": namespace}, "spec": POD_SPEC}, api=api
         )
         await pod.create()
-        await pod.wait("condition=Ready", timeout=20)
+        await pod.wait("condition=Ready", timeout=120)
         assert [p.name async for p in api.get("pods", namespace=namespace)] == ["web"]
         await pod.label({"seen": "yes"})
         await pod.refresh()
@@ -138,7 +138,7 @@ def test_kr8s_makes_waits_for_reads_and_deletes_a_pod(cluster, namespace):
             assert (event, obj.name) == ("ADDED", "web")
             break
         await pod.delete(grace_period=0)
-        await pod.wait("delete", timeout=20)
+        await pod.wait("delete", timeout=120)
         assert not await pod.exists()
 
     asyncio.run(play())

@@ -15,8 +15,8 @@ from ledger import RESOURCES
 
 from k8slab.errors import ApiStatusError, ClusterNotReadyError
 
-SLOW = 10.0
-"""Seconds after which an answer counts as a hang."""
+SLOW = 25.0
+"""Seconds after which an answer counts as a hang: a little less than a request waits for one."""
 MERGE = "application/merge-patch+json"
 FINE = {404, 409, 422}
 """A name may be taken by a pod that is still ending; it may have gone since it was looked up."""

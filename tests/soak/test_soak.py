@@ -37,8 +37,8 @@ def run(arena, rounds):
 
 
 def test_a_cluster_that_is_changed_at_random_is_whole_after_each_round(arena):
-    run(arena, soak(arena, seconds=SECONDS, round_seconds=SECONDS / 2))
-    assert len(arena.operations) > 20
+    while len(arena.operations) <= 20:  # a busy machine does little in a round
+        run(arena, soak(arena, seconds=SECONDS, round_seconds=SECONDS / 2))
 
 
 def test_a_busy_cluster_is_whole_again_after_each_kill(arena):
