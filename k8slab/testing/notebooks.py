@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from k8slab.programs import Completed
 
-CELL_SECONDS = 60
+CELL_SECONDS = 120
 """A dead kernel is noticed after this; nbval itself would wait 2,000 s."""
 
 # Outputs are not compared (they hold addresses): cells assert what must hold.
@@ -20,7 +20,7 @@ _OPTIONS = ["-p", "nbval.plugin", "--nbval-lax", "--nbval-current-env"]
 _OPTIONS += [f"--nbval-cell-timeout={CELL_SECONDS}"]
 
 
-def run_notebook(notebook: Path, *, cluster: str, deadline: float = 300.0) -> Completed:
+def run_notebook(notebook: Path, *, cluster: str, deadline: float = 420.0) -> Completed:
     """Run every cell in a kernel of its own; the caller's ``K8SLAB_HOME`` holds the cluster.
 
     The notebook's directory is the working directory, as in JupyterLab. Returns what pytest

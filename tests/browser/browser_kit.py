@@ -61,7 +61,7 @@ def serving(labs, cluster, lab):
             pytest.fail(f"k8slab lab ended:\n{''.join(said)}")
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE / 1000)
 
 
 @contextmanager
@@ -81,6 +81,7 @@ def browsing(url, profile):
             str(profile),
             executable_path=CHROMIUM,
             args=FLAGS,
+            timeout=PATIENCE,
             viewport={"width": 1280, "height": 1000},
         )
         page = context.pages[0]

@@ -78,7 +78,7 @@ def test_it_fits_one_printed_page(tmp_path):
     style = "<style>body{font:9pt sans-serif} pre{font-size:8pt;margin:0}</style>"
     with sync_playwright() as play:
         flags = ["--headless", "--no-sandbox", "--disable-gpu"]
-        browser = play.chromium.launch(executable_path=str(chromium), args=flags)
+        browser = play.chromium.launch(executable_path=str(chromium), args=flags, timeout=90_000)
         page = browser.new_page()
         page.set_content(style + html)
         margin = dict.fromkeys(("top", "bottom", "left", "right"), "12mm")

@@ -73,6 +73,8 @@ def undecided(lab, journal):
     return {name: seen["lines"] for name, seen in found if not seen["decided"]}
 
 
+# Two notebooks each, with waits on purpose: minutes on a busy machine.
+@pytest.mark.timeout(900)
 class Notebooks:
     """One class for each lab: a class stays in one process, and they run side by side."""
 
