@@ -13,7 +13,7 @@ from k8slab.course.journal import Journal
 from k8slab.course.sealing import unseal
 from k8slab.objects import manifests
 
-SECONDS = 60.0
+SECONDS = 120.0
 """Until a mended cluster shows it: pods become ready again, CoreDNS reads its Corefile."""
 
 
