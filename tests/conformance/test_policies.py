@@ -21,6 +21,7 @@ def world(dual_stack_cluster):
     made.put_policies([])
     for name in estates_kit.NAMESPACES:
         dual_stack_cluster.delete("namespaces", name)
+        dual_stack_cluster.wait("namespaces", name, until="delete")
 
 
 def test_random_estates_behave_as_predicted(world):

@@ -60,6 +60,7 @@ def places(cluster):
     yield found
     for name in ("shop", "other"):
         cluster.delete("namespaces", name)
+        cluster.wait("namespaces", name, until="delete")
 
 
 def translated(text, places):

@@ -77,6 +77,7 @@ def test_a_submission_is_reproduced_in_a_fresh_cluster(cluster, tmp_path, monkey
     finally:
         for exercise in session.lab.exercises.values():
             cluster.delete("namespaces", exercise.namespace)
+            cluster.wait("namespaces", exercise.namespace, until="delete")
     file = tmp_path / "anna.zip"
     bundle.write(file, found.answers)
     assert found.lines == [
@@ -115,6 +116,7 @@ def test_what_needs_two_ip_families_is_replayed_where_there_are_two(
     finally:
         for name in lab.exercise("dual-stack").namespaces:
             dual_stack_cluster.delete("namespaces", name)
+            dual_stack_cluster.wait("namespaces", name, until="delete")
     file = tmp_path / "dora.zip"
     bundle.write(file, found.answers)
     asked = {lab.name: ["dual-stack"]}

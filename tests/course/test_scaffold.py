@@ -89,6 +89,7 @@ def test_the_graders_of_a_new_exercise_tell_right_from_wrong(tmp_path, cluster):
                 cluster.delete("networkpolicies.networking.k8s.io", name, "lab91-first")
     finally:
         cluster.delete("namespaces", "lab91-first")
+        cluster.wait("namespaces", "lab91-first", until="delete")
     assert seen == {
         "alternative-expression": Status.PASSED,
         "reference": Status.PASSED,

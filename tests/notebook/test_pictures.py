@@ -30,6 +30,7 @@ def face(cluster, tmp_path, monkeypatch):
     face.session.journal = Journal(tmp_path / "progress.sqlite")
     yield face
     cluster.delete("namespaces", "lab90-protect")
+    cluster.wait("namespaces", "lab90-protect", until="delete")
 
 
 def test_policies_shows_the_namespaces_of_the_current_exercise(face):
