@@ -63,7 +63,7 @@ def workload(kind, name, replicas=None, **spec):
 def sh(cluster, namespace, name, container=""):
     """Return a function that runs a script in a pod and gives its output."""
 
-    def run(script, *, code=0, deadline=30.0):
+    def run(script, *, code=0, deadline=120.0):
         done = cluster.exec(
             namespace, name, ["bash", "-c", script], container=container, deadline=deadline
         )
@@ -92,7 +92,7 @@ def said(cluster, namespace, name, *, container=None):
     reader.start()
 
     def finish():
-        reader.join(20)
+        reader.join(60)
         response.close()
         return lines
 

@@ -96,7 +96,7 @@ def versions_seen(cluster, namespace, change):
 
     follower = threading.Thread(target=follow)
     follower.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     change()
     follower.join(60)
     assert not follower.is_alive()

@@ -129,7 +129,7 @@ def test_a_rolling_restart_under_load_loses_no_request(cluster, namespace, net):
     kind = "application/merge-patch+json"
     cluster.request("PATCH", path, note, content_type=kind)
     cluster.wait("deployments.apps", "web", namespace)
-    net("touch /tmp/stop; until [ -e /tmp/done ]; do :; done", deadline=120)
+    net("touch /tmp/stop; until [ -e /tmp/done ]; do :; done")
     said = net("sort /tmp/said | uniq -c").split("\n")[:-1]
     assert [line.split()[1:] for line in said] == [["200", "0"]]
     assert int(said[0].split()[0]) >= 50
