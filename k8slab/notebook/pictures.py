@@ -16,6 +16,7 @@ from k8slab.clusters.inventory import inventory
 from k8slab.graphs import flowgraph
 from k8slab.graphs import service as service_graph
 from k8slab.graphs.clickable import Clickable
+from k8slab.graphs.dot import FORMATS
 from k8slab.graphs.journey import JourneyGraph
 from k8slab.graphs.topology import node_order
 from k8slab.notebook.views import View, listed, shown
@@ -59,8 +60,14 @@ class JourneyView(View):
         self.journey = found
 
     def save(self, path: str) -> None:
-        """Write the captured packets to a file for Wireshark (pcapng)."""
-        Path(path).write_bytes(self.journey.pcapng())
+        """Write a file: the picture where it ends in .svg, .png, .pdf or .dot, else the packets.
+
+        Packets are for Wireshark, as pcapng.
+        """
+        form = Path(path).suffix.lstrip(".")
+        drawn = form in FORMATS
+        found = JourneyGraph(self.journey).file(form) if drawn else self.journey.pcapng()
+        Path(path).write_bytes(found)
 
 
 def journey(

@@ -53,6 +53,14 @@ def test_a_question_of_a_quiz_practises_nothing():
     assert coverage.gaps([promised], asked) == [promised]
 
 
+def test_a_claim_that_only_an_exercise_is_about_is_a_gap():
+    claimed = coverage.Promise("claim", "C99", "01", "", '"Pigs fly"')
+    exercise = coverage.Place("E wings", "a")
+    assert coverage.gaps([claimed], {"01": {"C99": [exercise]}}) == [claimed]
+    foretold = coverage.Place("P flight", "a", foretold=True)
+    assert coverage.gaps([claimed], {"01": {"C99": [exercise, foretold]}}) == []
+
+
 def test_what_needs_a_cluster_that_one_has_to_ask_for_practises_nothing_and_says_so():
     wishes = Wishes("both", "Both families", 1, (), (), needs=("dual-stack",))
     exercise = Exercise(wishes, "ns", "Do it.", claims=("C99",))

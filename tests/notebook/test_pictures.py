@@ -50,6 +50,8 @@ def test_a_journey_is_a_picture_a_table_and_a_file_for_wireshark(face, tmp_path)
     assert "Every step as a table" in view.html
     view.save(str(tmp_path / "journey.pcapng"))
     assert (tmp_path / "journey.pcapng").stat().st_size > 500
+    view.save(str(tmp_path / "journey.svg"))
+    assert (tmp_path / "journey.svg").read_text().startswith("<svg")
     assert view.journey.lost is None
 
 

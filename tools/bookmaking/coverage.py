@@ -69,6 +69,8 @@ class Place:
     anchor: str
     practises: bool = True
     """A question about what is known already practises nothing, nor what the cluster cannot do."""
+    foretold: bool = False
+    """A prediction: what puts a claim to the test. An exercise alone tests what learners can do."""
 
 
 Kept = dict[str, dict[str, list[Place]]]
@@ -132,7 +134,7 @@ def _places(lab: Lab) -> Iterator[tuple[tuple[str, ...], Place]]:
             yield names, Place(f"Q {found.quiz}", place, practises=False)
         else:
             place = chapters.anchor(lab.name, "prediction", found.id)
-            yield names, Place(f"P {found.id}", place)
+            yield names, Place(f"P {found.id}", place, foretold=True)
 
 
 def gaps(promised: Sequence[Promise], found: Kept) -> list[Promise]:
@@ -143,7 +145,8 @@ def gaps(promised: Sequence[Promise], found: Kept) -> list[Promise]:
 def _practised(one: Promise, found: Kept) -> bool:
     if one.kind == "fault" and one.case:
         return True  # a challenge makes what it can; a fault that is told only is told here
-    return any(place.practises for place in found[one.lab].get(one.id, ()))
+    places = found[one.lab].get(one.id, ())
+    return any(place.foretold if one.kind == "claim" else place.practises for place in places)
 
 
 def anchor(number: str) -> str:
