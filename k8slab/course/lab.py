@@ -13,7 +13,7 @@ from k8slab.course.sealing import unseal
 from k8slab.errors import ExerciseError, UsageError
 from k8slab.grading import Want, Wishes, admitted, conditions
 from k8slab.grading import values as graded_values
-from k8slab.grading.checks import CHECKS
+from k8slab.grading.checks import CHECKS, COMMON
 from k8slab.grading.fields import at, validate
 from k8slab.grading.lookalikes import SAME, Lookalike
 from k8slab.grading.result import STRETCH
@@ -22,12 +22,16 @@ from k8slab.objects.lines import keep, with_lines
 from k8slab.policy import Flow, Party
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from k8slab.grading.fields import Fields
     from k8slab.objects.meta import Object
 
 FILE = "exercises.yaml"
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+LONGEST_LABEL = 63
+"""Characters that a namespace's name may have (RFC 1123)."""
 
 CLUSTER_SCOPED = frozenset(
     {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
@@ -177,14 +181,14 @@ def load(directory: Path | str, seed: Callable[[], int] = lambda: 0) -> Lab:
     file = directory / FILE
     data = read_yaml(file)
     validate(data, schema.LAB, str(file))
+    _compare_elements(data, schema.LAB, str(file))
     number = data["lab"].partition("-")[0]
     reader = _Reader(file, number, tuple(data.get("needs") or ()), seed)
     exercises = _by_id(
-        (reader.exercise(entry, n) for n, entry in _entries(data, "exercises")), file
+        (reader.exercise(entry, n) for n, entry in _mappings(data, "exercises", str(file))), file
     )
-    predictions = _by_id(
-        (reader.prediction(entry, n, exercises) for n, entry in _entries(data, "predictions")), file
-    )
+    foretold = _mappings(data, "predictions", str(file))
+    predictions = _by_id((reader.prediction(entry, n, exercises) for n, entry in foretold), file)
     return Lab(
         data["lab"], data["title"], directory, data.get("minutes", 60), exercises, predictions
     )
@@ -204,6 +208,16 @@ def read_yaml(file: Path) -> Any:
 
 def _entries(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, Any]]:
     return enumerate(data.get(key) or (), 1)
+
+
+def _mappings(data: Mapping[str, Any], key: str, place: str) -> Iterator[tuple[int, Any]]:
+    """Yield the entries of a list, each of which must be a mapping: only these know their line."""
+    for number, entry in _entries(data, key):
+        if not isinstance(entry, dict):
+            raise ExerciseError(
+                f"{at(place, data, key)}: field {key!r}: number {number} must be a mapping"
+            )
+        yield number, entry
 
 
 def _by_id(found: Iterator[Any], file: Path) -> dict[str, Any]:
@@ -237,20 +251,21 @@ class _Reader:
     def exercise(self, entry: Any, number: int) -> Exercise:
         place = self._identify(entry, "exercise", number)
         validate(entry, schema.EXERCISE, place)
+        _compare_elements(entry, schema.EXERCISE, place)
         entry = _unsealed(entry, place)
         chosen = self._names(entry, place)
         entry = fill(keep(entry, {k: entry[k] for k in entry if k != "names"}), chosen, place)
-        namespace = entry.get("namespace") or f"lab{self.number}-{entry['id']}"
-        if not _ID.fullmatch(namespace) or len(namespace) > 63:
+        namespace = entry.get("namespace") or own_namespace(self.number, entry["id"])
+        if not _ID.fullmatch(namespace) or len(namespace) > LONGEST_LABEL:
             raise ExerciseError(
                 f"{at(place, entry, 'namespace')}: field 'namespace': {namespace!r} is no name"
                 " of a namespace"
             )
         wants = [
             self._want(flow, namespace, f"{place}, flow {n}")
-            for n, flow in _entries(entry, "flows")
+            for n, flow in _mappings(entry, "flows", place)
         ]
-        for n, spec in _entries(entry, "checks"):
+        for n, spec in _mappings(entry, "checks", place):
             self._check(spec, f"{place}, check {n}")
         checks = tuple(entry.get("checks") or ())
         wishes = Wishes(
@@ -266,17 +281,19 @@ class _Reader:
             fresh_pods=entry.get("fresh_pods", _fresh_by_default(entry)),
             canaries=tuple(
                 self._canary(canary, namespace, f"{place}, canary {n}")
-                for n, canary in _entries(entry, "canaries")
+                for n, canary in _mappings(entry, "canaries", place)
             ),
         )
         if not wants and not wishes.checks:
-            raise ExerciseError(f"{place}: wants nothing", hint="give it flows or checks")
+            raise ExerciseError(
+                f"{at(place, entry, 'id')}: wants nothing", hint="give it flows or checks"
+            )
         return Exercise(
             wishes,
             namespace,
             entry["task"],
             tuple(fill(list(self._setup(entry, namespace, place)), chosen, place)),
-            tuple(self._hint(hint, f"{place}, hint {n}") for n, hint in _entries(entry, "hints")),
+            self._hints(entry, namespace, place),
             entry.get("hint_cost", 0),
             fill(self._solution(entry, place), chosen, place),
             tuple(entry.get("topics") or ()),
@@ -290,8 +307,10 @@ class _Reader:
     def _names(self, entry: Mapping[str, Any], place: str) -> dict[str, str]:
         names = entry.get("names") or {}
         for word, choices in names.items():
-            if not isinstance(choices, list) or not choices:
-                raise ExerciseError(f"{place}: names: {word!r} needs a list of names")
+            if not isinstance(choices, list) or not choices or not _all_texts(choices):
+                raise ExerciseError(
+                    f"{at(place, entry, 'names')}: names: {word!r} needs a list of names"
+                )
         # An exercise that is called otherwise today keeps its learners' names: its first id picks.
         ids: list[str] = [*(entry.get("formerly") or ()), entry["id"]]
         return choose(names, self.seed(), ids[0]) if names else {}
@@ -299,6 +318,7 @@ class _Reader:
     def prediction(self, entry: Any, number: int, exercises: Mapping[str, Exercise]) -> Prediction:
         place = self._identify(entry, "prediction", number)
         validate(entry, schema.PREDICTION, place)
+        _compare_elements(entry, schema.PREDICTION, place)
         entry = _unsealed(entry, place)
         choices, reasons = entry["choices"], entry.get("reasons") or {}
         for name, among in (("key", choices), ("reason", reasons)):
@@ -346,10 +366,13 @@ class _Reader:
 
     def _canary(self, entry: Any, namespace: str, place: str) -> Lookalike:
         validate(entry, schema.CANARY, place)
+        _compare_elements(entry, schema.CANARY, place)
         try:
             like = Party.parse(entry["like"], namespace)
         except UsageError as error:
-            raise ExerciseError(f"{place}: {error.message}", hint=error.hint) from error
+            raise ExerciseError(
+                f"{at(place, entry, 'like')}: {error.message}", hint=error.hint
+            ) from error
         return Lookalike(
             like,
             tuple(entry.get("without") or ()),
@@ -358,26 +381,40 @@ class _Reader:
             entry.get("want", SAME),
         )
 
-    def _hint(self, entry: Any, place: str) -> HintStep:
+    def _hints(self, entry: Mapping[str, Any], namespace: str, place: str) -> tuple[HintStep, ...]:
+        given = entry.get("hints") or ()
+        if len(given) > schema.MOST_HINTS:
+            raise ExerciseError(
+                f"{at(place, entry, 'hints')}: field 'hints': {len(given)} steps",
+                hint=schema.EXERCISE["hints"].meaning,
+            )
+        return tuple(
+            self._hint(hint, namespace, f"{place}, hint {n}") for n, hint in enumerate(given, 1)
+        )
+
+    def _hint(self, entry: Any, namespace: str, place: str) -> HintStep:
         if isinstance(entry, str):
             return HintStep(entry)
         validate(entry, schema.HINT, place)
         conditions.check(entry["when"], f"{place}, when")
+        if "flow" in entry["when"]:
+            make_flow(entry["when"]["flow"], namespace, f"{place}, when, flow")
         return HintStep(entry["text"], entry["when"], entry["otherwise"])
 
     def _check(self, spec: Any, place: str) -> None:
         kind = spec.get("check") if isinstance(spec, dict) else None
-        if kind not in CHECKS:
+        if not isinstance(kind, str) or kind not in CHECKS:
             raise ExerciseError(
                 f"{at(place, spec, 'check')}: field 'check' is {kind!r}",
                 hint=f"allowed are {', '.join(CHECKS)}",
             )
+        validate(keep(spec, {name: spec[name] for name in COMMON if name in spec}), COMMON, place)
         CHECKS[kind].validate(spec, place)
 
     def _observe(self, spec: Mapping[str, Any], namespace: str, place: str) -> None:
         validate(spec, schema.OBSERVE, place)
         without_want = {key: value for key, value in schema.FLOW.items() if key != "want"}
-        for n, flow in _entries(spec, "flows"):
+        for n, flow in _mappings(spec, "flows", place):
             validate(flow, without_want, f"{place}, flow {n}")
             make_flow(flow, namespace, f"{place}, flow {n}")
         tables = {"http": schema.HTTP, "command": schema.COMMAND, "resolve": schema.RESOLVE}
@@ -413,6 +450,11 @@ class _Reader:
         return path.read_text(encoding="utf-8")
 
 
+def own_namespace(lab: str, exercise: str) -> str:
+    """Return the namespace of an exercise that names none; of the lab its number is enough."""
+    return f"lab{lab.partition('-')[0]}-{exercise}"
+
+
 def several(value: Any) -> list[Any]:
     """Return what stands alone or in a list as a list; an empty one for nothing."""
     if value is None:
@@ -428,13 +470,17 @@ def _credit(entry: Mapping[str, Any], place: str) -> dict[str, float]:
         for part in (*(entry.get("flows") or ()), *(entry.get("checks") or ()))
         if "group" in part
     }
+    place = at(place, entry, "credit")
     for name in sorted({*credit, *used}, key=str):
         if name not in credit:
             raise ExerciseError(f"{place}: the group {name!r} has no points in `credit`")
         if name not in used:
             raise ExerciseError(f"{place}: credit: no flow and no check has the group {name!r}")
-        if isinstance(credit[name], bool) or not isinstance(credit[name], int | float):
-            raise ExerciseError(f"{place}: credit: the points of {name!r} must be a number")
+        worth = credit[name]
+        if isinstance(worth, bool) or not isinstance(worth, int | float) or worth < 0:
+            raise ExerciseError(
+                f"{place}: credit: the points of {name!r} must be a number, 0 or more"
+            )
     points = entry.get("points", 1)
     if credit and abs(sum(credit.values()) - points) > 1e-9:
         raise ExerciseError(
@@ -443,18 +489,41 @@ def _credit(entry: Mapping[str, Any], place: str) -> dict[str, float]:
     return dict(credit)
 
 
+def _compare_elements(entry: Mapping[str, Any], fields: Fields, place: str) -> None:
+    """Raise `ExerciseError` for what stands inside of a field, or for a number below zero."""
+    for name in fields.keys() & entry.keys():
+        where, value = f"{at(place, entry, name)}: field {name!r}", entry[name]
+        if isinstance(value, int | float) and value < 0:
+            raise ExerciseError(f"{where} must not be less than 0", hint=fields[name].meaning)
+        inner = value.values() if isinstance(value, dict) else value
+        if name in schema.OF_TEXTS and not _all_texts(inner):
+            raise ExerciseError(f"{where} must hold texts only", hint=fields[name].meaning)
+        if name == "needs" and (unknown := sorted({*value} - {*schema.NEEDS})):
+            raise ExerciseError(
+                f"{where}: no cluster has {', '.join(unknown)}",
+                hint=f"allowed are {', '.join(schema.NEEDS)}",
+            )
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(one, str) for one in values)
+
+
 def _compare_patterns(decides: Mapping[str, Any], choices: Mapping[str, str], place: str) -> None:
     """Raise `ExerciseError` unless there is a regular expression for each choice, and no other."""
     if set(decides) != set(choices):
         raise ExerciseError(
-            f"{place}: names {', '.join(map(str, decides))}",
+            f"{at(place, decides, '')}: names {', '.join(map(str, decides))}",
             hint=f"give an expression for each choice: {', '.join(map(str, choices))}",
         )
     for choice, pattern in decides.items():
+        where = f"{at(place, decides, choice)}: {choice}"
+        if not isinstance(pattern, str) or not pattern:  # an empty one fits whatever is seen
+            raise ExerciseError(f"{where}: {pattern!r} is no regular expression")
         try:
-            re.compile(str(pattern), re.MULTILINE)
+            re.compile(pattern, re.MULTILINE)
         except re.error as error:
-            raise ExerciseError(f"{place}: {choice}: {error} in {pattern!r}") from error
+            raise ExerciseError(f"{where}: {error} in {pattern!r}") from error
 
 
 def _fresh_by_default(entry: Mapping[str, Any]) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k8slab.course.lab import FILE, load, read_yaml
+import yaml
+
+from k8slab.course.lab import FILE, LONGEST_LABEL, load, own_namespace, read_yaml
 from k8slab.course.release import CORE
 from k8slab.errors import UsageError
 from k8slab.grading.result import STRETCH
@@ -79,15 +81,17 @@ exercises:
 """
 
 _EXERCISE = """\
-  - id: {id}
-    title: "{title}"
+  - id: {name}
+    title: {title}
     task: |
-      Only `client` may reach `web` on port 8080.
+      Only `client` of this namespace may reach `web`, on port 8080. Nothing else changes.
     setup: [manifests/{id}.yaml]
     flows:
       - {{from: client, to: web, port: 8080, want: open, because: client needs the answers of web}}
       - {{from: other, to: web, port: 8080, want: blocked, because: other has no business there}}
     may_change: ["networkpolicies.networking.k8s.io/*"]
+    no_collateral: true
+    canaries: [{{like: client, elsewhere: true, want: blocked}}]
     hints:
       - Which pods does a policy have to select, so that anything changes for `web`?
       - Its ingress rule names `client` by its label.
@@ -165,7 +169,7 @@ def new_lab(solutions: Path, name: str, title: str = "") -> list[Path]:
     first = "first"
     files = {
         FILE: _HEAD.format(name=name, title=_quoted(title))
-        + _EXERCISE.format(id=first, title="Worked: the first step")
+        + _entry(first, "Worked: the first step")
         + _PREDICTION.format(id=first),
         "lab.md": _NOTEBOOK.format(
             title=title, part=_part(first, "Part 1: the first step", _ROUND.format(id=first))
@@ -189,17 +193,29 @@ def new_exercise(source: Path, name: str, title: str = "", *, notebook: str = "l
     lab = load(source)
     if name in lab.exercises:
         raise UsageError(f"the lab {lab.name} has an exercise {name!r} already")
+    space = own_namespace(lab.name, name)
+    if len(space) > LONGEST_LABEL:
+        raise UsageError(
+            f"its namespace {space} would have {len(space)} characters",
+            hint=f"a namespace has at most {LONGEST_LABEL} (RFC 1123): take a shorter name",
+        )
     page = source / f"{notebook}.md"
     if not page.is_file():
         raise UsageError(f"there is no {page}", hint="notebooks are lab and stretch")
     kind = "Independent:" if notebook == CORE else STRETCH
     title = title or f"{kind} {name.replace('-', ' ')}"
     made = _write(source, _exercise_files(name))
-    exercises = _with_entry(source / FILE, _EXERCISE.format(id=name, title=title))
+    exercises = _with_entry(source / FILE, _entry(name, title))
     text = page.read_text(encoding="utf-8").rstrip("\n") + "\n" + _part(name, title)
     (source / FILE).write_text(exercises, encoding="utf-8")
     page.write_text(text, encoding="utf-8")
     return [*made, source / FILE, page]
+
+
+def _entry(name: str, title: str) -> str:
+    # A name such as `no` or `7` is another value to YAML, unless it is quoted.
+    word = name if yaml.safe_load(name) == name else _quoted(name)
+    return _EXERCISE.format(id=name, name=word, title=_quoted(title))
 
 
 def _with_entry(file: Path, entry: str) -> str:

@@ -5,6 +5,7 @@ The tables are what is allowed, what the messages say, and what ``book/authoring
 
 from __future__ import annotations
 
+from k8slab.embedded.config import CAPABILITIES, OF_SOME
 from k8slab.grading import WISHES, conditions, lookalikes
 from k8slab.grading.fields import Field, Fields, text
 
@@ -121,3 +122,23 @@ HTTP: Fields = {
 
 SEALED_IN_EXERCISE = ("hints", "solution")
 SEALED_IN_PREDICTION = ("key", "reason", "explanation")
+
+NEEDS = tuple(sorted((*CAPABILITIES, *OF_SOME)))
+"""What a lab or an exercise can need of a cluster; the embedded one has all that there is."""
+
+OF_TEXTS = frozenset(
+    {
+        "choices",
+        "claims",
+        "formerly",
+        "may_change",
+        "needs",
+        "reasons",
+        "setup",
+        "topics",
+        "without",
+    }
+)
+"""Fields whose elements are texts."""
+
+MOST_HINTS = 3

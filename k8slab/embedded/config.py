@@ -118,6 +118,8 @@ class ClusterConfig:
 
 CAPABILITIES = ("agents", "denials", "nodes", "probe", "trace", "world")
 """What the API group lab.k8slab.dev/v1 of this version gives."""
+OF_SOME = ("dual-stack", "load-balancer", "small-conntrack")
+"""What only some clusters can do, as they are configured or by the machine."""
 SMALL_CONNTRACK = 262_144
 """Connections that a node may have so that a challenge can fill its table: some 100 MB of the
 kernel's memory, and the limit that the kernel chooses where there are more than 4 GB."""

@@ -144,6 +144,86 @@ FAULTS = {
         ),
         "prediction p, observe: field 'admitted': the object has no metadata.name",
     ),
+    "a check whose kind is a list": (
+        lambda d: first(d).update(checks=[{"check": ["field"]}]),
+        "exercise a, check 1: field 'check' is ['field']\n  allowed are ",
+    ),
+    "a check with a number for its title": (
+        lambda d: first(d).update(checks=[{"check": "audit", "findings": ["x"], "title": 7}]),
+        "exercise a, check 1: field 'title' must be text, not a whole number",
+    ),
+    "an exercise that is a word": (
+        lambda d: d["exercises"].append("b"),
+        "field 'exercises': number 2 must be a mapping",
+    ),
+    "a flow that is a word": (
+        lambda d: first(d).update(flows=["a to b"]),
+        "exercise a: field 'flows': number 1 must be a mapping",
+    ),
+    "a number among what may be changed": (
+        lambda d: first(d).update(may_change=["pods/*", 7]),
+        "exercise a: field 'may_change' must hold texts only\n  patterns RESOURCE/NAME",
+    ),
+    "points that are less than nothing": (
+        lambda d: first(d).update(points=-1),
+        "exercise a: field 'points' must not be less than 0",
+    ),
+    "a hint that gives points": (
+        lambda d: first(d).update(hint_cost=-0.5),
+        "exercise a: field 'hint_cost' must not be less than 0",
+    ),
+    "a group that takes points away": (
+        lambda d: (
+            first(d).update(points=1, credit={"in": 2, "out": -1}),
+            first(d)["flows"][0].update(group="in"),
+            first(d)["flows"].append({**first(d)["flows"][0], "group": "out"}),
+        ),
+        "exercise a: credit: the points of 'out' must be a number, 0 or more",
+    ),
+    "a capability that no cluster has": (
+        lambda d: first(d).update(needs=["wrld"]),
+        "exercise a: field 'needs': no cluster has wrld\n  allowed are agents, denials, dual-stack",
+    ),
+    "a lab that needs what no cluster has": (
+        lambda d: d.update(needs=["moon"]),
+        "field 'needs': no cluster has moon",
+    ),
+    "a choice without words": (
+        lambda d: d["predictions"][0]["choices"].update(open=None),
+        "prediction p: field 'choices' must hold texts only",
+    ),
+    "a name that is a number": (
+        lambda d: first(d).update(names={"sender": ["anna", 7]}),
+        "exercise a: names: 'sender' needs a list of names",
+    ),
+    "a fourth hint": (
+        lambda d: first(d).update(hints=["a", "b", "c", "d"]),
+        "exercise a: field 'hints': 4 steps\n  up to three steps",
+    ),
+    "a condition about a port that there is not": (
+        lambda d: first(d).update(
+            hints=[
+                {
+                    "when": {"flow": {"from": "a", "to": "b", "port": 0}, "is": "open"},
+                    "text": "x",
+                    "otherwise": "y",
+                }
+            ]
+        ),
+        "exercise a, hint 1, when, flow: port 0 is not between 1 and 65535",
+    ),
+    "a canary without a number": (
+        lambda d: first(d).update(canaries=[{"like": "a", "without": [7]}]),
+        "exercise a, canary 1: field 'without' must hold texts only",
+    ),
+    "an expression that is a number": (
+        lambda d: d["predictions"][0].update(observe={"decides": {"open": 7, "silent": "x"}}),
+        "prediction p, observe, decides: open: 7 is no regular expression",
+    ),
+    "an expression that everything fits": (
+        lambda d: d["predictions"][0].update(observe={"decides": {"open": "a", "silent": ""}}),
+        "prediction p, observe, decides: silent: '' is no regular expression",
+    ),
     "an exercise that is not there": (
         lambda d: d["predictions"][0].update(exercise="z"),
         "prediction p: field 'exercise': there is no exercise 'z'",
@@ -168,6 +248,12 @@ def test_a_fault_is_said_with_file_exercise_and_field(name, tmp_path):
         ("key: open", "key: perhaps", 11),
         ("minutes: 5", "minutes: long", 1),
         ("task: do", "", 3),
+        ("task: do", "task: do\n    credit: {in: 2}", 6),
+        ("task: do", "task: do\n    names: {who: anna}", 6),
+        ("task: do", "task: do\n    checks: [{check: magic}]", 6),
+        ("task: do", "task: do\n    needs: [moon]", 6),
+        ("- {from: a, to: b, port: 80, want: open}", "- a to b", 6),
+        ("flows:\n      - {from: a, to: b, port: 80, want: open}", "points: 1", 3),
         ("key: open", "key: open\n    observe:\n      admitted: {kind: Service}", 13),
     ],
 )

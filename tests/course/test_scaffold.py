@@ -4,11 +4,13 @@ import pytest
 
 from k8slab.course import Journal, Session, load
 from k8slab.course.answers import answer_files, give
+from k8slab.course.mutants import Trials
 from k8slab.course.release import build
 from k8slab.course.review import review
 from k8slab.course.scaffold import new_exercise, new_lab
 from k8slab.errors import UsageError
 from k8slab.grading import Status
+from k8slab.testing.fake import FakeCluster
 
 
 def test_a_new_lab_can_be_released_and_lacks_only_what_its_author_must_write(tmp_path):
@@ -72,6 +74,35 @@ def test_a_file_that_is_there_is_never_written_over(tmp_path):
         new_exercise(tmp_path / "91-sample", "second")
     assert mine.read_text() == "mine"
     assert list(load(tmp_path / "91-sample").exercises) == ["first"]
+
+
+@pytest.mark.parametrize("name", ["no", "7", "null"])
+def test_a_name_or_title_that_yaml_would_read_otherwise_is_what_was_said(tmp_path, name):
+    new_lab(tmp_path, "91-sample")
+    new_exercise(tmp_path / "91-sample", name, 'Independent: "and" or \\or')
+    found = load(tmp_path / "91-sample").exercises[name]
+    assert found.title == 'Independent: "and" or \\or'
+
+
+def test_a_name_too_long_for_a_namespace_is_refused_and_the_lab_can_still_be_read(tmp_path):
+    new_lab(tmp_path, "91-sample")
+    with pytest.raises(UsageError, match="would have 64 characters"):
+        new_exercise(tmp_path / "91-sample", "x" * 58)
+    assert list(load(tmp_path / "91-sample").exercises) == ["first"]
+    new_exercise(tmp_path / "91-sample", "x" * 57)
+    assert len(load(tmp_path / "91-sample").exercises) == 2
+
+
+def test_the_graders_of_a_new_exercise_refuse_every_mutant_of_its_answers(tmp_path, monkeypatch):
+    new_lab(tmp_path, "91-sample")
+    monkeypatch.setenv("K8SLAB_HOME", str(tmp_path / "home"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    lab = load(tmp_path / "91-sample")
+    cluster = FakeCluster(reports_denials=True)
+    tried = list(Trials.on(cluster, lab, "first", scratch, every=True).run())
+    assert [trial.name for trial in tried if not trial.as_wanted] == []
+    assert [trial.sort for trial in tried].count("mutant") > 10
 
 
 def test_the_graders_of_a_new_exercise_tell_right_from_wrong(tmp_path, cluster):
