@@ -26,7 +26,7 @@ from k8slab.embedded.config import exists, state_home
 from k8slab.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 KINDS = (
     "begin", "setup", "prediction", "observation", "reason", "answer", "hint", "check", "solution",
@@ -105,6 +105,11 @@ class Journal:
                 ]
             except (sqlite3.Error, ValueError) as error:
                 raise self._unusable(error) from error
+
+    def about(self, lab: str, kind: str, subjects: Sequence[str]) -> list[Event]:
+        """Return events about one thing in order, whatever it was called when they were written."""
+        found = [event for name in subjects for event in self.events(lab, kind, name)]
+        return sorted(found, key=lambda event: event.id)
 
     def last(self, lab: str, kind: str, subject: str) -> Event | None:
         """Return the newest event of this kind about this subject."""

@@ -83,6 +83,11 @@ class Exercise:
         return self.wishes.exercise
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Every id under which a journal may tell about it, today's last."""
+        return (*self.formerly, self.id)
+
+    @property
     def title(self) -> str:
         """The exercise's title."""
         return self.wishes.title
@@ -187,6 +192,7 @@ def load(directory: Path | str, seed: Callable[[], int] = lambda: 0) -> Lab:
     exercises = _by_id(
         (reader.exercise(entry, n) for n, entry in _mappings(data, "exercises", str(file))), file
     )
+    _compare_ids(exercises, file)
     foretold = _mappings(data, "predictions", str(file))
     predictions = _by_id((reader.prediction(entry, n, exercises) for n, entry in foretold), file)
     return Lab(
@@ -227,6 +233,18 @@ def _by_id(found: Iterator[Any], file: Path) -> dict[str, Any]:
             raise ExerciseError(f"{file}: the id {one.id!r} stands twice")
         result[one.id] = one
     return result
+
+
+def _compare_ids(exercises: Mapping[str, Exercise], file: Path) -> None:
+    """Raise `ExerciseError` where what was done under an id could be two exercises'."""
+    owners: dict[str, str] = {}
+    for exercise in exercises.values():
+        for name in exercise.ids:
+            if owners.setdefault(name, exercise.id) != exercise.id:
+                raise ExerciseError(
+                    f"{file}: the id {name!r} is, or was, of {owners[name]} and of {exercise.id}",
+                    hint="an id in `formerly` belongs to one exercise and is given to no other",
+                )
 
 
 @dataclass(frozen=True)

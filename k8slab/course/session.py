@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from k8slab.course.journal import Event
     from k8slab.course.lab import Exercise, HintStep, Lab, Prediction
     from k8slab.course.pacing import Pace
     from k8slab.course.typed import Typed
@@ -283,7 +284,7 @@ class Session:
         if (result := self._not_begun(found)) is not None:
             return result
         if self.pace:
-            self.pace.wait(self.journal.events(self.lab.name, "check", found.id), self.told)
+            self.pace.wait(self._noted("check", found), self.told)
         with self._alone(found, "check"):
             return self._not_begun(found) or self._checked(found)
 
@@ -323,8 +324,10 @@ class Session:
         )
 
     def _hints_taken(self, exercise: Exercise) -> int:
-        taken = self.journal.events(self.lab.name, "hint", exercise.id)
-        return len({event.data.get("step") for event in taken})
+        return len({event.data.get("step") for event in self._noted("hint", exercise)})
+
+    def _noted(self, kind: str, exercise: Exercise) -> list[Event]:
+        return self.journal.about(self.lab.name, kind, exercise.ids)
 
     def answer(self, question: str, value: object) -> str:
         """Note what the learner typed; returns the question's text."""
@@ -426,7 +429,7 @@ class Session:
         found = self.lab.exercise(exercise)
         if not found.solution:
             raise UsageError(f"the exercise {exercise} has no written solution")
-        if not force and self.journal.last(self.lab.name, "check", found.id) is None:
+        if not force and not self._noted("check", found):
             raise UsageError(
                 "try it first: check your answer once, then look at the solution",
                 hint="force=True shows it at once, on the command line --force",
@@ -440,7 +443,7 @@ class Session:
 
     def _tries(self, exercise: Exercise) -> int:
         """Return how often the exercise was checked since it was begun or reset."""
-        events = self.journal.events(self.lab.name, "", exercise.id)
+        events = self._noted("", exercise)
         resets = [number for number, event in enumerate(events) if event.kind == "reset"]
         since = events[resets[-1] :] if resets else events
         return sum(event.kind == "check" for event in since)

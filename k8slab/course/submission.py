@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from k8slab.course.journal import Journal
     from k8slab.course.lab import Exercise, Lab
+    from k8slab.course.progress import LabProgress
 
 
 @dataclass
@@ -88,20 +89,24 @@ def _lab(
     told: Callable[[str], None],
 ) -> dict[str, Any]:
     lab, found = session.lab, {}
+    counted = progress(lab, session.journal)
     for name in names:
         told(f"gathering {lab.name}/{name}")
-        if entry := _entry(gathered, session, lab.exercises[name], estate):
+        claimed = _claimed(session, lab.exercises[name], counted)
+        if entry := _entry(gathered, session, lab.exercises[name], estate, claimed):
             found[name] = entry
-    counted = progress(lab, session.journal)
     predictions = {"made": counted.predicted, "of": counted.predictions}
     return {"exercises": found, "predictions": predictions}
 
 
 def _entry(
-    gathered: Gathered, session: Session, exercise: Exercise, estate: Estate
+    gathered: Gathered,
+    session: Session,
+    exercise: Exercise,
+    estate: Estate,
+    claimed: dict[str, Any],
 ) -> dict[str, Any] | None:
     """Return one exercise's entry; ``None`` when nothing was ever done about it."""
-    claimed = _claimed(session, exercise)
     place = f"{session.lab.name}/{exercise.id}"
     mark = setup.mark_of(session.cluster, exercise)
     if not mark:
@@ -162,18 +167,17 @@ def _parts(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _claimed(session: Session, exercise: Exercise) -> dict[str, Any]:
-    """Return what the journal says about an exercise."""
+def _claimed(session: Session, exercise: Exercise, counted: LabProgress) -> dict[str, Any]:
+    """Return what the journal says about an exercise, as its learner sees it."""
     lab, journal = session.lab.name, session.journal
-    checks = journal.events(lab, "check", exercise.id)
-    steps = {event.data.get("step") for event in journal.events(lab, "hint", exercise.id)}
+    checks = journal.about(lab, "check", exercise.ids)
     return {
         "status": checks[-1].data.get("status", "") if checks else "",
-        "points": max((event.data.get("points", 0) for event in checks), default=0),
+        "points": counted.points.get(exercise.id, 0),
         "max_points": exercise.wishes.points,
         "checks": len(checks),
-        "hints": len(steps),
-        "saw_solution": bool(journal.events(lab, "solution", exercise.id)),
+        "hints": counted.hints.get(exercise.id, 0),
+        "saw_solution": bool(journal.about(lab, "solution", exercise.ids)),
     }
 
 

@@ -196,6 +196,10 @@ FAULTS = {
         lambda d: first(d).update(names={"sender": ["anna", 7]}),
         "exercise a: names: 'sender' needs a list of names",
     ),
+    "an id that was another exercise's": (
+        lambda d: d["exercises"].append({**first(d), "id": "b", "formerly": ["a"]}),
+        "the id 'a' is, or was, of a and of b\n  an id in `formerly` belongs to one exercise",
+    ),
     "a fourth hint": (
         lambda d: first(d).update(hints=["a", "b", "c", "d"]),
         "exercise a: field 'hints': 4 steps\n  up to three steps",

@@ -126,6 +126,18 @@ def test_hints_come_in_steps_and_stay_at_the_last(session):
     assert session.progress().hints["protect"] == 2
 
 
+def test_hints_and_tries_under_a_former_id_count_under_todays(session):
+    journal, lab = session.journal, session.lab
+    journal.add(lab.name, "hint", "fence", step=1)
+    journal.add(lab.name, "check", "fence", status="failed", points=0)
+    exercise = dataclasses.replace(lab.exercise("protect"), formerly=("fence",), hint_cost=0.5)
+    session.lab = dataclasses.replace(lab, exercises={"protect": exercise})
+    assert session.solution("protect")
+    session.begin("protect")
+    assert session.check("protect").cost == 0.5
+    assert session.hint("protect").number == 2
+
+
 def test_the_solution_comes_after_a_try(session):
     with pytest.raises(UsageError, match="try it first"):
         session.solution("protect")

@@ -87,6 +87,27 @@ def test_a_set_up_of_another_version_of_the_course_is_warned_of(session):
     assert "another version of the course set it up" in warning
 
 
+def test_what_was_done_under_a_former_id_is_claimed_in_todays_points(session):
+    session.cluster.resources = RESOURCES
+    name, journal = session.lab.name, session.journal
+    journal.add(name, "hint", "fence", step=1)
+    journal.add(name, "check", "fence", status="passed", points=3, max_points=4)
+    journal.add(name, "solution", "fence")
+    exercise = dataclasses.replace(session.lab.exercise("protect"), formerly=("fence",))
+    session.lab = dataclasses.replace(session.lab, exercises={"protect": exercise})
+    found = submission.gather([(session.lab, ["protect"])], session.cluster, journal)
+    assert found.answers["labs"][name]["exercises"]["protect"]["claimed"] == {
+        "status": "passed",
+        "points": 1.5,
+        "max_points": 2,
+        "checks": 1,
+        "hints": 1,
+        "saw_solution": True,
+    }
+    (warning,) = found.warnings
+    assert warning.startswith("90-example/protect: checked before, but it is not set up")
+
+
 def test_what_may_be_the_clusters_own_is_warned_of_where_nobody_noted_that(
     session, monkeypatch, tmp_path
 ):
