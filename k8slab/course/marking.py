@@ -54,8 +54,8 @@ def find_bundles(places: Sequence[Path]) -> list[Path]:
         # A link may lead to somebody else's answers.
         inside = [
             path
-            for path in sorted(place.rglob(f"*{SUFFIX}"))
-            if path.is_file() and not path.is_symlink()
+            for path in sorted(place.rglob("*"))
+            if path.name.lower().endswith(SUFFIX) and path.is_file() and not path.is_symlink()
         ]
         if not inside:
             raise UsageError(f"{place}: there is no bundle ({SUFFIX}) in this directory")
@@ -91,8 +91,9 @@ def learner_names(files: Sequence[Path]) -> list[str]:
 def _parts(file: Path) -> list[str]:
     """Return the steps to a file, of which none leads upwards, as they can be shown."""
     place = Path(os.path.normpath(file.absolute()))
-    ending = next((ending for ending in _ENDINGS if file.name.endswith(ending)), "")
-    stem = file.name.removesuffix(ending).strip(".") or "nameless"
+    known = file.name.lower()  # some systems that hand out files write .ZIP
+    ending = next((ending for ending in _ENDINGS if known.endswith(ending)), "")
+    stem = file.name[: len(file.name) - len(ending)].strip(".") or "nameless"
     return [visible(part) for part in (*place.parent.parts[1:], stem)]
 
 

@@ -57,6 +57,13 @@ def test_learners_are_called_as_their_files_are(tmp_path):
     assert marking.learner_names(files) == ["nameless", "a/answers", "b/answers", "carl"]
 
 
+def test_a_bundle_whose_ending_is_in_capitals_is_graded_too(tmp_path):
+    for name in ("anna.zip", "BEN.ZIP", "notes.txt"):
+        (tmp_path / name).write_text("")
+    files = marking.find_bundles([tmp_path])
+    assert sorted(marking.learner_names(files)) == ["BEN", "anna"]
+
+
 def test_names_have_so_many_directories_as_tell_them_apart(tmp_path):
     files = made(
         tmp_path, "anna/lab05/answers.zip", "boris/lab05/answers.zip", "boris/lab06/answers.zip"
