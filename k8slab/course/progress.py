@@ -48,6 +48,8 @@ class LabProgress:
     """Points for exercises that this version of the course has no more; they do not count."""
     passed_over: tuple[str, ...] = ()
     """Exercises that `catch_up` left out, and that were not solved since."""
+    saw_solution: tuple[str, ...] = ()
+    """Exercises whose reference answer was shown."""
     stretch: tuple[str, ...] = ()
     """Exercises that go beyond the core."""
     minutes: float = 0
@@ -71,7 +73,9 @@ class LabProgress:
             tries = _counted(self.tries[name], "check")
             hints = _counted(self.hints[name], "hint")
             over = ", passed over" if name in self.passed_over else ""
-            lines.append(f"  {sign} {name}: {self.points[name]:g} of {most:g}{tries}{hints}{over}")
+            saw = ", solution shown" if name in self.saw_solution else ""
+            counts = f"{self.points[name]:g} of {most:g}"
+            lines.append(f"  {sign} {name}: {counts}{tries}{hints}{saw}{over}")
         lines += [f"  . {name}: not counted ({lack})" for name, lack in self.impossible.items()]
         lines += [
             f"  . {name}: {points:g} points, no longer in this course"
@@ -123,7 +127,10 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
             best[name] = max(best[name], _worth(event, most[name]))
         elif name not in impossible and points:
             former[name] = max(former.get(name, 0.0), points)
-    over = {event.subject for event in events if event.kind == "catchup"}
+    over, shown = (
+        {event.subject for event in events if event.kind == kind}
+        for kind in ("catchup", "solution")
+    )
     predictions = [one for one in lab.predictions.values() if not one.quiz]
     made = [found for p in predictions if (found := foretold(lab, journal, p))]
     return LabProgress(
@@ -139,6 +146,7 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         impossible,
         former,
         tuple(name for name in best if name in over and not best[name]),
+        tuple(name for name in lab.exercises if name in shown),
         tuple(name for name in lab.exercises if lab.exercises[name] not in lab.core),
         _worked(events),
     )
@@ -226,6 +234,11 @@ SCHEMA: dict[str, Any] = described(
         },
         "former": {**_BY_EXERCISE, "description": "Points for exercises that are no more."},
         "passed_over": {"type": "array", "items": _TEXT},
+        "saw_solution": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "Exercises whose reference answer was shown.",
+        },
         "stretch": {
             "type": "array",
             "items": _TEXT,

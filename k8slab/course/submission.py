@@ -171,13 +171,14 @@ def _claimed(session: Session, exercise: Exercise, counted: LabProgress) -> dict
     """Return what the journal says about an exercise, as its learner sees it."""
     lab, journal = session.lab.name, session.journal
     checks = journal.about(lab, "check", exercise.ids)
+    steps = {event.data.get("step") for event in journal.about(lab, "hint", exercise.ids)}
     return {
         "status": checks[-1].data.get("status", "") if checks else "",
         "points": counted.points.get(exercise.id, 0),
         "max_points": exercise.wishes.points,
         "checks": len(checks),
-        "hints": counted.hints.get(exercise.id, 0),
-        "saw_solution": bool(journal.about(lab, "solution", exercise.ids)),
+        "hints": len(steps),
+        "saw_solution": exercise.id in counted.saw_solution,
     }
 
 

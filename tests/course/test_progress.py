@@ -54,6 +54,14 @@ def test_a_renamed_exercise_keeps_what_was_done_for_it(journal):
     assert found.former == {}
 
 
+def test_a_solution_that_was_shown_is_told_under_a_former_id_too(journal):
+    assert progress(LAB, journal).saw_solution == ()
+    journal.add(LAB.name, "solution", "protect")
+    found = progress(course(guard=changed("guard", formerly=("protect",))), journal)
+    assert found.saw_solution == ("guard",)
+    assert "  - guard: 0 of 2, solution shown" in found.text()
+
+
 def test_a_removed_exercise_is_named_and_does_not_count(journal):
     solved(journal, "protect")
     found = progress(course(look=LAB.exercise("look")), journal)
