@@ -84,15 +84,17 @@ class RuleFile:
 
 
 def load(name: str) -> RuleFile:
-    """Read a rule file, by path or by the name of one that is shipped; raises `ManifestError`."""
-    path = Path(name)
-    if not path.exists() and not path.suffix and (SHIPPED / f"{name}.yaml").exists():
-        path = SHIPPED / f"{name}.yaml"
+    """Read a rule file, by path or by the name of one that is shipped; raises `ManifestError`.
+
+    The name of a shipped one means that one, whatever lies in the current directory: exercises
+    are graded by it. A file of the own that is called so is named with a directory, ./NAME.
+    """
+    shipped = {file.stem: file for file in SHIPPED.glob("*.yaml")}
+    path = shipped.get(name, Path(name))
     try:
         values = load_values(path.read_bytes(), name)
     except OSError as error:
-        shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-        hint = f"give a path, or one of those that are shipped: {shipped}"
+        hint = f"give a path, or one of those that are shipped: {', '.join(sorted(shipped))}"
         raise ManifestError(f"cannot read it: {error.strerror}", place=name, hint=hint) from error
     if len(values) != 1:
         raise ManifestError("a rule file is one YAML document", place=name)

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import connection
@@ -235,6 +235,26 @@ class _Worker:
         self.home.remove()
 
 
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+@contextmanager
+def _nothing_from_here() -> Iterator[None]:
+    """Let a Python that begins now look for no module in the current directory (python -P).
+
+    The answers may lie there: a `pickle.py` among them would grade them.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
 @dataclass
 class _Workers:
     """The processes that grade now, each with the pipe on which it tells its grades."""
@@ -246,7 +266,8 @@ class _Workers:
         mine, its = context.Pipe(duplex=False)
         home = homes.make()
         process = context.Process(target=_work, args=(its, job, home.path))
-        process.start()
+        with _nothing_from_here():
+            process.start()
         its.close()  # so that the pipe ends with the process, whatever ends it
         self.running[mine] = _Worker(job, process, home)
 

@@ -84,6 +84,13 @@ def test_a_fault_in_a_rule_file_is_said_with_its_place(tmp_path, line, words):
     assert "suppressions[0]" in str(raised.value)
 
 
+def test_no_file_of_the_current_directory_takes_the_place_of_a_shipped_one(tmp_path, monkeypatch):
+    (tmp_path / "pci-dss-v4").write_text("title: nothing is asked for")
+    monkeypatch.chdir(tmp_path)
+    assert rulefile.load("pci-dss-v4").annotations
+    assert rulefile.load("./pci-dss-v4").title == "nothing is asked for"
+
+
 def test_the_shipped_rule_file_is_found_by_its_name_and_asks_for_a_review():
     found = rulefile.load("pci-dss-v4")
     assert {a.max_age_days for a in found.annotations} == {0, 183}

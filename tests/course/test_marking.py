@@ -57,6 +57,17 @@ def test_learners_are_called_as_their_files_are(tmp_path):
     assert marking.learner_names(files) == ["nameless", "a/answers", "b/answers", "carl"]
 
 
+def test_no_file_beside_the_answers_is_run_by_the_grader(tmp_path, monkeypatch):
+    for name in ("a.zip", "b.zip"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "multiprocessing.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    report = marking.grade_bundles(marking.find_bundles([tmp_path]), told=lambda _line: None)
+    assert ["no bundle of answers" in one.error for one in report.learners] == [True, True]
+    assert not (tmp_path / "ran").exists()
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
 def test_a_bundle_whose_ending_is_in_capitals_is_graded_too(tmp_path):
     for name in ("anna.zip", "BEN.ZIP", "notes.txt"):
         (tmp_path / name).write_text("")
