@@ -122,10 +122,18 @@ def hint(*, what: str, name: str, as_json: bool) -> None:
     lab, exercise = only(what)
     found = Session(lab, _running(records.chosen_name(name))).hint(exercise)
     if as_json:
-        show_json({"step": found.number, "of": found.total, "text": found.text})
+        show_json(
+            {
+                "step": found.number,
+                "of": found.total,
+                "text": found.text,
+                "cost": found.cost,
+            }
+        )
     else:
         show(found.text)
-        tell(f"hint {found.number} of {found.total}")
+        cost = f", costs {found.cost:g} points" if found.cost else ""
+        tell(f"hint {found.number} of {found.total}{cost}")
 
 
 def _running(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -126,7 +127,18 @@ def test_hints_come_in_steps_without_a_cluster_too(k8slab, labs, monkeypatch):
         "step": 2,
         "of": 2,
         "text": second.out.strip(),
+        "cost": 0,
     }
+
+
+def test_a_hint_that_costs_points_says_so(k8slab, there, monkeypatch, tmp_path):
+    costly = shutil.copytree(LABS / "90-example", tmp_path / "labs" / "90-example")
+    file = costly / "exercises.yaml"
+    file.write_text(file.read_text().replace("- id: protect", "- id: protect\n    hint_cost: 0.5"))
+    monkeypatch.setenv("K8SLAB_LABS", str(tmp_path / "labs"))
+    assert k8slab("hint", "90/protect").err == "hint 1 of 2, costs 0.5 points\n"
+    assert json.loads(k8slab("hint", "90/protect", "--json").out)["cost"] == 0.5
+    assert k8slab("hint", "90/protect").err == "hint 2 of 2\n"
 
 
 def test_a_solution_comes_after_a_try_or_by_force_and_is_noted(k8slab, there):
