@@ -4,9 +4,10 @@ A bundle comes from anywhere. Each object in it must be of the exercise: in one 
 namespaces, of a kind that lives in namespaces, or a cluster-wide object that the exercise
 releases by name in `may_change`. Pods may not ask for more of their node than an exercise
 can want: the node's network and ports are part of what labs teach and end at the cluster's own
-namespaces; privileges, the node's files and the node's other processes are not. Nor are rights on
-the API that an exercise does not release: a pod with them would see the grader's pods come, and
-could change them.
+namespaces; privileges, the node's files and the node's other processes are not. Nor are further
+capabilities on the node's network: with NET_ADMIN a pod there writes rules that decide what is
+seen of this answer and of those after it. Nor are rights on the API that an exercise does not
+release: a pod with them would see the grader's pods come, and could change them.
 """
 
 from __future__ import annotations
@@ -117,8 +118,17 @@ def _privileges(spec: Any) -> Iterator[str]:
     for part in ("containers", "initContainers", "ephemeralContainers"):
         for container in _mappings(spec.get(part)):
             context = container.get("securityContext")
-            if isinstance(context, dict) and context.get("privileged"):
+            if not isinstance(context, dict):
+                continue
+            if context.get("privileged"):
                 yield "a privileged container"
+            capabilities = context.get("capabilities")
+            if (
+                spec.get("hostNetwork")
+                and isinstance(capabilities, dict)
+                and capabilities.get("add")
+            ):
+                yield "a container with further capabilities on the network of its node"
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:

@@ -47,6 +47,9 @@ def refused(obj, **wishes):
     return raised.value.message
 
 
+MORE = {"capabilities": {"add": ["NET_ADMIN"]}}
+
+
 def container(**context):
     return {"name": "c", "image": "k8slab/app", "securityContext": context}
 
@@ -74,6 +77,8 @@ def container(**context):
         (one(spec={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),
         (one(spec={"containers": [container(privileged=True)]}), "privileged"),
         (one(spec={"initContainers": [container(privileged=True)]}), "privileged"),
+        (one(spec={"hostNetwork": True, "containers": [container(**MORE)]}), "its node"),
+        (one(spec={"hostNetwork": True, "initContainers": [container(**MORE)]}), "its node"),
     ],
 )
 def test_what_reaches_beyond_the_exercise_is_refused_by_name(obj, why):
@@ -99,7 +104,8 @@ def test_templates_of_pods_are_looked_into(kind, version, steps):
 
 
 def test_what_labs_teach_is_admitted():
-    spec = {"hostNetwork": True, "containers": [container(runAsUser=1)]}
+    dropped = container(runAsUser=1, capabilities={"drop": ["ALL"]})
+    spec = {"hostNetwork": True, "containers": [dropped]}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab90-protect"}}
     exercise = LAB.exercise("protect")
     admit(Cluster(), exercise, Difference(added=(one(spec=spec),), changed=(space,)))
