@@ -18,7 +18,7 @@ from kubernetes.client import models
 from k8slab.embedded import apiserver, controllers
 from k8slab.embedded.apiserver import schema
 from k8slab.embedded.apiserver.kinds import KindTable
-from k8slab.embedded.controllers import bootstrap
+from k8slab.embedded.controllers import api_service, bootstrap
 
 EMBEDDED = Path(controllers.__file__).parents[1]
 ACTING = ("controllers", "daemon", "dns", "network", "runtime")
@@ -88,7 +88,8 @@ def kinds_not_served() -> set[str]:
 @cache
 def _words() -> frozenset[str]:
     files = [file for room in ACTING for file in (EMBEDDED / room).rglob("*.py")]
-    files.remove(Path(bootstrap.__file__))  # it writes objects
+    for module in (bootstrap, api_service):  # they write objects
+        files.remove(Path(module.__file__))
     files += [Path(apiserver.__file__).with_name(f"{name}.py") for name in ADMITTING]
     found: set[str] = set()
     for file in files:

@@ -1,6 +1,7 @@
-"""What a fresh cluster has: system namespaces, the API's own Service, and cluster DNS.
+"""What a fresh cluster has: system namespaces and priorities, and cluster DNS.
 
-These are the objects that kubeadm and the API server make. What this cluster imitates
+These are the objects that kubeadm and the API server make; the API's own Service is in
+`api_service`. What this cluster imitates
 instead of running it (etcd, scheduler, kube-proxy) is not shown as pods that do not exist.
 """
 
@@ -11,19 +12,14 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver import default_roles, rbac
 from k8slab.embedded.apiserver.validation.others import SYSTEM_PRIORITIES
-from k8slab.embedded.controllers.endpoints_values import SKIP_MIRROR
 from k8slab.embedded.dns import corefile
-from k8slab.objects.slices import SERVICE_NAME, SLICES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from k8slab.embedded.apiserver.api import Api
     from k8slab.embedded.config import ClusterConfig
     from k8slab.objects.meta import Object
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-API_PORT = 6443
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
 DNS_LABELS = {"k8s-app": "kube-dns"}
 
@@ -48,69 +44,14 @@ def furnish(api: Api, config: ClusterConfig) -> None:
     for name, value in SYSTEM_PRIORITIES.items():
         made = {"metadata": {"name": name}, "value": value}
         _ensure(api, "priorityclasses.scheduling.k8s.io", made)
-    _ensure(api, "services", _kubernetes_service(config))
     for resource, obj in _dns(config):
         _ensure(api, resource, obj)
-
-
-def publish_api(api: Api, addresses: Sequence[str]) -> None:
-    """Have default/kubernetes lead to the control plane's first address.
-
-    It is single-stack, in the cluster's primary family (KEP-563).
-    """
-    made: Object = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
-            "labels": {SERVICE_NAME: "kubernetes"},
-        },
-        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
-        "endpoints": [{"addresses": [addresses[0]], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "protocol": "TCP", "port": API_PORT}],
-    }
-    present = api.get(SLICES, "kubernetes", "default")
-    if present is None:
-        api.create(SLICES, made)
-    elif present["endpoints"] != made["endpoints"]:
-        api.update(SLICES, {**present, "endpoints": made["endpoints"]})
-    port = {"name": "https", "protocol": "TCP", "port": API_PORT}
-    subsets = [{"addresses": [{"ip": addresses[0]}], "ports": [port]}]
-    labels = {SKIP_MIRROR: "true"}
-    old: Object = {
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "subsets": subsets,
-    }
-    found = api.get("endpoints", "kubernetes", "default")
-    if found is None:
-        api.create("endpoints", old)
-    elif found.get("subsets") != subsets:
-        api.update("endpoints", {**found, "subsets": subsets})
 
 
 def _ensure(api: Api, resource: str, obj: Object) -> None:
     metadata = obj["metadata"]
     if api.get(resource, metadata["name"], metadata.get("namespace", "")) is None:
         api.create(resource, obj)
-
-
-def _kubernetes_service(config: ClusterConfig) -> Object:
-    addresses = [nth_address(config.service_cidrs[0], 1)]
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
-        },
-        "spec": {
-            "clusterIP": addresses[0],
-            "clusterIPs": addresses,
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": API_PORT}],
-        },
-    }
 
 
 def _dns(config: ClusterConfig) -> list[tuple[str, Object]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from k8slab.embedded.config import INSIDE
 from k8slab.embedded.controllers import bootstrap, pods
+from k8slab.embedded.controllers.api_service import ApiService
 from k8slab.embedded.controllers.cluster_roles import ClusterRoles
 from k8slab.embedded.controllers.context import Context
 from k8slab.embedded.controllers.credentials import PodCredentials
@@ -156,7 +157,7 @@ async def start(
     garbage = Garbage(context)
     nodes = Nodes(context)
     await nodes.start()
-    bootstrap.publish_api(api, nodes.addresses[config.node_names[0]])
+    api_service = ApiService(api, config, nodes.addresses[config.node_names[0]][0])
     policies = Policies(context)
     slices = EndpointSlices(context)
     proxy = Proxy(context, slices)
@@ -183,6 +184,7 @@ async def start(
         others=(
             namespaces,
             garbage,
+            api_service,
             slices,
             Endpoints(context),
             Mirroring(context, proxy),
