@@ -1,9 +1,10 @@
 """Namespaces: what each has from the start, and how one ends.
 
 Every namespace has the ServiceAccount ``default`` and the ConfigMap ``kube-root-ca.crt``.
-One that is being deleted is emptied; only then its finalizer goes, and with it the object.
+One that is being deleted is emptied; only then its finalizer goes, and with it the object. The
+system's own are made again: without kube-node-lease every node would be taken for dead.
 Sources: ``pkg/controller/namespace`` (deletion and its conditions), ``serviceaccount``,
-``certificates/rootcacertpublisher``.
+``certificates/rootcacertpublisher``, ``pkg/controlplane/controller/systemnamespaces``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import conditions
+from k8slab.embedded.controllers.bootstrap import NAMESPACES
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.errors import ApiStatusError
 from k8slab.objects.meta import Object, is_deleting, name_of, namespace_of
@@ -61,6 +63,8 @@ class Namespaces:
     def _reconcile(self, name: str) -> float | None:
         namespace = self._context.api.get("namespaces", name)
         if namespace is None:
+            if name in NAMESPACES:
+                self._context.api.create("namespaces", {"metadata": {"name": name}})
             return None
         if is_deleting(namespace):
             return self._empty(namespace)

@@ -1,4 +1,4 @@
-"""The Service by which pods reach the API."""
+"""What the system needs of its own, and makes again when somebody deletes it."""
 
 import pytest
 
@@ -47,5 +47,22 @@ def test_an_api_service_that_was_changed_stays_so_and_leads_to_the_api(in_world)
         world.api.update("endpoints", {**old, "subsets": elsewhere})
         await world.until(lambda: leads_to(world) == WHOLE, seconds=5)
         assert world.api.get("services", *PLACE)["spec"]["ports"] == [port]
+
+    in_world(play)
+
+
+def test_the_namespace_of_the_nodes_leases_comes_back_and_the_nodes_stay_ready(in_world):
+    async def play(world):
+        before = world.api.get("namespaces", "kube-node-lease")["metadata"]["uid"]
+        node = "k8slab-worker"
+        world.api.delete("namespaces", "kube-node-lease")
+        await world.until(
+            lambda: (
+                (found := world.api.get("namespaces", "kube-node-lease"))
+                and found["metadata"]["uid"] != before
+            )
+        )
+        await world.controllers.nodes.loop.settle(node)
+        assert world.api.get("leases.coordination.k8s.io", node, "kube-node-lease")
 
     in_world(play)
