@@ -522,3 +522,123 @@ def test_a_slice_has_at_most_a_thousand_addresses_that_others_reach(api):
         'endpoints[0].addresses[0]: Invalid value: "127.0.0.1": '
         "may not be in the loopback range (127.0.0.0/8, ::1/128)"
     )
+
+
+BALANCED = "may only be used when `type` is 'LoadBalancer'"
+NAMED = "may not be set for ExternalName services"
+GROUP = 'supported values: "rbac.authorization.k8s.io"'
+
+
+def web(**spec):
+    return {"spec": {"ports": [{"port": 80}], **spec}}
+
+
+def bound(subject=None, **role):
+    reference = {"kind": "Role", "name": "r", **role}
+    return {"roleRef": reference, "subjects": [subject] if subject else []}
+
+
+def tainted(*taints):
+    return {"spec": {"taints": list(taints)}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "obj", "what"),
+    [
+        ("services", web(externalIPs=["127.0.0.1"]), "may not be in the loopback range"),
+        (
+            "services",
+            web(loadBalancerClass="x.io/y"),
+            f"spec.loadBalancerClass: Forbidden: {BALANCED}",
+        ),
+        (
+            "services",
+            web(allocateLoadBalancerNodePorts=False),
+            f"spec.allocateLoadBalancerNodePorts: Forbidden: {BALANCED}",
+        ),
+        (
+            "services",
+            web(loadBalancerSourceRanges=["10.0.0.0/8"]),
+            f"spec.LoadBalancerSourceRanges: Forbidden: {BALANCED}",
+        ),
+        (
+            "services",
+            {"spec": {"type": "ExternalName", "externalName": "a.b", "ipFamilies": ["IPv4"]}},
+            f"spec.ipFamilies: Forbidden: {NAMED}",
+        ),
+        (
+            "poddisruptionbudgets.policy",
+            {"spec": {"maxUnavailable": "150%"}},
+            'spec.maxUnavailable: Invalid value: "150%": must not be greater than 100%',
+        ),
+        (
+            "rolebindings.rbac.authorization.k8s.io",
+            bound(apiGroup="x"),
+            f'roleRef.apiGroup: Unsupported value: "x": {GROUP}',
+        ),
+        (
+            "rolebindings.rbac.authorization.k8s.io",
+            bound({"kind": "User", "name": "u", "apiGroup": "x"}),
+            f'subjects[0].apiGroup: Unsupported value: "x": {GROUP}',
+        ),
+        (
+            "rolebindings.rbac.authorization.k8s.io",
+            bound({"kind": "ServiceAccount", "name": "u", "namespace": "n", "apiGroup": "x"}),
+            'subjects[0].apiGroup: Unsupported value: "x": supported values: ""',
+        ),
+        (
+            "ingresses.networking.k8s.io",
+            {
+                "spec": {
+                    "defaultBackend": {"service": {"name": "s", "port": {"name": "p", "number": 1}}}
+                }
+            },
+            "cannot set both port name & port number",
+        ),
+        (
+            "ingresses.networking.k8s.io",
+            {
+                "spec": {
+                    "defaultBackend": {"service": {"name": "s", "port": {"number": 1}}},
+                    "tls": [{"hosts": ["a.b", "_"]}],
+                }
+            },
+            'spec.tls[0].hosts[1]: Invalid value: "_": a lowercase RFC 1123 subdomain',
+        ),
+        (
+            "pods",
+            {
+                "spec": {
+                    "containers": [
+                        {
+                            **CONTAINER,
+                            "securityContext": {
+                                "privileged": True,
+                                "allowPrivilegeEscalation": False,
+                            },
+                        }
+                    ]
+                }
+            },
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        ),
+        ("storageclasses.storage.k8s.io", {}, "provisioner: Required value"),
+        (
+            "nodes",
+            tainted({"key": "a", "effect": "Never"}),
+            (
+                'metadata.taints[0].effect: Unsupported value: "Never": supported values: '
+                '"NoExecute", "NoSchedule", "PreferNoSchedule"'
+            ),
+        ),
+        (
+            "nodes",
+            tainted({"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}),
+            "taints must be unique by key and effect pair",
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(api, resource, obj, what):
+    if resource in ("nodes", "storageclasses.storage.k8s.io"):
+        obj = {**obj, "metadata": {"name": "x"}}
+    assert what in said(api, resource, obj)

@@ -13,6 +13,7 @@ from k8slab.embedded.apiserver.validation import (
     claims,
     cluster_policies,
     jobs,
+    nodes,
     others,
     podchanges,
     pods,
@@ -42,6 +43,8 @@ def _definition_errors(new: Object, old: Object | None) -> list[FieldError]:
 _RULES: dict[str, Rule] = {
     "pods": pods.pod_errors,
     "services": services.service_errors,
+    "nodes": nodes.node_errors,
+    "storageclasses.storage.k8s.io": claims.storage_class_errors,
     "configmaps": others.config_map_errors,
     "secrets": others.secret_errors,
     "events": others.event_errors,

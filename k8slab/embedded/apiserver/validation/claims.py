@@ -1,4 +1,4 @@
-"""Check what is wrong with a PersistentVolumeClaim, and with a change of one.
+"""Check PersistentVolumeClaims, their changes, and StorageClasses.
 
 Source: ``ValidatePersistentVolumeClaim`` and ``ValidatePersistentVolumeClaimUpdate`` of
 ``pkg/apis/core/validation``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.statuses import FieldError, forbidden, required
-from k8slab.embedded.apiserver.validation.common import quantity_errors
+from k8slab.embedded.apiserver.validation.common import one_of, quantity_errors
 from k8slab.objects.quantities import number
 
 if TYPE_CHECKING:
@@ -71,3 +71,14 @@ def _fixed(spec: Object, free: Collection[str], *, bound: bool) -> Object:
 
 def _requests(spec: Object) -> Object:
     return (spec.get("resources") or {}).get("requests") or {}
+
+
+def storage_class_errors(new: Object, _old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a StorageClass."""
+    errors = [] if new.get("provisioner") else [required("provisioner")]
+    for field, words in (
+        ("reclaimPolicy", ("Delete", "Retain")),
+        ("volumeBindingMode", ("Immediate", "WaitForFirstConsumer")),
+    ):
+        errors += one_of(new.get(field), words, field)
+    return errors

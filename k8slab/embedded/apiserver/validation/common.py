@@ -70,6 +70,21 @@ def address_errors(value: str, path: str) -> list[FieldError]:
     return []
 
 
+def reachable_errors(ip: str, path: str) -> list[FieldError]:
+    """Check an address that traffic is to reach (ValidateNonSpecialIP)."""
+    if errors := address_errors(ip, path):
+        return errors
+    address = ip_address(ip)
+    for found, words in (
+        (address.is_unspecified, f"may not be unspecified ({ip})"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+    ):
+        if found:
+            return [invalid(path, ip, words)]
+    return []
+
+
 def cidr_errors(value: str, path: str) -> list[FieldError]:
     """Check an address range."""
     try:

@@ -77,6 +77,10 @@ def container_errors(container: Object, path: str, pod: Surroundings) -> list[Fi
     policy = container.get("restartPolicy")
     if policy is not None and policy not in RESTART_POLICIES:
         errors.append(not_supported(f"{path}.restartPolicy", policy, RESTART_POLICIES))
+    security = container.get("securityContext") or {}
+    if security.get("privileged") and security.get("allowPrivilegeEscalation") is False:
+        why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        errors.append(invalid(f"{path}.securityContext", security, why))
     for probe in PROBES:
         if (body := container.get(probe)) is not None:
             errors += _probe_errors(body, f"{path}.{probe}")

@@ -7,6 +7,7 @@ import binascii
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver import rbac
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
     duplicate,
@@ -21,11 +22,11 @@ from k8slab.embedded.apiserver.validation import names
 from k8slab.embedded.apiserver.validation.common import (
     IMMUTABLE,
     PROTOCOLS,
-    address_errors,
     at_least_zero,
     at_most,
     one_of,
     port_number_errors,
+    reachable_errors,
     selector_errors,
 )
 
@@ -149,7 +150,7 @@ def _slice_address_errors(address: str, kind: str | None, path: str) -> list[Fie
         fits = False
     if not fits:
         return [invalid(path, address, f"must be a valid {kind} address")]
-    return _endpoint_address_errors(address, path)
+    return reachable_errors(address, path)
 
 
 def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
@@ -162,7 +163,7 @@ def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
         for field in ("addresses", "notReadyAddresses"):
             for place, address in each(subset.get(field), errors):
                 ip = address.get("ip") or ""
-                errors += _endpoint_address_errors(ip, f"{path}.{field}[{place}].ip")
+                errors += reachable_errors(ip, f"{path}.{field}[{place}].ip")
         for place, port in each(subset.get("ports"), errors):
             where = f"{path}.ports[{place}]"
             errors += port_number_errors(port.get("port"), f"{where}.port")
@@ -170,20 +171,6 @@ def endpoints_errors(new: Object, _old: Object | None) -> list[FieldError]:
             if len(subset["ports"]) > 1 and not port.get("name"):
                 errors.append(required(f"{where}.name"))
     return errors
-
-
-def _endpoint_address_errors(ip: str, path: str) -> list[FieldError]:
-    if errors := address_errors(ip, path):
-        return errors
-    address = ip_address(ip)
-    for found, words in (
-        (address.is_unspecified, f"may not be unspecified ({ip})"),
-        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-    ):
-        if found:
-            return [invalid(path, ip, words)]
-    return []
 
 
 def role_errors(new: Object, _old: Object | None) -> list[FieldError]:
@@ -229,7 +216,8 @@ def _aggregation_errors(rule: Object | None) -> list[FieldError]:
 def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with a RoleBinding or ClusterRoleBinding."""
     role = new.get("roleRef") or {}
-    errors = one_of(role.get("kind"), ("ClusterRole", "Role"), "roleRef.kind")
+    errors = one_of(role.get("apiGroup"), (rbac.GROUP,), "roleRef.apiGroup")
+    errors += one_of(role.get("kind"), ("ClusterRole", "Role"), "roleRef.kind")
     if not role.get("name"):
         errors.append(required("roleRef.name"))
     if old is not None and role != old.get("roleRef"):
@@ -240,8 +228,14 @@ def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
         errors += one_of(subject.get("kind"), kinds, f"{path}.kind")
         if not subject.get("name"):
             errors.append(required(f"{path}.name"))
-        if subject.get("kind") == "ServiceAccount" and not subject.get("namespace"):
-            errors.append(required(f"{path}.namespace"))
+        if subject.get("kind") == "ServiceAccount":
+            if not subject.get("namespace"):
+                errors.append(required(f"{path}.namespace"))
+            group = ""
+        else:
+            group = rbac.GROUP
+        if subject.get("kind") in kinds and subject.get("apiGroup", "") != group:
+            errors.append(not_supported(f"{path}.apiGroup", subject["apiGroup"], (group,)))
     return errors
 
 

@@ -121,12 +121,8 @@ def ingress_errors(new: Object, _old: Object | None) -> list[FieldError]:
         errors += _backend_errors(backend, "spec.defaultBackend")
     for number, rule in each(spec.get("rules"), errors):
         path = f"spec.rules[{number}]"
-        host = rule.get("host") or ""
-        plain = host.removeprefix("*.")
-        errors += [
-            invalid(f"{path}.host", host, why)
-            for why in (names.dns_subdomain(plain) if host else [])
-        ]
+        if host := rule.get("host"):
+            errors += _host_errors(host, f"{path}.host")
         http = rule.get("http")
         if http is None:
             continue
@@ -134,7 +130,14 @@ def ingress_errors(new: Object, _old: Object | None) -> list[FieldError]:
             errors.append(required(f"{path}.http.paths"))
         for place, entry in each(http.get("paths"), errors):
             errors += _path_errors(entry, f"{path}.http.paths[{place}]")
+    for number, tls in each(spec.get("tls"), errors):
+        for place, host in each(tls.get("hosts"), errors):
+            errors += _host_errors(host, f"spec.tls[{number}].hosts[{place}]")
     return errors
+
+
+def _host_errors(host: str, path: str) -> list[FieldError]:
+    return [invalid(path, host, why) for why in names.dns_subdomain(host.removeprefix("*."))]
 
 
 def _path_errors(entry: Object, path: str) -> list[FieldError]:
@@ -161,7 +164,9 @@ def _backend_errors(backend: Object, path: str) -> list[FieldError]:
     if not service.get("name"):
         errors.append(required(f"{path}.service.name"))
     port = service.get("port") or {}
-    if not port.get("name") and not port.get("number"):
+    if port.get("name") and port.get("number"):
+        errors.append(invalid(path, port["name"], "cannot set both port name & port number"))
+    elif not port.get("name") and not port.get("number"):
         errors.append(required(f"{path}.service.port", "port name or number is required"))
     elif port.get("number"):
         errors += port_number_errors(port["number"], f"{path}.service.port.number")

@@ -22,6 +22,7 @@ from k8slab.embedded.apiserver.validation.common import (
     one_of,
     port_number_errors,
     port_or_name_errors,
+    reachable_errors,
 )
 from k8slab.embedded.apiserver.validation.metadata import label_errors
 
@@ -43,6 +44,9 @@ def service_errors(new: Object, old: Object | None) -> list[FieldError]:
     headless = spec.get("clusterIP") == "None"
     if kind == "ExternalName":
         errors += _external_name_errors(spec)
+        families = ("ipFamilies", "ipFamilyPolicy") if old is None else ()
+        why = "may not be set for ExternalName services"
+        errors += [forbidden(f"spec.{field}", why) for field in families if spec.get(field)]
     elif not spec.get("ports") and not headless:
         errors.append(required("spec.ports"))
     errors += _port_errors(spec.get("ports") or [], kind)
@@ -52,11 +56,24 @@ def service_errors(new: Object, old: Object | None) -> list[FieldError]:
     if kind != "ExternalName":
         errors += _address_errors(spec, kind)
     for number, address in each(spec.get("externalIPs"), errors):
-        errors += address_errors(address, f"spec.externalIPs[{number}]")
+        errors += reachable_errors(address, f"spec.externalIPs[{number}]")
+    errors += _balancing_errors(spec, kind, new=old is None)
     for number, cidr in each(spec.get("loadBalancerSourceRanges"), errors):
         errors += cidr_errors(cidr, f"spec.loadBalancerSourceRanges[{number}]")
     if old is not None:
         errors += _change_errors(spec, old["spec"])
+    return errors
+
+
+def _balancing_errors(spec: Object, kind: str | None, *, new: bool) -> list[FieldError]:
+    """Refuse what only a load balancer has; who stops being one loses the rest of it."""
+    if kind == "LoadBalancer":
+        return []
+    why = "may only be used when `type` is 'LoadBalancer'"
+    lost = ("loadBalancerClass", "allocateLoadBalancerNodePorts") if new else ()
+    errors = [forbidden(f"spec.{field}", why) for field in lost if spec.get(field) is not None]
+    if spec.get("loadBalancerSourceRanges"):
+        errors.append(forbidden("spec.LoadBalancerSourceRanges", why))  # a real server's spelling
     return errors
 
 

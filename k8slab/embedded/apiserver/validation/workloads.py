@@ -192,6 +192,8 @@ def disruption_budget_errors(new: Object, _old: Object | None) -> list[FieldErro
     least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
     errors = count_or_percent_errors(least, "spec.minAvailable")
     errors += count_or_percent_errors(most, "spec.maxUnavailable")
+    errors += _share_errors(least, "spec.minAvailable")
+    errors += _share_errors(most, "spec.maxUnavailable")
     if least is not None and most is not None:
         why = "minAvailable and maxUnavailable cannot be both set"
         errors.append(invalid("spec", spec, why))
