@@ -559,3 +559,23 @@ def test_a_pattern_that_would_search_for_years_is_given_up():
     assert not validating.errors("a" * 40, schema, "spec.a")
     (error,) = validating.errors("a" * 40 + "!", schema, "spec.a")
     assert "the pattern needs more than" in error.text
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "fits"),
+    [
+        ("int32", 2**31 - 1, True),
+        ("int32", 2**31, False),
+        ("int32", -(2**31) - 1, False),
+        ("int64", 2**31, True),
+        ("int64", 2**63, False),
+    ],
+)
+def test_a_whole_number_has_to_fit_its_format(form, value, fits):
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "format": form}},
+    }
+    found = [str(error) for error in validating.errors({"n": value}, schema)]
+    words = f"Checked value must be of type integer with format {form} in n"
+    assert found == ([] if fits else [f'<nil>: Invalid value: "": {words}'])

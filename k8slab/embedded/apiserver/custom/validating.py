@@ -108,6 +108,11 @@ def _limits(value: Any, schema: Schema, path: str) -> list[FieldError]:
 
 def _number_errors(value: float, schema: Schema, path: str) -> list[FieldError]:
     found = []
+    bits = _BITS.get(schema.get("format") or "") if schema.get("type") == "integer" else None
+    if bits and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        # A real server has no field for it: IsValueValidAgainstRange of kube-openapi says where.
+        why = f"Checked value must be of type integer with format int{bits} in {path}"
+        found.append(invalid("<nil>", "", why))
     most, least = schema.get("maximum"), schema.get("minimum")
     strict_most, strict_least = schema.get("exclusiveMaximum"), schema.get("exclusiveMinimum")
     if most is not None and (value > most or (strict_most and value == most)):
@@ -120,6 +125,9 @@ def _number_errors(value: float, schema: Schema, path: str) -> list[FieldError]:
         why = f"{path} in body should be a multiple of {_go_number(step)}"
         found.append(invalid(path, value, why))
     return found
+
+
+_BITS = {"int32": 32, "int64": 64}
 
 
 def _go_number(value: float) -> str:
