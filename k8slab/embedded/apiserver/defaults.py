@@ -10,6 +10,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.custom import definitions
+from k8slab.embedded.apiserver.objectmeta import now_text
 from k8slab.embedded.apiserver.qos import quality_of_service
 
 if TYPE_CHECKING:
@@ -142,11 +143,23 @@ def pod_spec(spec: dict) -> None:
     )
 
 
+GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+"""What a pod with gates says from the start (pod strategy, applySchedulingGatedCondition)."""
+
+
 def _pod(obj: dict) -> None:
     spec = _section(obj, "spec")
     pod_spec(spec)
     _fill(spec, enableServiceLinks=True)
     status = _section(obj, "status")
+    if not status and spec.get("schedulingGates"):
+        status["conditions"] = [{**GATED, "lastTransitionTime": now_text()}]
     _fill(status, phase="Pending", qosClass=quality_of_service(spec))
 
 

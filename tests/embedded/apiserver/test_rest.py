@@ -353,6 +353,19 @@ def test_scale_over_http(server, namespace, make_deployment):
     assert server.request("GET", f"{path}/web").json["spec"]["replicas"] == 3
 
 
+def test_a_gated_pod_says_that_it_is_not_scheduled(server, namespace, make_pod):
+    path = space(namespace, "pods")
+    body = make_pod("gated", namespace=namespace, schedulingGates=[{"name": "x.io/a"}])
+    made = server.request("POST", path, body).json
+    (condition,) = made["status"]["conditions"]
+    assert condition["lastTransitionTime"] >= made["metadata"]["creationTimestamp"]
+    assert (condition["type"], condition["status"]) == ("PodScheduled", "False")
+    assert condition["message"] == "Scheduling is blocked due to non-empty scheduling gates"
+    asked = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
+    table = server.request("GET", f"{path}/gated", **asked).json
+    assert table["rows"][0]["cells"][2] == "SchedulingGated"
+
+
 def test_tables_and_metadata_only(server, namespace, make_pod):
     path = space(namespace, "pods")
     server.request("POST", path, make_pod(namespace=namespace))
