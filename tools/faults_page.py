@@ -22,7 +22,8 @@ notebook `lab.challenge()` does the same. You find the cause, name it, and mend 
 | nothing else was broken on the way | 1 |
 
 Where packets are lost on their way and the kernel can be asked, which hop loses them is one of the
-field's two points. The first wrong guess is free, each further one costs a point. Whoever sets
+field's two points. (It is not asked of F14 and F19: a packet that `k8slab trace` sends, new and
+small, arrives there.) The first wrong guess is free, each further one costs a point. Whoever sets
 everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the path of a field, as
 in the manifest; of a node it is one of its parts: `routes`, `rules`, `kube-proxy`, `network-agent`,
 `mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods, level 2 about names, policies
