@@ -83,18 +83,22 @@ class RuleFile:
     suppressions: tuple[Suppression, ...] = ()
 
 
+def shipped() -> dict[str, Path]:
+    """Return the rule files that come with the library, by their names."""
+    return {file.stem: file for file in SHIPPED.glob("*.yaml")}
+
+
 def load(name: str) -> RuleFile:
     """Read a rule file, by path or by the name of one that is shipped; raises `ManifestError`.
 
     The name of a shipped one means that one, whatever lies in the current directory: exercises
     are graded by it. A file of the own that is called so is named with a directory, ./NAME.
     """
-    shipped = {file.stem: file for file in SHIPPED.glob("*.yaml")}
-    path = shipped.get(name, Path(name))
+    path = shipped().get(name, Path(name))
     try:
         values = load_values(path.read_bytes(), name)
     except OSError as error:
-        hint = f"give a path, or one of those that are shipped: {', '.join(sorted(shipped))}"
+        hint = f"give a path, or one of those that are shipped: {', '.join(sorted(shipped()))}"
         raise ManifestError(f"cannot read it: {error.strerror}", place=name, hint=hint) from error
     if len(values) != 1:
         raise ManifestError("a rule file is one YAML document", place=name)

@@ -10,6 +10,7 @@ finds in it is a value like others:
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.audit import CHECKS, audit, estates
@@ -41,8 +42,13 @@ ESTATE: Fields = {
 
 def fault(spec: Mapping[str, Any]) -> str:
     """Say what is wrong with a check of this kind; empty when nothing is."""
-    unknown = [name for name in spec["findings"] if name not in CHECKS]
-    return f"the audit has no check {unknown[0]!r}" if unknown else ""
+    known = [*CHECKS]  # a list: what is asked for may be no word at all
+    unknown = [name for name in spec["findings"] if name not in known]
+    if unknown:
+        return f"field 'findings': the audit has no check {unknown[0]!r}"
+    if "rules" in spec and spec["rules"] not in (shipped := rulefiles.shipped()):
+        return f"field 'rules' is {spec['rules']!r}; allowed are {', '.join(sorted(shipped))}"
+    return ""
 
 
 def estate_fault(spec: Mapping[str, Any]) -> str:
@@ -51,6 +57,8 @@ def estate_fault(spec: Mapping[str, Any]) -> str:
         validate(spec["estate"], ESTATE, "estate")
     except ExerciseError as error:
         return error.message
+    if not re.fullmatch(r"-?[0-9]+|<<.*>>", str(spec["estate"]["seed"])):
+        return f"the seed of an estate must be a whole number, not {spec['estate']['seed']!r}"
     if spec.get("finding") not in CHECKS:
         return f"the audit has no check {spec.get('finding')!r}: give one as `finding`"
     return ""

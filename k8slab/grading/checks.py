@@ -12,16 +12,17 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.errors import ExerciseError, K8slabError
+from k8slab.errors import ExerciseError, K8slabError, UsageError
 from k8slab.grading import admitted, audited, certificates, http, queries, rollouts, spread, values
-from k8slab.grading.fields import Field, Fields, text, validate
+from k8slab.grading.fields import Field, Fields, at, pattern_fault, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import paths
+from k8slab.objects.lines import keep
 from k8slab.probes import Flow, Outcome, Party, observe, one_pod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from k8slab.grading.context import Context
 
@@ -45,12 +46,25 @@ class CheckKind:
     depends_on_pods: bool = False
     """Whether it is run again with new pods."""
 
-    def validate(self, spec: Mapping[str, Any], place: str) -> None:
+    def validate(self, spec: Spec, place: str) -> None:
         """Raise `ExerciseError` when an exercise file uses this check wrongly."""
-        given = {name: value for name, value in spec.items() if name not in COMMON}
+        given = keep(spec, {name: value for name, value in spec.items() if name not in COMMON})
         validate(given, self.fields, place)
-        if fault := self.fault(given):
-            raise ExerciseError(f"{place}: {fault}")
+        try:
+            fault = self.fault(given) or _asker_fault(given)
+        except ExerciseError as error:  # of a part, which knows its field and line alone
+            where = f"{at(place, spec, 'check')}: {error.message}"
+            raise ExerciseError(where, hint=error.hint) from error
+        if fault:
+            raise ExerciseError(f"{at(place, spec, 'check')}: {fault}")
+
+
+def _asker_fault(spec: Spec) -> str:
+    try:
+        Party.parse(spec.get("from", "anybody"), "anywhere")
+    except UsageError as error:
+        return f"field 'from': {error.message}"
+    return ""
 
 
 def run_check(context: Context, spec: Spec) -> Finding:
@@ -88,6 +102,11 @@ def _contains(seen: Any, want: Any) -> bool:
     return isinstance(seen, list | dict) and want in seen
 
 
+def _is_number(seen: Any) -> bool:
+    """Say whether a value can be more or less than a number: a learner may have written a word."""
+    return isinstance(seen, int | float) and not isinstance(seen, bool)
+
+
 # Wishes about a value: how it is compared, in a table.
 _COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "equals": ("to be {}", lambda seen, want: seen == want),
@@ -97,8 +116,8 @@ _COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
         lambda seen, want: seen is not None and bool(re.search(want, values.as_text(seen))),
     ),
     "contains": ("to contain {}", _contains),
-    "at_least": ("to be at least {}", lambda seen, want: seen is not None and seen >= want),
-    "at_most": ("to be at most {}", lambda seen, want: seen is not None and seen <= want),
+    "at_least": ("to be at least {}", lambda seen, want: _is_number(seen) and seen >= want),
+    "at_most": ("to be at most {}", lambda seen, want: _is_number(seen) and seen <= want),
     "exists": ("to exist: {}", lambda seen, want: (seen is not None) == want),
 }
 _ANY = (str, int, float, bool, list, dict)
@@ -305,6 +324,8 @@ def _json(body: str) -> Any:
 def _comparison_fault(spec: Spec) -> str:
     if not any(name in spec for name in COMPARISONS):
         return f"needs one of {', '.join(COMPARISONS)}"
+    if fault := pattern_fault(spec, "matches"):
+        return fault
     if "same_as" in spec:
         validate(spec["same_as"], values.FIELDS, "same_as")
         if fault := values.fault(spec["same_as"]):
@@ -320,12 +341,19 @@ def _answer_fault(spec: Spec) -> str:
 def _http_fault(spec: Spec) -> str:
     if "certificate" in spec:
         validate(spec["certificate"], certificates.FIELDS, "certificate")
+    for path in spec.get("json") or {}:
+        try:
+            paths.steps(path)
+        except UsageError as error:
+            return f"json: {error.message}"
     return "" if spec.get("seconds", 1) > 0 else "seconds: an answer takes more than no time"
 
 
 CHECKS: dict[str, CheckKind] = {
     "admitted": CheckKind(
-        admitted.FIELDS, admitted.check, lambda spec: admitted.fault(spec["manifest"])
+        admitted.FIELDS,
+        admitted.check,
+        lambda spec: admitted.fault(spec["manifest"]) or pattern_fault(spec, "refused"),
     ),
     "audit": CheckKind(audited.FIELDS, audited.check, audited.fault),
     "field": CheckKind(values.FIELDS | COMPARISONS, _check_field, _comparison_fault),

@@ -6,6 +6,7 @@ and of the reference page.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,15 @@ def validate(value: Any, fields: Mapping[str, Field], place: str) -> None:
             raise ExerciseError(
                 f"{at(place, value, name)}: field {name!r} is missing", hint=field.meaning
             )
+
+
+def pattern_fault(value: Mapping[str, Any], name: str) -> str:
+    """Say what is wrong with a field that holds a regular expression; empty when nothing is."""
+    try:
+        re.compile(value.get(name, ""))
+    except re.error as error:
+        return f"field {name!r}: {error} in {value[name]!r}"
+    return ""
 
 
 def at(place: str, value: Any, key: str) -> str:

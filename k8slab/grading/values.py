@@ -150,6 +150,16 @@ _FLOW = {"from", "to", "port"}
 def _flow_fault(flow: Mapping[str, Any]) -> str:
     if not flow.keys() >= _FLOW or flow.keys() - {*_FLOW, "protocol"}:
         return "lost needs from, to and port, and may have protocol"
+    try:
+        Flow.of(
+            flow["from"],
+            flow["to"],
+            flow["port"],
+            flow.get("protocol", "TCP"),
+            namespace="anywhere",
+        )
+    except UsageError as error:
+        return f"lost: {error.message}"
     return ""
 
 
