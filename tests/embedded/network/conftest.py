@@ -196,6 +196,11 @@ class Fabric:
         """Tell whether a connection stays without any answer for a while."""
         return await self.ask(source, destination, port, patience=0.2) == "silent"
 
+    async def passes(self, source, destination, port=8080):
+        """Tell whether a connection is answered, however long a busy machine takes for it."""
+        answer = await self.ask(source, destination, port)
+        return answer not in ("silent", "refused", "unreachable")
+
     async def ask_udp(self, source, destination, port, *, from_port=0, patience=30.0):
         loop = asyncio.get_running_loop()
         with linux.in_netns(self.place(source)):

@@ -208,7 +208,7 @@ async def observed(fabric, tried):
         Exchange(netns=netns, source=str(netns), address=address, port=port)
         for _, netns, address, port in tried
     ]
-    run = Run(exchanges, 5.0, fabric.ports)
+    run = Run(exchanges, 30.0, fabric.ports)
     fabric.network.on_denial = run.deny
     try:
         return await asyncio.to_thread(run.run)
