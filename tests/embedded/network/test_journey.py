@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import threading
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from ranges_kit import DUAL
 
 from k8slab.embedded import linux
-from k8slab.embedded.network import journey
+from k8slab.embedded.network import following, journey
 from k8slab.embedded.network.following import Place, Question
 from k8slab.embedded.network.model import (
     Endpoint,
@@ -413,7 +414,14 @@ async def test_the_kernel_takes_the_rules_away_when_the_tracing_process_is_kille
         assert TABLE not in tables(here, node)
 
 
-async def test_whoever_goes_while_a_packet_is_followed_leaves_nothing_behind(fabric):
+async def test_whoever_goes_while_a_packet_is_followed_leaves_nothing_behind(fabric, monkeypatch):
+    send, gone = following._send, threading.Event()
+
+    def held(*arguments):
+        gone.wait(60)  # else the journey may be over before it was seen
+        return send(*arguments)
+
+    monkeypatch.setattr(following, "_send", held)
     async with fabric() as here:
         await here.pod("web", 1)
         going = asyncio.create_task(Traveller(here).go("web", "10.244.2.9"))
@@ -423,6 +431,7 @@ async def test_whoever_goes_while_a_packet_is_followed_leaves_nothing_behind(fab
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
+        gone.set()
         async with asyncio.timeout(60):
             while not no_trace_left(here):  # noqa: ASYNC110  nobody tells when a thread is done
                 await asyncio.sleep(0.01)

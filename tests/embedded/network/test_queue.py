@@ -62,15 +62,20 @@ def test_who_is_cancelled_while_waiting_does_not_undo_the_work():
 
 
 def test_a_deletion_that_has_not_begun_is_left_out_on_closing_but_finished():
-    begun, finished, gate = [], [], threading.Event()
+    begun, finished, under_way, gate = [], [], threading.Event(), threading.Event()
+
+    def first():
+        under_way.set()
+        gate.wait(30)
 
     def second():
         finished.append("second")
         gate.set()  # only now may the first one end
 
     async def scenario(queue):
-        queue.later(lambda: gate.wait(30), finish=lambda: finished.append("first"))
+        queue.later(first, finish=lambda: finished.append("first"))
         queue.later(lambda: begun.append("second"), finish=second)
+        await queue.run(under_way.wait, 30)
 
     run(scenario)
     assert begun == []
