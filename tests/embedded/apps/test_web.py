@@ -287,7 +287,7 @@ def test_who_is_connected_when_it_is_told_to_end_is_still_answered(start_web):
     with contextlib.ExitStack() as stack:
         served = connected(stack, request % b"/hostname")
         assert served.recv(1000).startswith(b"HTTP/1.1 200 OK")
-        slow = connected(stack, request % b"/delay/500")
+        slow = connected(stack, request % b"/delay/3000")
         halfway = connected(stack, b"GET /host")
         get(port, "/hostname")  # all of these have been accepted
         app.process.send_signal(signal.SIGTERM)

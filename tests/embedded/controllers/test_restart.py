@@ -44,7 +44,7 @@ def test_what_was_ready_before_is_not_taken_for_ready_now(tmp_path):
         await world.until(lambda: is_ready(world.pod("a")))
 
     async def after(world, _):
-        assert await world.controllers.pods_ready("default", {"app": "a"}, deadline=10)
+        assert await world.controllers.pods_ready("default", {"app": "a"}, deadline=30)
         assert world.runtime.containers
 
     replay(tmp_path, before, after)

@@ -211,11 +211,12 @@ async def log_reading(runtime):
         await log.changed()
 
     async def read(**options):
-        live = lambda: runtime.live_log("logs/a.log")  # noqa: E731
         pieces = logs.read_log(path, logs.LogOptions(**options), live)
         return b"".join([piece async for piece in pieces]).decode()
 
-    following = asyncio.create_task(read(follow=True, tail=2))
+    live = lambda: runtime.live_log("logs/a.log")  # noqa: E731
+    following = logs.read_log(path, logs.LogOptions(follow=True, tail=2), live)
+    pieces = [await anext(following)]  # only now is it sure where it begins
     found = {
         "all": await read(),
         "tail": await read(tail=1),
@@ -224,7 +225,8 @@ async def log_reading(runtime):
         "timestamps": await read(timestamps=True, tail=1),
     }
     await in_shell(runtime, container, "touch /tmp/go")
-    return {**found, "follow": await following}
+    pieces += [piece async for piece in following]
+    return {**found, "follow": b"".join(pieces).decode()}
 
 
 async def flood(runtime):
@@ -413,9 +415,14 @@ async def apps(runtime):
 async def nodes(runtime):
     netns = linux.new_netns()
 
-    async def run(*argv, deadline=5.0):
+    async def run(*argv, deadline=20.0):
         done = await runtime.run_in_netns(netns, list(argv), hostname="node-1", deadline=deadline)
         return [done.code, done.stdout.decode(), done.stderr.decode()]
+
+    async def until_it_said(deadline):
+        """Run a command that does not end; a busy machine may take longer to begin with it."""
+        seen = await run("sh", "-c", "echo first; sleep 1000", deadline=deadline)
+        return seen if seen[1] else await until_it_said(2 * deadline)
 
     found = {
         "hostname": await run("hostname"),
@@ -424,7 +431,7 @@ async def nodes(runtime):
         "routes": await run("ip", "route"),
         "nft": await run("nft", "list", "ruleset"),
         "table": await run("nft", "add", "table", "ip", "mine"),
-        "late": await run("sh", "-c", "echo first; sleep 1000", deadline=0.5),
+        "late": await until_it_said(1.0),
     }
     os.close(netns)
     return found
@@ -530,7 +537,7 @@ async def captures(runtime):
 async def tools(runtime):
     container = await running(runtime)
     script = (
-        "(printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' | timeout 3 nc -l -p 80 -q1 >/dev/null) & "
+        "(printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' | timeout 25 nc -l -p 80 -q1 >/dev/null) & "
         "until ss -ltn | grep -q :80; do sleep 0.01; done; curl -s http://127.0.0.1:80/"
     )
     return {
