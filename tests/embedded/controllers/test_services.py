@@ -37,6 +37,12 @@ def kernel(world, name):
     return next((p for key, p in world.network.services.items() if key[1] == name), None)
 
 
+def targets(world, name):
+    """Return the endpoints that the kernel knows: none, too, before it hears of the Service."""
+    port = kernel(world, name)
+    return port.endpoints if port else ()
+
+
 def web_pod(name, **containers):
     probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
     main = {"name": "main", "image": "web", "readinessProbe": probe, **containers}
@@ -51,9 +57,9 @@ def test_readiness_gates_what_the_kernel_is_told(in_world):
         await world.until(lambda: endpoints(world, "web"))
         (entry,) = endpoints(world, "web")
         assert entry["conditions"] == {"ready": False, "serving": False, "terminating": False}
-        assert kernel(world, "web").endpoints == ()
+        assert (await world.until(lambda: kernel(world, "web"))).endpoints == ()
         world.prober.answers["main"] = Attempt(passed=True)
-        await world.until(lambda: kernel(world, "web").endpoints)
+        await world.until(lambda: targets(world, "web"))
         (target,) = kernel(world, "web").endpoints
         assert (target.address, target.port) == (world.pod("a")["status"]["podIP"], 8080)
 
@@ -66,7 +72,7 @@ def test_a_deleted_pod_leaves_its_slice_before_it_stops(in_world):
         for name in ("a", "b"):
             world.api.create("pods", web_pod(name))
         await world.until(lambda: len(world.ready(app="web")) == 2)
-        await world.until(lambda: len(kernel(world, "web").endpoints) == 2)
+        await world.until(lambda: len(targets(world, "web")) == 2)
         world.runtime.ignores_term = True
         (container,) = world.runtime.of(world.pod("a"))
         world.api.delete("pods", "a", "default")
@@ -102,7 +108,7 @@ def test_no_connection_leads_to_a_pod_that_was_told_to_stop(in_world, monkeypatc
         for name in ("a", "b"):
             world.api.create("pods", web_pod(name))
         await world.until(lambda: len(world.ready(app="web")) == 2)
-        await world.until(lambda: len(kernel(world, "web").endpoints) == 2)
+        await world.until(lambda: len(targets(world, "web")) == 2)
         monkeypatch.setattr(world.network, "sync_services", slow_sync)
         monkeypatch.setattr(world.runtime, "stop_container", watched_stop)
         world.api.delete("pods", "a", "default")
@@ -199,7 +205,9 @@ def test_each_load_balancer_gets_an_address_that_a_worker_announces(in_world):
         assert {*shown("a"), *shown("b")} == {"172.18.255.1", "172.18.255.2"}
         await world.until(lambda: len(world.network.announced) == 2)
         assert set(world.network.announced.values()) <= {"k8slab-worker", "k8slab-worker2"}
-        await world.until(lambda: kernel(world, "a").load_balancer_ips == tuple(shown("a")))
+        await world.until(
+            lambda: kernel(world, "a") and kernel(world, "a").load_balancer_ips == tuple(shown("a"))
+        )
         (address,) = shown("a")
         world.api.delete("services", "a", "default")
         await world.until(lambda: world.network.announced[address] is None)
@@ -230,7 +238,7 @@ def test_traffic_distribution_gives_hints_which_follow_the_zone_of_the_node(in_w
     async def play(world):
         world.api.create("services", service("web", trafficDistribution="PreferSameNode"))
         world.api.create("pods", web_pod("a"))
-        await world.until(lambda: kernel(world, "web") and kernel(world, "web").endpoints)
+        await world.until(lambda: targets(world, "web"))
         node = world.pod("a")["spec"]["nodeName"]
         (entry,) = endpoints(world, "web")
         assert entry["hints"] == {"forNodes": [{"name": node}]}
@@ -250,7 +258,7 @@ def test_traffic_distribution_gives_hints_which_follow_the_zone_of_the_node(in_w
         assert entry["zone"] == "east"
         assert entry["hints"]["forZones"] == [{"name": "east"}]
         world.prober.answers["main"] = Attempt(passed=False)
-        await world.until(lambda: not kernel(world, "web").endpoints)
+        await world.until(lambda: not targets(world, "web"))
         assert "hints" not in endpoints(world, "web")[0]
 
     in_world(play)
