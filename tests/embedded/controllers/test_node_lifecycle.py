@@ -148,8 +148,9 @@ def test_the_pods_of_a_dead_node_are_replaced_when_their_time_is_up(in_world):
         lost = next(p for p in world.pods(app="web") if p["spec"]["nodeName"] == WORKER)
         world.controllers.stop_agent(WORKER)
         await clock.passes(GRACE_SECONDS + 2 * MONITOR_SECONDS)
-        await clock.passes(290)
         name = lost["metadata"]["name"]
+        await world.controllers.evictions.loop.settle(f"default/{name}")  # its time begins
+        await clock.passes(290)
         assert "deletionTimestamp" not in world.pod(name)["metadata"]
         clock.now += 20
         await world.controllers.evictions.loop.settle(f"default/{name}")
