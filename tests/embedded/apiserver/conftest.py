@@ -92,7 +92,7 @@ class Served:
         )
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
 
     def call(self, function, *args, **kwargs):
         """Call an Api method on the loop's thread, where it belongs."""
@@ -104,7 +104,7 @@ class Served:
 
     def connect(self, context=None) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(
-            "127.0.0.1", self.port, context=context or self.context, timeout=10
+            "127.0.0.1", self.port, context=context or self.context, timeout=60
         )
 
     def request(self, method, path, body=None, *, kind="application/json", **headers) -> Answer:
@@ -127,7 +127,7 @@ class Served:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 

@@ -25,7 +25,7 @@ ENVIRONMENT = {
 
 
 def get(port, path="/", method="GET", body=None, headers=None, host="127.0.0.1"):
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -157,7 +157,7 @@ def test_http_1_0_is_closed_after_the_answer(web):
 
 
 def test_head_has_no_body(web):
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
     connection.request("HEAD", "/hostname")
     response = connection.getresponse()
     assert (response.getheader("Content-Length"), response.read()) == ("6", b"")
@@ -346,7 +346,7 @@ def test_https_is_served_with_a_given_certificate(start_web, tmp_path, monkeypat
     context = ssl.create_default_context(cafile=str(tmp_path / "world-ca.crt"))
 
     def fetch(path):
-        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().read()

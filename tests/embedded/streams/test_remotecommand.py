@@ -263,7 +263,7 @@ async def test_the_official_python_client_runs_a_command():
             _preload_content=False,
         )
         response.write_stdin("words\n")
-        response.run_forever(timeout=10)
+        response.run_forever(timeout=30)
         return response.read_stdout(), response.returncode
 
     async with serving() as (port, _):
