@@ -113,7 +113,7 @@ async def stopping(runtime):
     while not runtime.log_file("polite").read_bytes():
         await log.changed()
     began = time.monotonic()
-    await runtime.stop_container(polite.id, 20)
+    await runtime.stop_container(polite.id, 60)
     polite_seconds = time.monotonic() - began
     began = time.monotonic()
     await runtime.stop_container(deaf.id, 0.3)
@@ -404,7 +404,7 @@ async def apps(runtime):
     client.close()
     command_line = Path(f"/proc/{container.pid}/cmdline").read_bytes()  # noqa: ASYNC240
     began = time.monotonic()
-    await runtime.stop_container(container.id, 10)
+    await runtime.stop_container(container.id, 60)
     return {
         "answer": answer.decode(),
         "command": command_line.decode().rstrip("\0").split("\0"),
