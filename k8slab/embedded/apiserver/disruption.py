@@ -13,18 +13,21 @@ DISRUPTED = "DisruptionTarget"
 
 
 def disrupted(pod: Object, reason: str, message: str) -> Object:
-    """Return the pod with the condition; one that has it already keeps its first reason."""
+    """Return the pod with the condition; the last reason counts, the time is that of the first.
+
+    Source: ``UpdatePodCondition`` of ``pkg/api/v1/pod``.
+    """
     status = pod.get("status") or {}
-    found = status.get("conditions") or ()
-    if any(c["type"] == DISRUPTED and c["status"] == "True" for c in found):
-        return pod
+    found = status.get("conditions") or []
+    old: Object = next((c for c in found if c["type"] == DISRUPTED), {})
+    since = old.get("lastTransitionTime") if old.get("status") == "True" else None
     target = {
         "type": DISRUPTED,
         "observedGeneration": pod["metadata"].get("generation", 1),
         "status": "True",
         "reason": reason,
         "message": message,
-        "lastTransitionTime": objectmeta.now_text(),
+        "lastTransitionTime": since or objectmeta.now_text(),
     }
-    others = [c for c in found if c["type"] != DISRUPTED]
-    return {**pod, "status": {**status, "conditions": [*others, target]}}
+    kept = [target if c is old else c for c in found]
+    return {**pod, "status": {**status, "conditions": kept if old else [*kept, target]}}

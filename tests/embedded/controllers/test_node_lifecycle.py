@@ -313,7 +313,7 @@ def test_a_long_look_at_many_nodes_is_followed_by_a_rest(in_world, monkeypatch):
     in_world(play)
 
 
-def test_a_pod_that_was_evicted_keeps_the_reason_when_its_node_goes_too(in_world):
+def test_a_pod_that_was_evicted_and_lost_its_node_tells_of_the_node_since_the_eviction(in_world):
     async def play(world):
         clock = Clock(world)
         pod = pod_object("a", nodeName=WORKER)
@@ -322,14 +322,22 @@ def test_a_pod_that_was_evicted_keeps_the_reason_when_its_node_goes_too(in_world
         await world.until(world.ready)
         world.controllers.stop_agent(WORKER)
         evictions.evict(world.api, world.pod("a"), {})
-        (before,) = disruptions(world.pod("a"))
+        evicted = world.pod("a")
+        (before,) = disruptions(evicted)
         assert before["reason"] == "EvictionByEvictionAPI"
+        before["lastTransitionTime"] = LONG_AGO
+        world.api.update_status("pods", evicted)
         world.api.delete("nodes", WORKER)
         await clock.passes(ORPHAN_SECONDS + 2 * MONITOR_SECONDS)
         assert world.pod("a")["status"]["phase"] == "Failed"
-        assert disruptions(world.pod("a")) == [before]
+        (after,) = disruptions(world.pod("a"))
+        assert after["reason"] == "DeletionByPodGC"
+        assert after["lastTransitionTime"] == LONG_AGO
 
     in_world(play)
+
+
+LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 def disruptions(pod):
