@@ -21,12 +21,11 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from k8slab.course import made, schema
 from k8slab.course.lab import FILE, load, read_yaml
 from k8slab.course.sealing import seal
 from k8slab.errors import EnvironmentLacksError, ExerciseError, UsageError
+from k8slab.objects import yamlwriting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -289,19 +288,6 @@ def notebook_bytes(notebook: Notebook) -> bytes:
     return (text + "\n").encode()
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, as its author did."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # mappings with lines too
-
-
 def _sealed_exercises(path: Path) -> bytes:
     data = read_yaml(path)
     for key, sealed in (
@@ -309,8 +295,8 @@ def _sealed_exercises(path: Path) -> bytes:
         ("predictions", schema.SEALED_IN_PREDICTION),
     ):
         data[key] = [_sealed(entry, sealed, path.parent) for entry in data.get(key) or ()]
-    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return (_head(path.parent.name) + text).encode()
+    made = yamlwriting.dump(data, sort_keys=False, width=100)
+    return _head(path.parent.name).encode() + made
 
 
 def _head(lab: str) -> str:

@@ -7,10 +7,9 @@ watch, as with a real server: its serializer cannot stream.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-import yaml
 
 from k8slab.embedded.apiserver.http import JSON, Response
 from k8slab.embedded.apiserver.views import JSON_MEDIA, YAML_MEDIA, accepted
@@ -20,25 +19,11 @@ if TYPE_CHECKING:
 
     from k8slab.embedded.apiserver.http import Request
 
-UNBROKEN = 1 << 30
-"""The width of a line that is never folded."""
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes texts of several lines as such."""
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    made: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-    return made
-
-
-_Dumper.add_representer(str, _text)
-
 
 def is_wanted(request: Request) -> bool:
     """Say whether a client prefers YAML, where the API has it: not of its own documents."""
+    if "yaml" not in request.headers.get("accept", "").lower():
+        return False
     if not request.path.startswith("/api"):
         return False
     media = (media for media, _ in accepted(request))
@@ -50,13 +35,8 @@ async def translated(answer: Response | Awaitable[Response]) -> Response:
     response = answer if isinstance(answer, Response) else await answer
     media, _, parameters = response.content_type.partition(";")
     if media == JSON and response.body:
-        response.body = await asyncio.to_thread(_yaml, orjson.loads(response.body))
+        from k8slab.objects import yamlwriting  # noqa: PLC0415  rarely needed
+
+        response.body = await asyncio.to_thread(yamlwriting.dump, orjson.loads(response.body))
         response.content_type = ";".join(filter(None, ("application/yaml", parameters)))
     return response
-
-
-def _yaml(value: Any) -> bytes:
-    made: bytes = yaml.dump(
-        value, Dumper=_Dumper, encoding="utf-8", allow_unicode=True, width=UNBROKEN
-    )
-    return made
