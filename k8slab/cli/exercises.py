@@ -155,7 +155,8 @@ def _running(name: str) -> Any:
 def solution(*, what: str, name: str, force: bool, as_json: bool) -> None:
     """Show a reference answer, after you have checked yours once.
 
-    That it was shown is noted in your progress.
+    That it was shown is noted in your progress. From then on checks of the exercise add no
+    points, unless it is a worked one; the transfer that follows gives some for the same idea.
 
     \b
     k8slab solution 01/same-port
@@ -166,11 +167,15 @@ def solution(*, what: str, name: str, force: bool, as_json: bool) -> None:
 
     lab, exercise = only(what)
     records.chosen_name(name)
-    text = Session(lab, None).solution(exercise, force=force)
+    found = Session(lab, None).solution(exercise, force=force)
+    note = "" if force else found.note  # who forces it means it
     if as_json:
-        show_json({"exercise": f"{lab.name}/{exercise}", "solution": text})
-    else:
-        show(text.rstrip("\n"))
+        place = f"{lab.name}/{exercise}"
+        show_json({"exercise": place, "solution": found.text, "note": note})
+        return
+    if note:
+        tell(note)
+    show(found.text.rstrip("\n"))
 
 
 def reset_exercise(what: str, name: str, *, keep_mine: bool, as_json: bool) -> int:

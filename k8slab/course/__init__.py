@@ -8,10 +8,10 @@ from k8slab.course.lab import Exercise, HintStep, Lab, Prediction, load
 from k8slab.course.library import find, lab_names, labs_directory
 from k8slab.course.pacing import Pace
 from k8slab.course.progress import LabProgress, progress
-from k8slab.course.session import Begun, Explained, Hint, QuizAnswer, Seen, Session
+from k8slab.course.session import Begun, Explained, Hint, QuizAnswer, Seen, Session, Solution
 
 __all__ = [
     "Begun", "Event", "Exercise", "Explained", "Hint", "HintStep", "Journal", "Lab",
-    "LabProgress", "Pace", "Prediction", "QuizAnswer", "Seen", "Session",
+    "LabProgress", "Pace", "Prediction", "QuizAnswer", "Seen", "Session", "Solution",
     "find", "lab_names", "labs_directory", "load", "progress",
 ]  # fmt: skip

@@ -120,7 +120,8 @@ _CLAIM = {
         },
         ("points", "checks", "hints", "saw_solution"),
     ),
-    "description": "What the learner's own journal says. It is compared and never counted.",
+    "description": "What the learner's own journal says. It is compared, and counts against the "
+    "learner alone: hints that cost points, and points from before the solution was shown.",
 }
 _EXERCISE = _closed(
     {

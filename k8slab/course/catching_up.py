@@ -39,8 +39,8 @@ def catch_up(session: Session, exercise: str) -> CaughtUp:
     lab, journal = session.lab, session.journal
     wanted = lab.exercise(exercise).id
     names = list(lab.exercises)
-    points = session.progress().points
-    before = [name for name in names[: names.index(wanted)] if not points.get(name)]
+    solved = session.progress().solved
+    before = [name for name in names[: names.index(wanted)] if name not in solved]
     noted = {event.subject for event in journal.events(lab.name, "catchup")}
     begun = session.begin(wanted)
     for name in before:

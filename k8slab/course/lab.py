@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FILE = "exercises.yaml"
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
+WORKED = "Worked:"
+"""So begin the titles of exercises of which the answer is part of the text."""
+
 LONGEST_LABEL = 63
 """Characters that a namespace's name may have (RFC 1123)."""
 
@@ -91,6 +94,11 @@ class Exercise:
     def title(self) -> str:
         """The exercise's title."""
         return self.wishes.title
+
+    @property
+    def worked(self) -> bool:
+        """Say whether its answer is part of the text, so that no solution gives anything away."""
+        return self.title.startswith(WORKED)
 
     @property
     def statement(self) -> str:

@@ -6,10 +6,12 @@ import itertools
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.course.points import earned
+from k8slab.grading import Status
 from k8slab.grading.schemas import described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from k8slab.course.journal import Event, Journal
     from k8slab.course.lab import Lab, Prediction
@@ -54,6 +56,8 @@ class LabProgress:
     """Exercises that go beyond the core."""
     minutes: float = 0
     """How long somebody worked on it: the time between events, pauses left out."""
+    solved: tuple[str, ...] = ()
+    """Exercises of which a check passed or gave points, if only after the solution was shown."""
 
     @property
     def total(self) -> float:
@@ -69,7 +73,7 @@ class LabProgress:
         """Return the progress for a terminal."""
         lines = [f"{self.lab}: {self.total:g} of {self.max_total:g} points{self._parts()}"]
         for name, most in self.max_points.items():
-            sign = "+" if self.points[name] else "-"
+            sign = "+" if name in self.solved else "-"
             tries = _counted(self.tries[name], "check")
             hints = _counted(self.hints[name], "hint")
             over = ", passed over" if name in self.passed_over else ""
@@ -118,14 +122,17 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         for event in journal.events(lab.name)
     ]
     checks = [event for event in events if event.kind == "check"]
-    impossible = _impossible(checks)
+    done = {event.subject for event in checks if _solved(event)}
+    impossible = _impossible(checks, done)
     most = {n: one.wishes.points for n, one in lab.exercises.items() if n not in impossible}
-    best, former = dict.fromkeys(most, 0.0), dict[str, float]()
+    best = {
+        name: earned(lab.exercises[name], [one for one in events if one.subject == name])
+        for name in most
+    }
+    former = dict[str, float]()
     for event in checks:
         name, points = event.subject, event.data.get("points", 0)
-        if name in best:
-            best[name] = max(best[name], _worth(event, most[name]))
-        elif name not in impossible and points:
+        if name not in lab.exercises and name not in impossible and points:
             former[name] = max(former.get(name, 0.0), points)
     over, shown = (
         {event.subject for event in events if event.kind == kind}
@@ -145,10 +152,11 @@ def progress(lab: Lab, journal: Journal) -> LabProgress:
         tuple(found for found in made if found.decided not in ("", found.chosen)),
         impossible,
         former,
-        tuple(name for name in best if name in over and not best[name]),
+        tuple(name for name in best if name in over and name not in done),
         tuple(name for name in lab.exercises if name in shown),
         tuple(name for name in lab.exercises if lab.exercises[name] not in lab.core),
         _worked(events),
+        tuple(name for name in best if name in done),
     )
 
 
@@ -158,27 +166,20 @@ def _worked(events: Sequence[Event]) -> float:
     return sum(seconds for seconds in between if 0 < seconds < PAUSE) / 60
 
 
-def _worth(check: Event, most: float) -> float:
-    """Return the points of a check as today's exercise gives them."""
-    points: float = check.data.get("points", 0)
-    then: float = check.data.get("max_points") or most
-    return min(most, points * most / then)
-
-
 def _hints(events: Iterable[Event], name: str) -> int:
     found = (event for event in events if event.kind == "hint" and event.subject == name)
     return len({event.data.get("step") for event in found})
 
 
-def _impossible(checks: Iterable[Event]) -> dict[str, str]:
+def _solved(check: Event) -> bool:
+    """Say whether a check passed, if only in part; after a shown solution that gives no points."""
+    return bool(check.data.get("points")) or check.data.get("status") == Status.PASSED.value
+
+
+def _impossible(checks: Iterable[Event], done: Collection[str]) -> dict[str, str]:
     """Return the exercises that the cluster could not do at the last check, and never solved."""
-    lacks: dict[str, str] = {}
-    solved = set()
-    for event in checks:
-        lacks[event.subject] = ", ".join(event.data.get("missing") or ())
-        if event.data.get("points"):
-            solved.add(event.subject)
-    return {name: lack for name, lack in lacks.items() if lack and name not in solved}
+    lacks = {one.subject: ", ".join(one.data.get("missing") or ()) for one in checks}
+    return {name: lack for name, lack in lacks.items() if lack and name not in done}
 
 
 def foretold(lab: Lab, journal: Journal, prediction: Prediction) -> Foretold | None:
@@ -247,5 +248,12 @@ SCHEMA: dict[str, Any] = described(
         "minutes": {"type": "number", "description": "Worked on it, pauses left out."},
         "total": _POINTS,
         "max_total": _POINTS,
-    }
+    },
+    later={
+        "solved": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "Exercises that passed once, with points or without.",
+        }
+    },
 )

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab import clusters
@@ -196,11 +196,12 @@ class _Work:
         # Whoever grades is told why at once: each replay is the first check of its journal.
         session = Session(self.lab, cluster, self.journal, self.there.told, withholds=False)
         started = time.monotonic()
-        notes, stated = _notes(given, found), tuple[str, ...]()
+        limit = _limit(given, found, claimed)
+        notes, stated = _notes(given, found, limit), tuple[str, ...]()
         try:
             refused, stated = _replay(session, found, given)
             notes += [f"the cluster refused {line}" for line in refused]
-            result = session.check(exercise)
+            result = replace(session.check(exercise), limit=limit)
             _clear(cluster, found, given)
         except BundleError as error:
             result = _empty(exercise, Status.FAILED, str(error), found)
@@ -218,12 +219,24 @@ def _claim(claimed: dict[str, Any], lab: Lab | None, exercise: str) -> float:
     return points * lab.exercises[exercise].wishes.points / float(then)
 
 
-def _notes(given: dict, exercise: Exercise) -> list[str]:
+def _limit(given: dict, exercise: Exercise, claimed: float | None) -> float | None:
+    """Return the most that an answer can give where its solution was shown (`points`).
+
+    When it was shown, and what was earned before, only the learner's journal knows: as with hints
+    its word counts, against the learner alone. So no more is given than was claimed.
+    """
+    if claimed is None or exercise.worked or not given["claimed"]["saw_solution"]:
+        return None
+    return claimed if claimed < exercise.wishes.points else None
+
+
+def _notes(given: dict, exercise: Exercise, limit: float | None) -> list[str]:
     notes = []
     if given["setup"] != wanted_mark(exercise):
         notes.append("it was answered on another version of the course; graded by this one")
     if given["claimed"]["saw_solution"]:
-        notes.append("the learner looked at the solution")
+        counted = "" if limit is None else f": no more than the {limit:g} points from before count"
+        notes.append(f"the learner looked at the solution{counted}")
     return notes
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab import programs
-from k8slab.course import deciding, difference, keeping, setup, start, turns, typed
+from k8slab.course import deciding, difference, keeping, points, setup, start, turns, typed
 from k8slab.course.difference import Difference
 from k8slab.course.journal import Journal
 from k8slab.course.lab import make_flow, several
@@ -160,6 +160,15 @@ class Hint:
     """Points that this step has cost."""
 
 
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A reference answer that is shown."""
+
+    text: str
+    note: str = ""
+    """What this changes about the points, to be said first; empty where it changes nothing."""
+
+
 @dataclass
 class Session:
     """A lab on a cluster, with a journal."""
@@ -291,6 +300,7 @@ class Session:
     def _checked(self, found: Exercise) -> Result:
         result = grade(self._context(found), found.wishes)
         result = replace(result, cost=found.hint_cost * self._hints_taken(found))
+        result = self._limited(result, found)
         if self.withholds and found.transfer and not result.passed and not self._tries(found):
             result = _withheld(result)
         if not result.passed and not setup.is_set_up(self.cluster, found):
@@ -305,6 +315,13 @@ class Session:
             missing=missing_capabilities(self.cluster, found.wishes),
         )
         return result
+
+    def _limited(self, result: Result, found: Exercise) -> Result:
+        """Return a result that gives no more than the exercise had when its solution was shown."""
+        most = points.limit(found, self._noted("", found))
+        if most is None:
+            return result
+        return replace(result, limit=most, note=points.said(self.lab, found, self.journal))
 
     def _context(self, exercise: Exercise) -> Context:
         """Return what a grader is given: the cluster, the place, and the start."""
@@ -424,8 +441,11 @@ class Session:
             return False
         return conditions.holds(self._context(exercise), step.when)
 
-    def solution(self, exercise: str, *, force: bool = False) -> str:
-        """Return a reference answer, after a first check (or with `force`)."""
+    def solution(self, exercise: str, *, force: bool = False) -> Solution:
+        """Return a reference answer, after a first check (or with `force`).
+
+        From then on checks of the exercise add no points (`course.points`).
+        """
         found = self.lab.exercise(exercise)
         if not found.solution:
             raise UsageError(f"the exercise {exercise} has no written solution")
@@ -434,8 +454,11 @@ class Session:
                 "try it first: check your answer once, then look at the solution",
                 hint="force=True shows it at once, on the command line --force",
             )
+        before = points.shown(self._noted("", found))
         self.journal.add(self.lab.name, "solution", found.id)
-        return found.solution
+        if before or points.limit(found, self._noted("", found)) is None:
+            return Solution(found.solution)
+        return Solution(found.solution, points.said(self.lab, found, self.journal))
 
     def progress(self) -> LabProgress:
         """Count what the journal says about this lab."""

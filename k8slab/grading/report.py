@@ -135,7 +135,8 @@ def handed_in(learners: Iterable[Grades]) -> Report:
 
 def checked(results: Iterable[Result], *, lab: str) -> Report:
     """Return the report of a learner's own check: nothing is claimed and nothing replayed."""
-    return Report((Grades("", scores=tuple(Score(lab, result) for result in results)),))
+    scores = (Score(lab, one, notes=(one.note,) if one.note else ()) for one in results)
+    return Report((Grades("", scores=tuple(scores)),))
 
 
 def text(report: Report) -> str:
@@ -273,7 +274,8 @@ _SCORE = described(
         },
         "notes": {"type": "array", "items": _TEXT},
         "seconds": _POINTS,
-    }
+    },
+    later={"note": {"type": "string", "description": "Why a check gives fewer points, if so."}},
 )
 _SUM = described({"points": _POINTS, "max_points": _POINTS})
 _LEARNER = described(

@@ -137,6 +137,10 @@ class Result:
     """Groups that the start of the exercise fulfils already: alone they give nothing."""
     cost: float = 0
     """What hints have cost."""
+    limit: float | None = None
+    """The most that it can give; ``None`` without a limit."""
+    note: str = ""
+    """What is to be said about its points."""
 
     @property
     def status(self) -> Status:
@@ -171,7 +175,8 @@ class Result:
     @property
     def points(self) -> float:
         """Return the points: all of them when solved, else those of the groups that are."""
-        return max(0, self._earned - self.cost)
+        points = max(0, self._earned - self.cost)
+        return points if self.limit is None else min(points, self.limit)
 
     @property
     def _earned(self) -> float:
@@ -189,6 +194,7 @@ class Result:
     def text(self) -> str:
         """Return the result for a terminal."""
         lines = [f"{self.status.sign} {self.exercise}: {self.headline()}"]
+        lines += [f"  {self.note}"] if self.note else []
         for finding in self.findings:
             lines += [f"  {finding.status.sign} {finding.check}"]
             lines += [f"      {line}" for line in finding.lines]
@@ -200,7 +206,11 @@ class Result:
 
     def headline(self) -> str:
         """Return one sentence: what came of it."""
-        less = f" ({self.cost:g} for hints)" if self.cost and self._earned else ""
+        less = (
+            f" ({self.cost:g} for hints)"
+            if self.cost and self._earned and self.limit is None
+            else ""
+        )
         match self.status:
             case Status.PASSED:
                 return f"solved, {self.points:g} of {self.max_points:g} points{less}"
@@ -223,6 +233,7 @@ class Result:
             "status": self.status.value,
             "points": self.points,
             "max_points": self.max_points,
+            "note": self.note,
             "groups": {
                 name: {"points": self.credit[name], "passed": passed}
                 for name, passed in self.groups.items()

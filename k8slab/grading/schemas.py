@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def described(properties: dict[str, Any]) -> dict[str, Any]:
-    """Describe an object whose properties are all there; later versions may add some."""
-    return {"type": "object", "properties": properties, "required": [*properties]}
+def described(properties: dict[str, Any], later: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Describe an object whose properties are all there; `later` ones earlier versions have not."""
+    found = {**properties, **(later or {})}
+    return {"type": "object", "properties": found, "required": [*properties]}

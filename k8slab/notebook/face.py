@@ -225,9 +225,9 @@ class Face:
         return shown(views.hint_view(self.session.hint(exercise)))
 
     def solution(self, exercise: str, *, force: bool = False) -> View:
-        """Show a reference answer, after you have checked yours once."""
-        text = self.session.solution(exercise, force=force)
-        return shown(views.code_view(f"One solution of {exercise}", text))
+        """Show a reference answer, after you have checked yours once; checks add no points then."""
+        found = self.session.solution(exercise, force=force)
+        return shown(views.solution_view(exercise, found))
 
     def challenge(
         self, fault: str = "", *, seed: int | None = None, level: int = 0, course: str = "",

@@ -15,7 +15,7 @@ from k8slab.grading import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from k8slab.course import Explained, Hint, LabProgress, QuizAnswer, Seen
+    from k8slab.course import Explained, Hint, LabProgress, QuizAnswer, Seen, Solution
     from k8slab.grading import Result
     from k8slab.probes.lookups import Lookup
 
@@ -178,7 +178,8 @@ def result_view(result: Result) -> ResultView:
         f"<li>{finding.status.sign} {escape(finding.check)}{_lines(finding.lines)}</li>"
         for finding in result.findings
     )
-    parts = [f'<ul style="list-style:none;padding-left:8px">{items}</ul>']
+    note = [paragraphs(result.note)] if result.note else []
+    parts = [*note, f'<ul style="list-style:none;padding-left:8px">{items}</ul>']
     if seen := result.counterexample:
         parts.append(
             f"<p>For example: <code>{escape(seen.what)}</code>: wanted "
@@ -253,9 +254,13 @@ def hint_view(hint: Hint) -> View:
     return View(f"{head}: {hint.text.strip()}", box(head, [paragraphs(hint.text)]))
 
 
-def code_view(title: str, text: str) -> View:
-    """Show a text with a title, for a solution or a file."""
-    return View(f"{title}\n{text.rstrip()}", box(title, [listed(text.rstrip().splitlines())]))
+def solution_view(exercise: str, found: Solution) -> View:
+    """Show a reference answer, after what it changes about the points."""
+    title, lines = f"One solution of {exercise}", found.text.rstrip().splitlines()
+    note = [found.note] if found.note else []
+    return View(
+        "\n".join([title, *note, *lines]), box(title, [*map(paragraphs, note), listed(lines)])
+    )
 
 
 def progress_view(progress: LabProgress) -> View:

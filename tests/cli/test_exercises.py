@@ -19,6 +19,7 @@ from k8slab.objects import manifests
 from k8slab.testing.fake import FakeCluster
 
 LABS = Path(__file__).parents[1] / "data" / "solutions"
+NO_MORE = "now that its solution is shown, checks add no points any more"
 LAB = load(LABS / "90-example")
 
 
@@ -151,15 +152,35 @@ def test_a_solution_comes_after_a_try_or_by_force_and_is_noted(k8slab, there):
     k8slab("check", "90/protect")
     ran = k8slab("solution", "90/protect")
     assert manifests.load(ran.out)[0]["kind"] == "NetworkPolicy"
-    assert (
-        "kind: NetworkPolicy"
-        in json.loads(k8slab("solution", "90/protect", "--json").out)["solution"]
-    )
+    assert ran.err == f"{NO_MORE}\n"
+    again = json.loads(k8slab("solution", "90/protect", "--json").out)
+    assert "kind: NetworkPolicy" in again["solution"]
+    assert again["note"] == ""
     assert len(Journal().events("90-example", "solution")) == 2
 
 
-def test_a_solution_can_be_forced(k8slab, labs):
-    assert "kind: NetworkPolicy" in k8slab("solution", "90/protect", "--force").out
+def test_a_solution_can_be_forced_and_then_says_no_more(k8slab, labs):
+    ran = k8slab("solution", "90/protect", "--force")
+    assert "kind: NetworkPolicy" in ran.out
+    assert ran.err == ""
+
+
+def test_after_the_solution_a_check_says_in_every_form_that_it_adds_no_points(
+    k8slab, there, tmp_path
+):
+    solve(there)
+    k8slab("solution", "90/protect", "--force")
+    file = tmp_path / "results.xml"
+    ran = k8slab("check", "90/protect", "--junit", str(file))
+    assert ran.code == 0
+    assert ran.out.startswith(f"+ protect: solved, 0 of 2 points\n  {NO_MORE}\n")
+    (suite,) = ET.fromstring(file.read_text())
+    assert suite.findtext("testcase/system-out") == f"points: 0 of 2\n{NO_MORE}"
+    assert suite.find("properties/property[@name='points']").get("value") == "0"
+    (one,) = json.loads(k8slab("check", "90/protect", "--json").out)
+    assert (one["status"], one["points"], one["note"]) == ("passed", 0, NO_MORE)
+    assert "90-example: 0 of 3 points" in k8slab("progress", "90").out
+    assert k8slab("check", "90").out.endswith("90-example: 0 of 3 points\n")
 
 
 def test_a_reset_begins_the_exercise_anew(k8slab, there):

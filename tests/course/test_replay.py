@@ -242,6 +242,42 @@ def test_whoever_grades_is_told_why_a_transfer_is_not_solved(monkeypatch):
     assert "Which address has the pod web?" in told
 
 
+@pytest.fixture
+def replayed(monkeypatch):
+    """Replay on clusters of plain Python what was added."""
+    monkeypatch.setattr(replay.admission, "admit", lambda *_: None)
+    monkeypatch.setattr(replay, "replay", lambda there, found, **_: there.apply(found.added) and [])
+
+
+def saw(claimed, most=2):
+    """Return the right answer of a learner who saw the solution, with so many points before."""
+    given = entry(setup=mark("protect"), added=solution())
+    given["claimed"] |= {"points": claimed, "max_points": most, "saw_solution": True}
+    return answers(protect=given)
+
+
+@pytest.mark.parametrize(("claimed", "most", "points"), [(0, 2, 0), (1, 4, 0.5), (2, 2, 2)])
+def test_after_a_solution_no_more_is_given_than_was_claimed(
+    replayed, monkeypatch, claimed, most, points
+):
+    grades, _ = graded(monkeypatch, saw(claimed, most), {NAME: ("protect",)})
+    (score,) = grades.scores
+    assert score.result.status is Status.PASSED
+    assert (score.points, grades.points, grades.max_points) == (points, points, 2)
+    assert score.agrees
+    counted = f": no more than the {points:g} points from before count" if points < 2 else ""
+    assert score.notes == (f"the learner looked at the solution{counted}",)
+
+
+def test_a_worked_exercise_is_graded_in_full_whatever_was_shown(replayed, monkeypatch):
+    course = load(LABS / NAME)
+    one = course.exercise("protect")
+    worked = replace(one, wishes=replace(one.wishes, title="Worked: a wall"))
+    monkeypatch.setattr(replay, "_lab", lambda *_: replace(course, exercises={"protect": worked}))
+    grades, _ = graded(monkeypatch, saw(0))
+    assert (grades.points, grades.scores[0].notes) == (2, ("the learner looked at the solution",))
+
+
 def test_the_state_directory_of_a_replay_goes_with_an_interrupt():
     before = os.environ.get("K8SLAB_HOME")
     homes = []

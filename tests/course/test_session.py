@@ -143,7 +143,7 @@ def test_the_solution_comes_after_a_try(session):
         session.solution("protect")
     session.begin("protect")
     session.check("protect")
-    assert "kind: NetworkPolicy" in session.solution("protect")
+    assert "kind: NetworkPolicy" in session.solution("protect").text
 
 
 def test_progress_keeps_the_best_check(session):

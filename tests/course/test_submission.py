@@ -93,6 +93,7 @@ def test_what_was_done_under_a_former_id_is_claimed_in_todays_points(session):
     journal.add(name, "hint", "fence", step=1)
     journal.add(name, "check", "fence", status="passed", points=3, max_points=4)
     journal.add(name, "solution", "fence")
+    journal.add(name, "check", "fence", status="passed", points=4, max_points=4)  # adds nothing
     exercise = dataclasses.replace(session.lab.exercise("protect"), formerly=("fence",))
     session.lab = dataclasses.replace(session.lab, exercises={"protect": exercise})
     found = submission.gather([(session.lab, ["protect"])], session.cluster, journal)
@@ -100,7 +101,7 @@ def test_what_was_done_under_a_former_id_is_claimed_in_todays_points(session):
         "status": "passed",
         "points": 1.5,
         "max_points": 2,
-        "checks": 1,
+        "checks": 2,
         "hints": 1,
         "saw_solution": True,
     }

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import fastjsonschema
@@ -230,6 +231,25 @@ def test_the_results_json_is_as_gradescope_specifies(report):
         assert test.get("status", "failed") in ("passed", "failed")
         assert isinstance(test["output"], str)
     assert to_gradescope(report.learners[1])["output"].startswith("in/x.zip")
+
+
+def test_points_that_a_limit_takes_are_counted_in_no_form(report):
+    limited = replace(result("deny", Status.PASSED, 2), limit=0.5, note="its solution was shown")
+    score = Score("05-policies", limited, 0.5)
+    (grades, _) = report.learners
+    found = replace(report, learners=(replace(grades, scores=(score,)),))
+    assert reports.text(found).startswith("anna: 0.5 of 2 points\n")
+    value = reports.to_json(found)
+    fastjsonschema.validate(reports.SCHEMA, value)
+    (learner,) = value["learners"]
+    assert (learner["core"]["points"], learner["exercises"][0]["points"]) == (0.5, 0.5)
+    (row,) = csv.DictReader(io.StringIO(to_csv(found)))
+    assert row["score"] == "0.5"
+    graded = to_gradescope(found.learners[0])
+    (test,) = graded["tests"]
+    assert (graded["score"], test["score"], test["status"]) == (0.5, 0.5, "passed")
+    assert "its solution was shown" in test["output"]
+    assert 'name="points" value="0.5"' in to_junit(found)
 
 
 def test_the_report_of_ones_own_check_claims_nothing():

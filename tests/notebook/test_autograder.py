@@ -63,3 +63,17 @@ def test_a_cell_can_end_with_the_points_as_a_number(face, run):
     assert run('lab.check("protect").result.points').result == 0
     solve(face)
     assert run('lab.check("protect").result.points').result == 2
+
+
+def test_a_notebook_with_a_journal_of_its_own_pays_for_nobody_elses_solution(
+    face, run, tmp_path, monkeypatch
+):
+    face.begin("protect")
+    face.solution("protect", force=True)
+    solve(face)
+    assert run('lab.check("protect").result.points').result == 0
+    monkeypatch.setenv("K8SLAB_JOURNAL", str(tmp_path / "own.sqlite"))
+    face.use(load(LAB), face.cluster)
+    face.reset("protect")
+    solve(face)
+    assert run('lab.check("protect").result.points').result == 2

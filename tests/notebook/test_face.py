@@ -51,8 +51,23 @@ def test_raise_on_fail_raises_for_solution_notebooks(face):
     face.begin("protect")
     with pytest.raises(NotSolvedError, match="not yet"):
         face.check("protect", raise_on_fail=True)
-    face.apply(face.session.solution("protect", force=True))
+    face.apply(face.session.solution("protect", force=True).text)
     assert face.check("protect", raise_on_fail=True).passed
+
+
+def test_a_solution_says_first_what_it_changes_and_the_check_says_it_again(face):
+    face.begin("protect")
+    said = "now that its solution is shown, checks add no points any more"
+    view = face.solution("protect", force=True)
+    for text in (repr(view), view.html):
+        assert 0 < text.index(said) < text.index("NetworkPolicy")
+    again = face.solution("protect", force=True)
+    assert said not in repr(again)
+    face.apply(face.session.lab.exercise("protect").solution)
+    checked = face.check("protect", raise_on_fail=True)
+    assert (checked.passed, checked.result.points) == (True, 0)
+    assert said in repr(checked)
+    assert f"<p>{said}</p>" in checked.html
 
 
 def test_the_whole_cycle_works_without_a_browser(face):
@@ -126,7 +141,7 @@ def test_what_is_wrong_behind_a_click_is_told_below_the_form(face, monkeypatch):
 
 def test_apply_shows_what_came_of_each_object(face):
     face.begin("protect")
-    text = face.session.solution("protect", force=True)
+    text = face.session.solution("protect", force=True).text
     assert repr(face.apply(text)) == "NetworkPolicy only-web lab90-protect created"
     assert repr(face.apply(text)) == "NetworkPolicy only-web lab90-protect unchanged"
     assert repr(face.apply("# your answer")) == "nothing to apply yet"

@@ -37,7 +37,7 @@ def test_policies_shows_the_namespaces_of_the_current_exercise(face):
     face.begin("protect")
     before = face.policies()
     assert before.text.startswith("What policies allow in lab90-protect")
-    face.apply(face.session.solution("protect", force=True))
+    face.apply(face.session.solution("protect", force=True).text)
     assert "a rule of lab90-protect/only-web admits it" in face.policies().text
     assert "only-web" not in before.text
 
