@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from k8slab.grading import Status
+from k8slab.course import session as session_module
+from k8slab.grading import Status, grade
 from k8slab.objects import manifests
 
 NAME = "90-example"
@@ -83,6 +84,18 @@ def test_a_check_that_was_counted_after_the_solution_counts_no_more(session):
     session.journal.add(NAME, "solution", "protect")
     session.journal.add(NAME, "check", "protect", status="passed", points=2, max_points=2)
     assert session.progress().points["protect"] == 0
+
+
+def test_a_solution_that_is_shown_while_a_check_runs_came_before_it(begun, monkeypatch):
+    solve(begun)
+
+    def while_it_is_read(*given):
+        begun.solution("protect", force=True)
+        return grade(*given)
+
+    monkeypatch.setattr(session_module, "grade", while_it_is_read)
+    assert begun.check("protect").points == 0
+    assert begun.progress().points["protect"] == 0
 
 
 def test_a_worked_exercise_keeps_its_points_whatever_was_shown(session):
