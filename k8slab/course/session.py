@@ -292,10 +292,12 @@ class Session:
         found = self.lab.exercise(exercise)
         if (result := self._not_begun(found)) is not None:
             return result
-        if self.pace:
-            self.pace.wait(self._noted("check", found), self.told)
-        with self._alone(found, "check"):
-            return self._not_begun(found) or self._checked(found)
+        with self._alone(found, "check"):  # waiting too, so that checks side by side do not save it
+            if (result := self._not_begun(found)) is not None:
+                return result
+            if self.pace:
+                self.pace.wait(self._noted("check", found), self.told)
+            return self._checked(found)
 
     def _checked(self, found: Exercise) -> Result:
         result = grade(self._context(found), found.wishes)

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
-from k8slab.course import Session, submission, turns
+from k8slab.course import Pace, Session, submission, turns
 from k8slab.course.difference import Estate
 from k8slab.testing.fake import FakeCluster
 
@@ -107,3 +108,36 @@ def test_another_cluster_and_another_exercise_wait_for_nobody(session):
         turns.alone(FakeCluster(name="b"), [exercise], doing="check", told=nobody),
     ):
         Session(session.lab, session.cluster, session.journal, nobody).begin("look")
+
+
+def test_a_check_beside_one_that_was_made_to_wait_waits_longer(session):
+    session.begin("protect")
+    for _ in range(3):
+        session.check("protect")
+    pauses, lines, sleeps, go = [], [], threading.Event(), threading.Event()
+    queued = threading.Event()
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        sleeps.set()
+        assert go.wait(30)
+
+    def told(line):
+        lines.append(line)
+        if "waiting for another command: check" in line:
+            queued.set()
+
+    def check():
+        replace(session, pace=Pace(sleep=sleep), told=told).check("protect")
+
+    one, other = (threading.Thread(target=check) for _ in range(2))
+    try:
+        one.start()
+        assert sleeps.wait(30)
+        other.start()
+        assert queued.wait(10), lines  # it has not begun to count failures
+    finally:
+        go.set()
+        for thread in (one, other):
+            thread.join(30)
+    assert pauses[0] <= 5 < pauses[1] <= 10
