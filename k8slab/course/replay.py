@@ -198,11 +198,13 @@ class _Work:
         started = time.monotonic()
         limit = _limit(given, found, claimed)
         notes, stated = _notes(given, found, limit), tuple[str, ...]()
+        difference = _difference(given)
         try:
-            refused, stated = _replay(session, found, given)
-            notes += [f"the cluster refused {line}" for line in refused]
-            result = replace(session.check(exercise), limit=limit)
-            _clear(cluster, found, given)
+            admission.admit(cluster, found, difference)
+            with _cleared(cluster, found, given):
+                refused, stated = _replay(session, found, given, difference)
+                notes += [f"the cluster refused {line}" for line in refused]
+                result = replace(session.check(exercise), limit=limit)
         except BundleError as error:
             result = _empty(exercise, Status.FAILED, str(error), found)
         except K8slabError as error:
@@ -240,14 +242,18 @@ def _notes(given: dict, exercise: Exercise, limit: float | None) -> list[str]:
     return notes
 
 
-def _replay(session: Session, exercise: Exercise, given: dict) -> tuple[list[str], tuple[str, ...]]:
-    """Set up, admit and replay; returns what the cluster refused and which answers are stated."""
-    difference = Difference(
+def _difference(given: dict) -> Difference:
+    return Difference(
         tuple(given.get("added", ())),
         tuple(given.get("changed", ())),
         tuple(given.get("deleted", ())),
     )
-    admission.admit(session.cluster, exercise, difference)
+
+
+def _replay(
+    session: Session, exercise: Exercise, given: dict, difference: Difference
+) -> tuple[list[str], tuple[str, ...]]:
+    """Set up and replay; returns what the cluster refused and which answers are stated."""
     session.begin(exercise.id)
     for step in range(min(given["claimed"]["hints"], len(exercise.hints))):  # hints may cost points
         session.journal.add(session.lab.name, "hint", exercise.id, step=step + 1)
@@ -263,6 +269,20 @@ def _replay(session: Session, exercise: Exercise, given: dict) -> tuple[list[str
             stated.append(question)
         session.answer(question, text)
     return refused, tuple(stated)
+
+
+@contextmanager
+def _cleared(cluster: Any, exercise: Exercise, given: dict) -> Iterator[None]:
+    """Clear up after a block, also where an error ended it: the next exercise has this cluster too.
+
+    Not after Ctrl-C: the cluster goes then.
+    """
+    try:
+        yield
+    except K8slabError:
+        _clear(cluster, exercise, given)
+        raise
+    _clear(cluster, exercise, given)
 
 
 def _clear(cluster: Any, exercise: Exercise, given: dict) -> None:

@@ -5,6 +5,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from k8slab.course import (
 )
 from k8slab.course.answers import give
 from k8slab.course.setup import wanted_mark
+from k8slab.errors import ClusterNotReadyError
 from k8slab.grading import Status
 from k8slab.objects import manifests
 from k8slab.testing.fake import FakeCluster
@@ -254,6 +256,44 @@ def saw(claimed, most=2):
     given = entry(setup=mark("protect"), added=solution())
     given["claimed"] |= {"points": claimed, "max_points": most, "saw_solution": True}
     return answers(protect=given)
+
+
+def test_what_a_bundle_adds_to_the_whole_cluster_goes_when_its_exercise_fails_too(
+    replayed, monkeypatch
+):
+    there = FakeCluster()
+    there.resources = SimpleNamespace(of=lambda _obj: SimpleNamespace(plural="nodes", group=""))
+    monkeypatch.setattr(replay._Clusters, "get", lambda *_: there)
+    wide = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "of-the-bundle"}}
+    found = []
+
+    def fails(*_):
+        found.append(there.get("nodes", "of-the-bundle"))
+        raise ClusterNotReadyError("the cluster is too slow")
+
+    monkeypatch.setattr(Session, "check", fails)
+    grades, _ = graded(monkeypatch, answers(protect=entry(setup=mark("protect"), added=[wide])))
+    assert grades.scores[1].result.status is Status.ERROR
+    assert "too slow" in grades.scores[1].result.text()
+    assert found[0] is not None
+    assert there.get("nodes", "of-the-bundle") is None
+    assert there.get("namespaces", "lab90-protect") is None
+
+
+def test_what_was_not_admitted_is_not_taken_from_the_cluster(monkeypatch):
+    there = FakeCluster()
+    there.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "its-own"}}])
+    there.resources = SimpleNamespace(of=lambda _obj: SimpleNamespace(plural="nodes", group=""))
+    monkeypatch.setattr(replay._Clusters, "get", lambda *_: there)
+
+    def refuse(*_):
+        raise bundle.BundleError("not yours")
+
+    monkeypatch.setattr(replay.admission, "admit", refuse)
+    wide = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "its-own"}}
+    grades, _ = graded(monkeypatch, answers(protect=entry(setup=mark("protect"), added=[wide])))
+    assert grades.scores[1].result.status is Status.FAILED
+    assert there.get("nodes", "its-own") is not None
 
 
 @pytest.mark.parametrize(("claimed", "most", "points"), [(0, 2, 0), (1, 4, 0.5), (2, 2, 2)])
