@@ -61,7 +61,11 @@ def new_lab(*, name: str, title: str, solutions: Path, as_json: bool) -> None:
 @click.argument("lab", shell_complete=_sources)
 @click.argument("name")
 @click.option("--title", default="", help="Its title; made of its name otherwise.")
-@click.option("--stretch", is_flag=True, help="Put its cells into the stretch notebook.")
+@click.option(
+    "--stretch",
+    is_flag=True,
+    help="Put its cells into the stretch notebook; the first begins it.",
+)
 @_solutions
 @options.as_json
 def new_exercise(

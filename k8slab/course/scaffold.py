@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from k8slab.course.lab import FILE, LONGEST_LABEL, load, own_namespace, read_yaml
-from k8slab.course.release import CORE
+from k8slab.course.lab import FILE, LONGEST_LABEL, WORKED, load, own_namespace, read_yaml
+from k8slab.course.release import CORE, NOTEBOOKS
 from k8slab.errors import UsageError
 from k8slab.grading.result import STRETCH
 from k8slab.objects.lines import line_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from k8slab.course.lab import Lab
 
 _LAB_NAME = re.compile(r"[0-9]{2}-[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -169,7 +171,7 @@ def new_lab(solutions: Path, name: str, title: str = "") -> list[Path]:
     first = "first"
     files = {
         FILE: _HEAD.format(name=name, title=_quoted(title))
-        + _entry(first, "Worked: the first step")
+        + _entry(first, f"{WORKED} the first step")
         + _PREDICTION.format(id=first),
         "lab.md": _NOTEBOOK.format(
             title=title, part=_part(first, "Part 1: the first step", _ROUND.format(id=first))
@@ -199,17 +201,29 @@ def new_exercise(source: Path, name: str, title: str = "", *, notebook: str = "l
             f"its namespace {space} would have {len(space)} characters",
             hint=f"a namespace has at most {LONGEST_LABEL} (RFC 1123): take a shorter name",
         )
+    if notebook not in NOTEBOOKS:
+        raise UsageError(
+            f"there is no notebook {notebook!r}", hint=f"notebooks are {' and '.join(NOTEBOOKS)}"
+        )
     page = source / f"{notebook}.md"
-    if not page.is_file():
-        raise UsageError(f"there is no {page}", hint="notebooks are lab and stretch")
+    before = _page(page, lab)
     kind = "Independent:" if notebook == CORE else STRETCH
     title = title or f"{kind} {name.replace('-', ' ')}"
     made = _write(source, _exercise_files(name))
     exercises = _with_entry(source / FILE, _entry(name, title))
-    text = page.read_text(encoding="utf-8").rstrip("\n") + "\n" + _part(name, title)
+    text = before.rstrip("\n") + "\n" + _part(name, title)
     (source / FILE).write_text(exercises, encoding="utf-8")
     page.write_text(text, encoding="utf-8")
     return [*made, source / FILE, page]
+
+
+def _page(page: Path, lab: Lab) -> str:
+    """Return the text of a notebook; the second one of a lab begins with its first exercise."""
+    if page.exists():
+        return page.read_text(encoding="utf-8")
+    if page.stem == CORE:
+        raise UsageError(f"there is no {page}", hint="it is the notebook of the lab's core")
+    return _NOTEBOOK.format(title=f"{lab.title}, {page.stem}", part="")
 
 
 def _entry(name: str, title: str) -> str:

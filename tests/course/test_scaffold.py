@@ -53,8 +53,8 @@ def test_a_new_exercise_stands_behind_the_others_and_leaves_the_text_alone(tmp_p
             "has an exercise 'first'",
         ),
         (
-            lambda place: new_exercise(place / "91-sample", "second", notebook="stretch"),
-            r"there is no .*stretch\.md",
+            lambda place: new_exercise(place / "91-sample", "second", notebook="third"),
+            "there is no notebook 'third'",
         ),
     ],
 )
@@ -64,6 +64,22 @@ def test_what_cannot_be_begun_is_said_and_nothing_is_written(tmp_path, make, tol
     with pytest.raises(UsageError, match=told):
         make(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_first_exercise_beyond_the_core_begins_the_second_notebook(tmp_path):
+    new_lab(tmp_path, "91-sample", "Lab 91: samples")
+    source = tmp_path / "91-sample"
+    for name in ("more", "most"):
+        assert source / "stretch.md" in new_exercise(source, name, notebook="stretch")
+    text = (source / "stretch.md").read_text()
+    assert "# Lab 91: samples, stretch" in text
+    assert text.count("lab.start()") == 1
+    assert text.index("lab.start()") < text.index('("more")') < text.index('("most")')
+    lab = load(source)
+    assert [one.title for one in lab.exercises.values()][1:] == ["Stretch: more", "Stretch: most"]
+    assert [one.id for one in lab.core] == ["first"]
+    places = {problem.place for problem in review(source)}
+    assert not any("stretch" in place or "mo" in place for place in places), places
 
 
 def test_a_file_that_is_there_is_never_written_over(tmp_path):
