@@ -33,6 +33,9 @@ _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 WORKED = "Worked:"
 """So begin the titles of exercises of which the answer is part of the text."""
 
+TO_COMPLETE = "To complete:"
+"""So begin the titles of exercises of which a part of the answer is given."""
+
 LONGEST_LABEL = 63
 """Characters that a namespace's name may have (RFC 1123)."""
 

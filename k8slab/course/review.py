@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.course import deciding
 from k8slab.course.answers import ALTERNATIVE, DIRECTORY, REFERENCE, SORTS, WRONG, read_answers
-from k8slab.course.lab import FILE, WORKED, load, read_yaml
+from k8slab.course.lab import FILE, TO_COMPLETE, WORKED, load, read_yaml
 from k8slab.course.release import BEGIN, END, NOTEBOOKS, read_source, released
 from k8slab.errors import K8slabError
 from k8slab.grading.result import STRETCH
@@ -142,9 +142,7 @@ def _core(cells: Cells, source: Path, lab: Lab) -> Iterator[Problem]:
     if core != list(lab.exercises)[: len(core)]:
         yield Problem(place, f"its exercises are not in the order of {FILE}")
     order = [lab.exercises[one] for one in core if one in lab.exercises]
-    for number, (exercise, word) in enumerate(
-        zip(order, (WORKED, "To complete:"), strict=False), 1
-    ):
+    for number, (exercise, word) in enumerate(zip(order, (WORKED, TO_COMPLETE), strict=False), 1):
         if not exercise.title.startswith(word):
             text = f"number {number} of a core begins with {word!r}"
             yield Problem(f"{source / FILE}, exercise {exercise.id}", text)

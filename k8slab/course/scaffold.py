@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from k8slab.course.lab import FILE, LONGEST_LABEL, WORKED, load, own_namespace, read_yaml
+from k8slab.course.lab import (
+    FILE,
+    LONGEST_LABEL,
+    TO_COMPLETE,
+    WORKED,
+    load,
+    own_namespace,
+    read_yaml,
+)
 from k8slab.course.release import CORE, NOTEBOOKS
 from k8slab.errors import UsageError
 from k8slab.grading.result import STRETCH
@@ -207,8 +215,7 @@ def new_exercise(source: Path, name: str, title: str = "", *, notebook: str = "l
         )
     page = source / f"{notebook}.md"
     before = _page(page, lab)
-    kind = "Independent:" if notebook == CORE else STRETCH
-    title = title or f"{kind} {name.replace('-', ' ')}"
+    title = title or f"{_kind(lab, notebook)} {name.replace('-', ' ')}"
     made = _write(source, _exercise_files(name))
     exercises = _with_entry(source / FILE, _entry(name, title))
     text = before.rstrip("\n") + "\n" + _part(name, title)
@@ -224,6 +231,13 @@ def _page(page: Path, lab: Lab) -> str:
     if page.stem == CORE:
         raise UsageError(f"there is no {page}", hint="it is the notebook of the lab's core")
     return _NOTEBOOK.format(title=f"{lab.title}, {page.stem}", part="")
+
+
+def _kind(lab: Lab, notebook: str) -> str:
+    """Return how the title of the next exercise begins, as `review` wants it."""
+    if notebook != CORE:
+        return STRETCH
+    return TO_COMPLETE if len(lab.core) == 1 else "Independent:"
 
 
 def _entry(name: str, title: str) -> str:

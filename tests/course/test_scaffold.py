@@ -82,6 +82,17 @@ def test_the_first_exercise_beyond_the_core_begins_the_second_notebook(tmp_path)
     assert not any("stretch" in place or "mo" in place for place in places), places
 
 
+def test_the_second_exercise_of_a_core_is_one_to_complete(tmp_path):
+    new_lab(tmp_path, "91-sample")
+    source = tmp_path / "91-sample"
+    new_exercise(source, "more", notebook="stretch")
+    new_exercise(source, "second")
+    new_exercise(source, "third")
+    titles = {one.id: one.title for one in load(source).exercises.values()}
+    assert titles["second"] == "To complete: second"
+    assert titles["third"] == "Independent: third"
+
+
 def test_a_file_that_is_there_is_never_written_over(tmp_path):
     new_lab(tmp_path, "91-sample")
     mine = tmp_path / "91-sample" / "manifests" / "second.yaml"
