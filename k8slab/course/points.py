@@ -1,14 +1,13 @@
-"""The points of an exercise: its best check counts, of those before its solution was shown.
+"""The points of an exercise: its best check counts, and none adds any once its solution was shown.
 
 Afterwards points for the same idea come from the twin alone: the transfer that follows the
 exercise in its lab and has the learner's own names. So an answer can be read and tried, and
 pasting it earns nothing. A worked exercise keeps its points, since its answer is part of the text.
-What came first is told by the order of the journal; a reset changes nothing about it.
+Checks are noted with the points that they gave, so what was earned stays; a reset changes nothing.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,15 +18,14 @@ if TYPE_CHECKING:
 
 
 def earned(exercise: Exercise, events: Sequence[Event]) -> float:
-    """Return the points that an exercise has, by all events about it in order."""
-    counted = events if exercise.worked else itertools.takewhile(_not_shown, events)
+    """Return the points that an exercise has, by all events about it."""
     most = exercise.wishes.points
-    return max((_worth(one, most) for one in counted if one.kind == "check"), default=0.0)
+    return max((_worth(one, most) for one in events if one.kind == "check"), default=0.0)
 
 
 def shown(events: Sequence[Event]) -> bool:
     """Say whether the solution was shown, by all events about an exercise."""
-    return not all(map(_not_shown, events))
+    return any(event.kind == "solution" for event in events)
 
 
 def limit(exercise: Exercise, events: Sequence[Event]) -> float | None:
@@ -59,10 +57,6 @@ def twin(lab: Lab, exercise: Exercise) -> Exercise | None:
     names = list(lab.exercises)
     after = names[names.index(exercise.id) + 1 :]
     return next((lab.exercises[name] for name in after if lab.exercises[name].transfer), None)
-
-
-def _not_shown(event: Event) -> bool:
-    return event.kind != "solution"
 
 
 def _worth(check: Event, most: float) -> float:

@@ -80,10 +80,10 @@ def test_what_it_changes_is_said_the_first_time_alone(begun):
     assert begun.solution("protect", force=True).note == ""
 
 
-def test_a_check_that_was_counted_after_the_solution_counts_no_more(session):
+def test_points_that_an_earlier_version_gave_after_the_solution_are_kept(session):
     session.journal.add(NAME, "solution", "protect")
     session.journal.add(NAME, "check", "protect", status="passed", points=2, max_points=2)
-    assert session.progress().points["protect"] == 0
+    assert session.progress().points["protect"] == 2
 
 
 def test_a_solution_that_is_shown_while_a_check_runs_came_before_it(begun, monkeypatch):
