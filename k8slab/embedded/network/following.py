@@ -310,10 +310,15 @@ def _answer(sock: socket.socket, question: Question) -> tuple[str, str]:
 
 
 def _arrived(watch: _Watch, question: Question) -> bool:
-    """Say whether something was sent by, or has come to, a place that is no step on the way."""
+    """Say whether something has come to a place that is no step on the way.
+
+    A switch that has not learned yet where an address is gives a frame to everybody: who only
+    heard it so will not answer.
+    """
     return any(
         sight.place.kind in ("pod", "world")
         and sight.place != question.source
         and not sight.seen.leaving
+        and not sight.seen.for_others
         for sight in watch.sights
     )

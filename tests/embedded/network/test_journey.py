@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
 import threading
 from contextlib import closing
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from k8slab.embedded.network.netlink import (
     route,
     up,
 )
+from k8slab.embedded.network.switch import BRIDGE
 from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 
 pytestmark = pytest.mark.kernel
@@ -259,6 +261,25 @@ async def test_an_address_that_no_pod_has_ends_in_the_blackhole_of_its_block(fab
         journey = await Traveller(here).go("web", "10.244.2.9")
         assert journey.lost.place.name == here.nodes[2]
         assert journey.lost.text == "the route is a blackhole"
+
+
+def let_switch_forget():
+    """Let the switch learn no address: it gives each frame to everybody."""
+    words = ["ip", "link", "set", BRIDGE, "type", "bridge", "ageing_time", "0"]
+    subprocess.run(words, check=True)
+
+
+async def test_who_only_hears_a_frame_for_another_is_not_waited_for(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        let_switch_forget()
+        journey = await Traveller(here).go("web", "10.244.2.9", deadline=30.0)
+        heard = {sight.place.kind for sight in journey.record.sights if sight.seen.for_others}
+        assert "world" in heard
+        assert (journey.lost.place.name, journey.lost.text) == (
+            here.nodes[2], "the route is a blackhole",
+        )  # fmt: skip
+        assert journey.record.seconds < 30
 
 
 async def test_a_lost_route_is_found_on_the_node_that_lost_it(fabric):
