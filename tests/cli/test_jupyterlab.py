@@ -152,8 +152,9 @@ def test_it_serves_the_labs_with_a_token(served_labs):
     settings, _ = json.JSONDecoder().raw_decode(configuration.lstrip())
     assert settings["treePath"] == NOTEBOOK
     assert ask(url, "/api/status")["kernels"] == 0
-    with pytest.raises(urllib.error.HTTPError, match="403"):
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
         ask(url.partition("?")[0], "/api/status")
+    refused.value.close()
     overrides = ask(url, "/lab/api/settings")["settings"]
     news = next(s for s in overrides if s["id"] == "@jupyterlab/apputils-extension:notification")
     assert news["schema"]["properties"]["fetchNews"]["default"] == "false"
@@ -233,8 +234,9 @@ def test_the_learners_own_configuration_neither_opens_it_nor_holds_it_up(
     url = process.stdout.readline()
     assert re.match(r"http://127\.0\.0\.1:\d+/lab-mine/lab/tree/01[^?]*\?token=", url)
     assert ask(url, "/api/status")["kernels"] == 0
-    with pytest.raises(urllib.error.HTTPError, match="403"):
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
         ask(url.partition("?")[0], "/api/status")
+    refused.value.close()
     found = ask(url, "/api/kernelspecs")["kernelspecs"]["python3"]["spec"]
     assert found["argv"] != ["false"]
     ask(url, "/api/shutdown", "POST", {})
