@@ -156,7 +156,7 @@ def solution(*, what: str, name: str, force: bool, as_json: bool) -> None:
     """Show a reference answer, after you have checked yours once.
 
     That it was shown is noted in your progress. From then on checks of the exercise add no
-    points, unless it is a worked one; the transfer that follows gives some for the same idea.
+    points, unless it is a worked one; the transfer that follows in its lab gives some.
 
     \b
     k8slab solution 01/same-port

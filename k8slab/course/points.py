@@ -1,8 +1,9 @@
 """The points of an exercise: its best check counts, and none adds any once its solution was shown.
 
-Afterwards points for the same idea come from the twin alone: the transfer that follows the
-exercise in its lab and has the learner's own names. So an answer can be read and tried, and
-pasting it earns nothing. A worked exercise keeps its points, since its answer is part of the text.
+Afterwards points come from the twin alone: the transfer that follows the exercise in its lab, which
+asks for what the exercises before it taught, with the learner's own names. So an answer can be read
+and tried, and pasting it earns nothing. A worked exercise keeps its points, since its answer is
+part of the text.
 Checks are noted with the points that they gave, so what was earned stays; a reset changes nothing.
 """
 
@@ -47,7 +48,7 @@ def said(lab: Lab, exercise: Exercise, journal: Journal) -> str:
     other = twin(lab, exercise)
     if other is None or shown(journal.about(lab.name, "", other.ids)):
         return line
-    return f"{line}; for the same idea {lab.name}/{other.id} gives points"
+    return f"{line}; the transfer that follows gives some: {lab.name}/{other.id}"
 
 
 def twin(lab: Lab, exercise: Exercise) -> Exercise | None:

@@ -121,7 +121,7 @@ def test_the_transfer_that_follows_is_named_until_its_own_solution_is_shown(sess
     own = like(session, "protect")
     later = like(session, "later", title="Stretch: more")
     have(session, own, like(session, "moved", transfer=True, formerly=("twin",)), later)
-    named = f"{NO_MORE}; for the same idea 90-example/moved gives points"
+    named = f"{NO_MORE}; the transfer that follows gives some: 90-example/moved"
     assert session.solution("protect", force=True).note == named
     session.begin("protect")
     assert session.check("protect").note == named
