@@ -3,11 +3,12 @@
 A bundle comes from anywhere. Each object in it must be of the exercise: in one of its
 namespaces, of a kind that lives in namespaces, or a cluster-wide object that the exercise
 releases by name in `may_change`. Pods may not ask for more of their node than an exercise
-can want: the node's network and ports are part of what labs teach and end at the cluster's own
-namespaces; privileges, the node's files and the node's other processes are not. Nor are further
-capabilities on the node's network: with NET_ADMIN a pod there writes rules that decide what is
-seen of this answer and of those after it. Nor are rights on the API that an exercise does not
-release: a pod with them would see the grader's pods come, and could change them.
+can want: privileges, the node's files and the node's other processes are no part of any. The node's
+network is part of what some labs teach: it is for exercises whose set-up or solution has a pod on
+it. Elsewhere a pod there could read and forge what the check sees, and with further capabilities
+(NET_ADMIN) it writes rules that stay for the answers after this one, so these are for none. Nor are
+rights on the API that an exercise does not release: a pod with them would see the grader's pods
+come, and could change them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def admit(cluster: Any, exercise: Exercise, difference: Difference) -> None:
             raise _refused(exercise, obj, "tokens are not part of an answer")
         if _pods(cluster, obj) > MAX_PODS:
             raise _refused(exercise, obj, f"it asks for more than {MAX_PODS} pods")
-        for why in _privileges(_pod_spec(obj)):
+        for why in _privileges(_pod_spec(obj), on_the_node=on_the_node(exercise)):
             raise _refused(exercise, obj, f"{why} is not part of an answer")
     asked = [obj for obj in (*difference.added, *difference.changed) if _pod_spec(obj) is not None]
     if sum(max(1, _pods(cluster, obj)) for obj in asked) > MAX_PODS_TOGETHER:
@@ -107,10 +108,19 @@ def _at(value: Any, steps: Sequence[str]) -> Any:
     return value
 
 
-def _privileges(spec: Any) -> Iterator[str]:
+def on_the_node(exercise: Exercise) -> bool:
+    """Say whether an exercise has pods on their node's network, by its set-up or solution."""
+    specs = map(_pod_spec, exercise.setup)
+    there = any(isinstance(spec, dict) and spec.get("hostNetwork") for spec in specs)
+    return there or "hostNetwork: true" in exercise.solution
+
+
+def _privileges(spec: Any, *, on_the_node: bool) -> Iterator[str]:
     """Yield what a pod asks of its node that no answer needs."""
     if not isinstance(spec, dict):
         return
+    if spec.get("hostNetwork") and not on_the_node:
+        yield "a pod on the network of its node"
     yield from (name for name in ("hostPID", "hostIPC") if spec.get(name))
     for volume in _mappings(spec.get("volumes")):
         if "hostPath" in volume:

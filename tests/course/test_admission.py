@@ -7,11 +7,13 @@ import pytest
 
 from k8slab.clusters.resources import Resources
 from k8slab.course import load
-from k8slab.course.admission import admit
+from k8slab.course.admission import admit, on_the_node
+from k8slab.course.answers import WRONG, answer_files
 from k8slab.course.bundle import BundleError
 from k8slab.course.difference import Difference
 
 LAB = load(Path(__file__).parents[1] / "data" / "solutions" / "90-example")
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 class NothingElse:
@@ -73,12 +75,11 @@ def container(**context):
         (one("Job", version="batch/v1", spec={"parallelism": 10**9}), "more than 50 pods"),
         (one("CronJob", version="batch/v1", spec=JOBS), "more than 50 pods"),
         (one(spec={"hostPID": True}), "hostPID"),
+        (one(spec={"hostNetwork": True}), "a pod on the network of its node"),
         (one(spec={"hostIPC": True}), "hostIPC"),
         (one(spec={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),
         (one(spec={"containers": [container(privileged=True)]}), "privileged"),
         (one(spec={"initContainers": [container(privileged=True)]}), "privileged"),
-        (one(spec={"hostNetwork": True, "containers": [container(**MORE)]}), "its node"),
-        (one(spec={"hostNetwork": True, "initContainers": [container(**MORE)]}), "its node"),
     ],
 )
 def test_what_reaches_beyond_the_exercise_is_refused_by_name(obj, why):
@@ -103,9 +104,37 @@ def test_templates_of_pods_are_looked_into(kind, version, steps):
     assert "hostPID" in refused(one(kind, version=version, spec=spec))
 
 
+@pytest.mark.parametrize("group", ["containers", "initContainers"])
+def test_capabilities_on_the_network_of_the_node_are_refused_everywhere(group):
+    pod = one(spec={"hostNetwork": True, group: [container(**MORE)]})
+    exercise = replace(LAB.exercise("protect"), solution="spec: {hostNetwork: true}")
+    with pytest.raises(BundleError, match="further capabilities on the network of its node"):
+        admit(Cluster(), exercise, Difference(added=(pod,)))
+
+
+@pytest.mark.parametrize("where", ["setup", "solution"])
+def test_a_pod_on_the_network_of_its_node_is_admitted_where_the_exercise_has_one(where):
+    pod = one(spec={"hostNetwork": True})
+    has = {"setup": (pod,), "solution": "spec:\n  hostNetwork: true\n"}
+    exercise = replace(LAB.exercise("protect"), **{where: has[where]})
+    admit(Cluster(), exercise, Difference(added=(pod,)))
+
+
+def test_every_right_answer_of_the_course_may_have_the_pods_that_it_has():
+    wanting = []
+    for file in sorted(SOLUTIONS.glob("*/exercises.yaml")):
+        lab = load(file.parent)
+        for exercise in lab.exercises.values():
+            for answer in answer_files(lab.directory, exercise.id):
+                takes = "hostNetwork" in answer.read_text(encoding="utf-8")
+                if takes and not answer.name.startswith(WRONG) and not on_the_node(exercise):
+                    wanting.append(answer)
+    assert wanting == []
+
+
 def test_what_labs_teach_is_admitted():
     dropped = container(runAsUser=1, capabilities={"drop": ["ALL"]})
-    spec = {"hostNetwork": True, "containers": [dropped]}
+    spec = {"containers": [dropped]}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab90-protect"}}
     exercise = LAB.exercise("protect")
     admit(Cluster(), exercise, Difference(added=(one(spec=spec),), changed=(space,)))
