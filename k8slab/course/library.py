@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from k8slab.course.journal import Journal
 from k8slab.course.lab import FILE, Lab, load
 from k8slab.errors import UsageError
+from k8slab.programs import with_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,15 +48,8 @@ def graders_course() -> Iterator[None]:
             "this installation has no labs to grade by",
             hint=f"name the directory of the course's labs: export {LABS}=DIRECTORY",
         )
-    before = os.environ.get(LABS)
-    os.environ[LABS] = str(found)
-    try:
+    with with_variable(LABS, str(found)):
         yield
-    finally:
-        if before is None:
-            del os.environ[LABS]
-        else:
-            os.environ[LABS] = before
 
 
 def _given() -> Path | None:

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import connection
@@ -30,6 +30,7 @@ from k8slab.course.replay import Asked, grade_bundle
 from k8slab.errors import K8slabError, UsageError
 from k8slab.grading.harmless import visible
 from k8slab.grading.report import Grades, Report, Score, handed_in
+from k8slab.programs import with_variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -236,23 +237,10 @@ class _Worker:
 
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+"""Lets a Python that begins look for no module in the current directory (python -P).
 
-
-@contextmanager
-def _nothing_from_here() -> Iterator[None]:
-    """Let a Python that begins now look for no module in the current directory (python -P).
-
-    The answers may lie there: a `pickle.py` among them would grade them.
-    """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+The answers may lie there: a `pickle.py` among them would grade them.
+"""
 
 
 @dataclass
@@ -266,7 +254,7 @@ class _Workers:
         mine, its = context.Pipe(duplex=False)
         home = homes.make()
         process = context.Process(target=_work, args=(its, job, home.path))
-        with _nothing_from_here():
+        with with_variable(_SAFE_PATH, "1"):
             process.start()
         its.close()  # so that the pipe ends with the process, whatever ends it
         self.running[mine] = _Worker(job, process, home)

@@ -8,7 +8,6 @@ learner's journal claims is only put beside it. `marking` does so for all learne
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from k8slab.embedded.config import ClusterConfig
 from k8slab.errors import K8slabError
 from k8slab.grading import Context, Finding, Result, Status
 from k8slab.grading.report import Grades, Score
+from k8slab.programs import with_variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,18 +132,13 @@ def fresh_home(path: Path | None = None) -> Iterator[Path]:
 
     If this process is killed, the next one that grades or starts a cluster removes it.
     """
-    before = os.environ.get(_HOME)
     homes.sweep()
     home = homes.Home(path) if path else homes.make()
-    os.environ[_HOME] = str(home.path)
     try:
-        yield home.path
+        with with_variable(_HOME, str(home.path)):
+            yield home.path
     finally:
         with _undisturbed():
-            if before is None:
-                del os.environ[_HOME]
-            else:
-                os.environ[_HOME] = before
             home.remove()
 
 

@@ -23,7 +23,7 @@ from k8slab.programs.packages import how_to_install
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Completed", "Door", "find", "how_to_install", "replaced", "run"]
+__all__ = ["Completed", "Door", "find", "how_to_install", "replaced", "run", "with_variable"]
 
 DEADLINE = 30.0
 """Seconds that a program may take when the caller does not say."""
@@ -144,3 +144,17 @@ def run(
             output="\n".join(f"  {line}" for line in lines),
         )
     return done
+
+
+@contextmanager
+def with_variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of this process's environment for a block; what begins in it inherits it."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k8slab.errors import EnvironmentLacksError
+from k8slab.programs import with_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,15 +34,10 @@ def k8slab_home() -> Iterator[Path]:
     """Give this worker a state directory of its own, for all of the session."""
     # Not pytest's basetemp: paths of sockets are short (108 bytes, unix(7)).
     home = Path(tempfile.mkdtemp(prefix="k8slab-test-"))
-    before = os.environ.get("K8SLAB_HOME")
-    os.environ["K8SLAB_HOME"] = str(home)
     try:
-        yield home
+        with with_variable("K8SLAB_HOME", str(home)):
+            yield home
     finally:
-        if before is None:
-            del os.environ["K8SLAB_HOME"]
-        else:
-            os.environ["K8SLAB_HOME"] = before
         shutil.rmtree(home)
 
 
