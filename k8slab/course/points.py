@@ -40,9 +40,8 @@ def limit(exercise: Exercise, events: Sequence[Event]) -> float | None:
     return had if had < exercise.wishes.points else None
 
 
-def said(lab: Lab, exercise: Exercise, journal: Journal) -> str:
+def said(lab: Lab, exercise: Exercise, had: float, journal: Journal) -> str:
     """Say in a sentence what a shown solution means for the points, and which twin gives some."""
-    had = earned(exercise, journal.about(lab.name, "", exercise.ids))
     to = f" to the {had:g} that it has" if had else ""
     line = f"now that its solution is shown, checks add no points any more{to}"
     other = twin(lab, exercise)

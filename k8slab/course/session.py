@@ -323,7 +323,7 @@ class Session:
         most = points.limit(found, self._noted("", found))
         if most is None:
             return result
-        return replace(result, limit=most, note=points.said(self.lab, found, self.journal))
+        return replace(result, limit=most, note=points.said(self.lab, found, most, self.journal))
 
     def _context(self, exercise: Exercise) -> Context:
         """Return what a grader is given: the cluster, the place, and the start."""
@@ -456,11 +456,12 @@ class Session:
                 "try it first: check your answer once, then look at the solution",
                 hint="force=True shows it at once, on the command line --force",
             )
-        before = points.shown(self._noted("", found))
+        before = points.shown(self._noted("solution", found))
         self.journal.add(self.lab.name, "solution", found.id)
-        if before or points.limit(found, self._noted("", found)) is None:
+        most = points.limit(found, self._noted("", found))
+        if before or most is None:
             return Solution(found.solution)
-        return Solution(found.solution, points.said(self.lab, found, self.journal))
+        return Solution(found.solution, points.said(self.lab, found, most, self.journal))
 
     def progress(self) -> LabProgress:
         """Count what the journal says about this lab."""
