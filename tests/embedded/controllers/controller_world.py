@@ -207,6 +207,19 @@ class World:
     controllers: assembly.Controllers
     prober: FakeProber
 
+    def at_third_pod(self, act: Callable[[], Any]) -> list[Any]:
+        """Have `act` done when others have their turn after the third pod; return those made."""
+        added: list[Any] = []
+
+        def seen(event: Any) -> None:
+            if event.type == "ADDED":
+                added.append(event.object)
+                if len(added) == 3:
+                    asyncio.get_running_loop().call_soon(act)
+
+        self.api.subscribe("pods", seen)
+        return added
+
     async def until(self, check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
         """Return what `check` gives once it is true."""
         return await eventually(check, seconds=seconds)

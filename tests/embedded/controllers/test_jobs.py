@@ -1,7 +1,5 @@
 """Jobs: what counts, what ends them, and what a pause does."""
 
-import asyncio
-
 import pytest
 from controller_world import pod_object
 
@@ -77,18 +75,8 @@ def test_an_indexed_job_of_two_thousand_million_runs_its_first_numbers(in_world)
 def test_a_job_makes_no_more_pods_once_it_is_suspended_in_the_middle(in_world, monkeypatch):
     async def play(world):
         monkeypatch.setattr("k8slab.embedded.controllers.loop.SLICE", 0.0)  # others run after each
-        added = []
-
-        def seen(event):
-            if event.type == "ADDED":
-                added.append(event.object)
-                if len(added) == 3:
-                    suspend = {"spec": {"suspend": True}}
-                    asyncio.get_running_loop().call_soon(
-                        lambda: world.api.patch(JOBS, "j", "default", suspend)
-                    )
-
-        world.api.subscribe("pods", seen)
+        suspend = {"spec": {"suspend": True}}
+        added = world.at_third_pod(lambda: world.api.patch(JOBS, "j", "default", suspend))
         made(world, parallelism=50)
         await world.until(lambda: conditions(world).get("Suspended") == ("True", "JobSuspended"))
         await world.until(lambda: not world.pods())
@@ -100,17 +88,9 @@ def test_a_job_makes_no_more_pods_once_it_is_suspended_in_the_middle(in_world, m
 def test_a_job_makes_no_more_pods_once_it_is_being_deleted(in_world, monkeypatch):
     async def play(world):
         monkeypatch.setattr("k8slab.embedded.controllers.loop.SLICE", 0.0)  # others run after each
-        added = []
-
-        def seen(event):
-            if event.type == "ADDED":
-                added.append(event.object)
-                if len(added) == 3:
-                    asyncio.get_running_loop().call_soon(
-                        lambda: world.api.delete(JOBS, "j", "default", propagation="Foreground")
-                    )
-
-        world.api.subscribe("pods", seen)
+        added = world.at_third_pod(
+            lambda: world.api.delete(JOBS, "j", "default", propagation="Foreground")
+        )
         made(world, parallelism=50)
         await world.until(lambda: job(world) is None)
         assert len(added) == 3

@@ -1,6 +1,5 @@
 """Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs over fake nodes."""
 
-import asyncio
 import itertools
 from itertools import pairwise
 from types import SimpleNamespace
@@ -384,18 +383,10 @@ def test_a_job_fails_at_its_back_off_limit(in_world):
 def test_others_have_their_turn_while_a_replica_set_makes_its_pods(in_world, monkeypatch):
     async def play(world):
         monkeypatch.setattr("k8slab.embedded.controllers.loop.SLICE", 0.0)  # others run after each
-        added = []
-
-        def seen(event):
-            if event.type == "ADDED":
-                added.append(event.object)
-                if len(added) == 3:
-                    fewer = {"spec": {"replicas": 1}}
-                    asyncio.get_running_loop().call_soon(
-                        lambda: world.api.patch("replicasets.apps", "web", "default", fewer)
-                    )
-
-        world.api.subscribe("pods", seen)
+        fewer = {"spec": {"replicas": 1}}
+        added = world.at_third_pod(
+            lambda: world.api.patch("replicasets.apps", "web", "default", fewer)
+        )
         made = deployment("web", 50)
         world.api.create("replicasets.apps", {**made, "kind": "ReplicaSet"})
         await world.until(lambda: len(world.ready(app="web")) == len(world.pods(app="web")) == 1)
