@@ -6,38 +6,28 @@ here depends on a prediction being right, and every step can be repeated in any 
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab import programs
-from k8slab.course import deciding, difference, keeping, points, setup, start, turns, typed
+from k8slab.course import deciding, difference, keeping, looking, points, setup, start, turns, typed
 from k8slab.course.difference import Difference
 from k8slab.course.journal import Journal
-from k8slab.course.lab import make_flow, several
 from k8slab.course.progress import LabProgress, foretold, progress
-from k8slab.errors import ApiStatusError, UsageError
+from k8slab.errors import UsageError
 from k8slab.grading import (
     Context,
     Finding,
     Result,
     Status,
-    admitted,
     conditions,
     grade,
-    http,
     interrupted,
-    values,
 )  # fmt: skip
 from k8slab.grading.grade import missing_capabilities
-from k8slab.graphs import lookup as lookup_graph
-from k8slab.objects import meta
-from k8slab.policy import Party
-from k8slab.probes import Observation, Outcome, expand, observe, one_pod, resolve, run_in_pod
-from k8slab.probes.lookups import look_up
+from k8slab.probes import Observation, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -47,8 +37,8 @@ if TYPE_CHECKING:
     from k8slab.course.typed import Typed
 
 
-_PROMPT, _TYPED = "$ ", "you saw: "
-_NOT_SEEN = (_PROMPT, _TYPED)
+_TYPED = "you saw: "
+_NOT_SEEN = (looking.PROMPT, _TYPED)
 """How lines begin that the cluster did not say: the command itself, the learner's words."""
 
 
@@ -377,7 +367,7 @@ class Session:
         """Look at what was predicted; `seen` is the learner's own observation, if any."""
         found = self.lab.prediction(prediction)
         self._require_begun(found)
-        lines, observations = self._look(found)
+        lines, observations = looking.look(self.cluster, found)
         if seen:
             lines.append(f"{_TYPED}{seen}")
         before = foretold(self.lab, self.journal, found)
@@ -417,7 +407,9 @@ class Session:
         if not look:
             return answers
         return [
-            replace(one, seen=tuple(self._look(one.prediction)[0])) if one.chosen else one
+            replace(one, seen=tuple(looking.look(self.cluster, one.prediction)[0]))
+            if one.chosen
+            else one
             for one in answers
         ]
 
@@ -500,80 +492,6 @@ class Session:
     def typed(self, exercise: Exercise) -> dict[str, Typed]:
         """Return what was typed since the set-up: addresses of an earlier one mean nothing."""
         return typed.since_set_up(self._attempt(exercise))
-
-    def _look(self, prediction: Prediction) -> tuple[list[str], list[Observation]]:
-        spec, lines = prediction.observe, []
-        observations = self._try_flows(spec.get("flows") or (), prediction)
-        lines += [str(seen) for seen in observations]
-        context = Context(self.cluster, prediction.namespace)
-        lines += [_value(context, wanted) for wanted in several(spec.get("value"))]
-        if "http" in spec:
-            lines += self._ask(spec["http"], prediction.namespace)
-        if "admitted" in spec:
-            obj = spec["admitted"]
-            space = f" in {meta.namespace_of(obj)}" if meta.namespace_of(obj) else ""
-            said = admitted.refusal(context, obj) or admitted.ACCEPTED
-            lines.append(f"{obj['kind']} {meta.name_of(obj)}{space}: {said}")
-        if "kubectl" in spec:
-            lines += self._kubectl(spec["kubectl"], prediction.namespace)
-        if "command" in spec:
-            lines += self._run(spec["command"], prediction.namespace)
-        if "resolve" in spec:
-            lines += self._resolve(spec["resolve"], prediction.namespace)
-        return lines, observations
-
-    def _try_flows(self, entries: Any, prediction: Prediction) -> list[Observation]:
-        flows = [make_flow(e, prediction.namespace, prediction.id) for e in entries]
-        return observe(self.cluster, expand(self.cluster, flows))
-
-    def _ask(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
-        source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
-        url = values.fill(Context(self.cluster, namespace), spec["url"])
-        answer = http.get(self.cluster, source, url, spec.get("request_headers"))
-        return [f"GET {url}: {answer.told()}", *answer.body.splitlines()[:20]]
-
-    def _resolve(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
-        """Look names up; one of them is told query by query, of several the cost alone."""
-        source = one_pod(self.cluster, Party.parse(spec["from"], namespace))
-        found = [
-            look_up(self.cluster, source, name, command=self._asking(spec, name))
-            for name in map(str, spec["names"])
-        ]
-        if len(found) == 1:
-            return lookup_graph.text(found[0]).splitlines()
-        return [*map(lookup_graph.summary, found), lookup_graph.ranking(found)]
-
-    def _asking(self, spec: Mapping[str, Any], name: str) -> list[str]:
-        return [*map(str, spec["command"]), name] if "command" in spec else []
-
-    def _kubectl(self, words: Sequence[Any], namespace: str) -> list[str]:
-        """Run the real kubectl: some questions are about what it prints."""
-        argv = [*self.cluster.kubectl, "-n", namespace, *map(str, words)]
-        environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
-        done = programs.run(argv, env=environment, check=False)
-        told = (done.stdout + done.stderr).splitlines() or ["(it printed nothing)"]
-        return [_PROMPT + shlex.join(argv), *told]
-
-    def _run(self, spec: Mapping[str, Any], namespace: str) -> list[str]:
-        argv = [str(word) for word in spec["argv"]]
-        asked = _PROMPT + (argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv))
-        try:
-            if "node" in spec:
-                (node,) = resolve(self.cluster, [Party("node", spec["node"])])
-                done = self.cluster.node_run(node.name, argv)
-            else:
-                pod = one_pod(self.cluster, Party.parse(spec["pod"], namespace))
-                done = run_in_pod(self.cluster, pod, argv, container=spec.get("container", ""))
-        except ApiStatusError as error:  # a program that is not there: what is to be seen
-            return [asked, f"error: {error.message}"]
-        told = (done.stdout + done.stderr).splitlines()
-        return [asked, *told, *([] if done.code == 0 else [f"exit {done.code}"])]
-
-
-def _value(context: Context, wanted: Mapping[str, Any]) -> str:
-    name = wanted.get("object") or wanted.get("count") or wanted.get("names")
-    told = values.as_text(values.read(context, wanted))
-    return f"{name} {wanted.get('path', '')}".strip() + f": {told}"
 
 
 def _withheld(result: Result) -> Result:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from k8slab.clusters.cluster import Cluster
-from k8slab.course import Journal, Session, load
+from k8slab.course import Journal, Session, load, looking
 
 LAB = r"""
 lab: 99-commands
@@ -85,7 +85,7 @@ def test_what_the_api_server_says_to_an_object_decides_and_nothing_is_kept(sessi
     ports = dict(seen.prediction.observe["admitted"], spec={"ports": [{"port": 80}]})
     spec = {**seen.prediction.observe, "admitted": ports}
     accepted = dataclasses.replace(seen.prediction, observe=spec)
-    assert session._look(accepted)[0] == ["Service doors: accepted"]
+    assert looking.look(session.cluster, accepted)[0] == ["Service doors: accepted"]
     assert session.cluster.get("services", "doors", "lab99-bare") is None
 
 
