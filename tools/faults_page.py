@@ -22,13 +22,13 @@ notebook `lab.challenge()` does the same. You find the cause, name it, and mend 
 | nothing else was broken on the way | 1 |
 
 Where packets are lost on their way and the kernel can be asked, which hop loses them is one of the
-field's two points. (It is not asked of F14 and F19: a packet that `k8slab trace` sends, new and
-small, arrives there.) The first wrong guess is free, each further one costs a point. Whoever sets
-everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the path of a field, as
-in the manifest; of a node it is one of its parts: `routes`, `rules`, `kube-proxy`, `network-agent`,
-`mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods, level 2 about names, policies
-and how traffic is spread, level 3 about nodes and the kernel. `k8slab agents` shows and restarts
-what runs on the nodes.
+field's two points. (Of some only certain packets are lost, so a journey has to send such a one:
+`k8slab trace --from-port` and `--bytes`.) The first wrong guess is free, each further one costs a
+point. Whoever sets everything up anew without a diagnosis gets half. A cause is `KIND/NAME` and the
+path of a field, as in the manifest; of a node it is one of its parts: `routes`, `rules`,
+`kube-proxy`, `network-agent`, `mtu`, `conntrack`, `cni`. Level 1 is about one Service and its pods,
+level 2 about names, policies and how traffic is spread, level 3 about nodes and the kernel.
+`k8slab agents` shows and restarts what runs on the nodes.
 
 `k8slab challenge --class NAME --learner NAME` draws the seed from the two: everybody gets another
 challenge, and who knows both gets the same one, however often; another one has another word. A

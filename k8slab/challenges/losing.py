@@ -25,7 +25,7 @@ def places(cluster: Any, case: Case) -> list[str]:
     if case.lost is None or CAPABILITY not in cluster.capabilities:
         return []
     try:
-        found = journey(cluster, case.symptom.wants[case.lost].flow, predict=False)
+        found = journey(cluster, case.lost.flow, packet=case.lost.packet, predict=False)
     except ProbeError:
         return []
     if not found.lost:

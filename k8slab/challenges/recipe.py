@@ -13,7 +13,8 @@ them for one seed and gives a `Case`, plain values that the rest of the room wor
     undo: [...]                 actions that bring nodes back when the challenge ends
     symptom: {flows, checks, fails}     what shows it; `fails`: checks that must fail
     flows, checks               what must hold when it is mended, in the words of exercises
-    lost: 0                     the symptom's flow that is lost: "which hop dropped it" is asked
+    lost: 0                     the symptom's flow that is lost: "which hop dropped it" is asked;
+                                or a flow, and what its packet must have: from_port, bytes
     may_change: [...]           what a fix may touch, RESOURCE/NAME
     causes: [{object, field}]   accepted diagnoses, the best one first
     evidence: [...]             regular expressions, one of which good evidence matches
@@ -41,12 +42,14 @@ from k8slab.grading.checks import CHECKS
 from k8slab.grading.fields import Field, Fields, text, validate
 from k8slab.grading.watched import pattern_of
 from k8slab.objects import manifests, meta
+from k8slab.probes.journey import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from k8slab.challenges.catalogue import Entry
     from k8slab.objects.meta import Object
+    from k8slab.policy import Flow
 
 SCENES = Path(__file__).parent / "scenes"
 Action = dict[str, Any]
@@ -73,11 +76,19 @@ RECIPE: Fields = {
     "symptom": Field((dict,), "flows, checks and failing checks that show it", required=True),
     "flows": Field((list,), "flows that must hold when it is mended"),
     "checks": Field((list,), "checks that must hold when it is mended"),
-    "lost": Field((int,), "the number of the symptom's flow that is lost on its way"),
+    "lost": Field((int, dict), "the symptom's flow that is lost on its way: number, or flow"),
     "may_change": Field((list,), "patterns RESOURCE/NAME that a fix may touch", required=True),
     "causes": Field((list,), "accepted diagnoses: object and field", required=True),
     "evidence": Field((list,), "regular expressions of good evidence", required=True),
     "variants": Field((list,), "alternatives, of which the seed takes one"),
+}
+LOST: Fields = {
+    "from": text("who sends it", required=True),
+    "to": text("who never gets it", required=True),
+    "port": Field((int,), "the port", required=True),
+    "protocol": text("UDP where it is not TCP"),
+    "from_port": Field((int,), "the source port with which it is lost"),
+    "bytes": Field((int,), "the size with which it is lost"),
 }
 SYMPTOM: Fields = {
     "flows": Field((list,), "flows with the outcome that is seen"),
@@ -103,6 +114,14 @@ class Symptom:
     fails: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is lost on its way: a flow, or only such a packet of it."""
+
+    flow: Flow
+    packet: Packet = Packet()  # noqa: RUF009  frozen
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A fault made concrete by a seed."""
@@ -122,7 +141,7 @@ class Case:
     undo: tuple[Action, ...]
     symptom: Symptom
     wishes: Wishes
-    lost: int | None
+    lost: Lost | None
     causes: tuple[Cause, ...]
     evidence: tuple[str, ...]
 
@@ -168,7 +187,12 @@ def read(
     space = words["namespace"]
     healthy = [obj for name in found["scenes"] for obj in _scene(name, words, space)]
     setup, mended = _break(healthy, found.get("broken") or (), place)
-    symptom = found["symptom"]
+    shown = found["symptom"]
+    symptom = Symptom(
+        tuple(_wants(shown, space, f"{place}, symptom")),
+        tuple(_checks(shown, "checks", place)),
+        tuple(_checks(shown, "fails", place)),
+    )
     return Case(
         fault=entry,
         seed=seed,
@@ -181,11 +205,7 @@ def read(
         inject=tuple(found.get("inject") or ()),
         fix=tuple(found.get("fix") or ()),
         undo=tuple(found.get("undo") or ()),
-        symptom=Symptom(
-            tuple(_wants(symptom, space, f"{place}, symptom")),
-            tuple(_checks(symptom, "checks", place)),
-            tuple(_checks(symptom, "fails", place)),
-        ),
+        symptom=symptom,
         wishes=Wishes(
             "challenge",
             entry.fault,
@@ -193,7 +213,7 @@ def read(
             checks=tuple(_checks(found, "checks", place)),
             may_change=found["may_change"],
         ),
-        lost=found.get("lost"),
+        lost=_lost(found.get("lost"), symptom, space, place),
         causes=tuple(Cause(**one) for one in found["causes"]),
         evidence=tuple(found["evidence"]),
     )
@@ -232,6 +252,18 @@ def _wants(found: Mapping[str, Any], namespace: str, place: str) -> list[Want]:
         )
         for entry in found.get("flows") or ()
     ]
+
+
+def _lost(
+    given: int | Mapping[str, Any] | None, symptom: Symptom, namespace: str, place: str
+) -> Lost | None:
+    if given is None:
+        return None
+    if isinstance(given, int):
+        return Lost(symptom.wants[given].flow)
+    validate(given, LOST, f"{place}, lost")
+    flow = make_flow(given, namespace, f"{place}, lost")
+    return Lost(flow, Packet(given.get("from_port", 0), given.get("bytes", 0)).of(flow))
 
 
 def _checks(found: Mapping[str, Any], key: str, place: str) -> list[dict[str, Any]]:

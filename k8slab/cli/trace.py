@@ -41,6 +41,19 @@ PARTIES = (
     help="Write a picture; the form follows the ending: .svg, .png, .pdf or .dot.",
 )
 @click.option(
+    "--from-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Send it from this port, also where a program of the source has it (UDP).",
+)
+@click.option(
+    "--bytes",
+    "size",
+    type=click.IntRange(32, 65507),
+    metavar="N",
+    help="Send a datagram (UDP) that carries so many bytes and must not be cut on its way.",
+)
+@click.option(
     "--predict/--no-predict", default=True, help="Also say what the policies predict (default)."
 )
 @click.option(
@@ -52,11 +65,13 @@ PARTIES = (
 )
 @options.name
 @options.as_json
-def trace(
+def trace(  # noqa: PLR0913  one parameter for each option
     *,
     flow: tuple[str, ...],
     pcap: str | None,
     out: str | None,
+    from_port: int | None,
+    size: int | None,
     predict: bool,
     debug_image: str,
     name: str,
@@ -70,10 +85,11 @@ def trace(
     Exit code 1 when nothing answers.
     """
     from k8slab.graphs.journey import JourneyGraph  # noqa: PLC0415
-    from k8slab.probes.journey import journey  # noqa: PLC0415
+    from k8slab.probes.journey import Packet, journey  # noqa: PLC0415
     from k8slab.probes.outcome import Outcome  # noqa: PLC0415
 
     wanted = from_words(flow)
+    packet = Packet(from_port or 0, size or 0).of(wanted)
     form = Path(out).suffix.lstrip(".") if out else ""
     if out and form not in FORMATS:
         raise UsageError(
@@ -82,7 +98,7 @@ def trace(
     with steps() as progress:
         progress("following a packet")
         cluster = sources.attach(name)
-        found = journey(cluster, wanted, predict=predict, debug_image=debug_image)
+        found = journey(cluster, wanted, packet=packet, predict=predict, debug_image=debug_image)
     if as_json:
         show_json(found.to_json())
     else:

@@ -29,6 +29,7 @@ from k8slab.notebook.views import Output, ResultView, View, shown
 from k8slab.objects import meta
 from k8slab.policy import Party
 from k8slab.probes import lookups
+from k8slab.probes.journey import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -383,15 +384,20 @@ class Face:
 
     def journey(
         self, source: str, destination: str, port: int | str, protocol: str = "TCP",
-        *, debug_image: str = "",
+        *, from_port: int = 0, size: int = 0, debug_image: str = "",
     ) -> View:  # fmt: skip
         """Follow one real packet to its destination and back, and show where it is lost.
 
+        It is sent from `from_port`, also where a program of the source has it (UDP). A datagram
+        carries `size` bytes, and must not be cut on its way; 0 is any port, and a few bytes.
         Where no kernel can be asked captures tell less; with `debug_image` (which has python3)
         containers of this image capture too, on nodes and in pods that cannot by themselves.
         """
         flow = probes.Flow.of(source, destination, port, protocol, namespace=self._namespace)
-        return _shown_or_told(lambda: pictures.journey_view(self.cluster, flow, debug_image))
+        packet = Packet(from_port, size)
+        return _shown_or_told(
+            lambda: pictures.journey_view(self.cluster, flow, packet, debug_image)
+        )
 
     def service(self, name: str, *, node: str = "") -> View:
         """Draw a Service, its endpoints, and the rules that a node (one worker) has for it."""

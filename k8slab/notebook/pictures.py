@@ -23,7 +23,7 @@ from k8slab.notebook.views import View, listed, shown
 from k8slab.objects import meta
 from k8slab.objects.manifests import load_paths
 from k8slab.policy import Flow, Party
-from k8slab.probes.journey import Journey
+from k8slab.probes.journey import Journey, Packet
 from k8slab.probes.journey import journey as follow
 from k8slab.probes.services import look
 
@@ -72,16 +72,16 @@ class JourneyView(View):
 
 def journey(
     source: str, destination: str, port: int | str, protocol: str = "TCP", *,
-    cluster: str = "", debug_image: str = "",
+    from_port: int = 0, size: int = 0, cluster: str = "", debug_image: str = "",
 ) -> JourneyView:  # fmt: skip
     """Follow one real packet to its destination and back; see ``k8slab trace --help``."""
-    flow = Flow.of(source, destination, port, protocol)
-    return shown(journey_view(clusters.attach(cluster), flow, debug_image))
+    flow, packet = Flow.of(source, destination, port, protocol), Packet(from_port, size)
+    return shown(journey_view(clusters.attach(cluster), flow, packet, debug_image))
 
 
-def journey_view(cluster: Any, flow: Flow, debug_image: str = "") -> JourneyView:
+def journey_view(cluster: Any, flow: Flow, packet: Packet, debug_image: str = "") -> JourneyView:
     """Send a packet and return its journey."""
-    return JourneyView(follow(cluster, flow, debug_image=debug_image))
+    return JourneyView(follow(cluster, flow, packet=packet, debug_image=debug_image))
 
 
 def service(name: str, *, node: str = "", cluster: str = "") -> View:

@@ -53,9 +53,18 @@ class Seen:
 
 
 def captured(
-    cluster: Any, flow: Flow, target: Target, *, deadline: float, image: str = ""
+    cluster: Any,
+    flow: Flow,
+    target: Target,
+    from_port: int = 0,
+    size: int = 0,
+    *,
+    deadline: float,
+    image: str = "",
 ) -> Journey:
     """Send the flow once from its source pod and tell what was captured.
+
+    The source port `from_port` and the `size` of a datagram are any where they are 0.
 
     Raises `ProbeError` when not even the source can be watched; its message says why.
     """
@@ -67,7 +76,7 @@ def captured(
     post = Post(cluster, sorted({target.port, *found.ports}), image)
     nodes = dict.fromkeys(node_of(cluster, pod) for pod in (flow.source, *watched))
     mark = f"k8slab {secrets.token_hex(4)}"
-    words = ["send", deadline, address, target.port, target.protocol, mark]
+    words = ["send", deadline, address, target.port, target.protocol, mark, from_port, size]
     with post.places([flow.source, *watched], [node for node in nodes if node]) as places:
         source = next((one for one in places if one.pod == flow.source), None)
         if source is None or source.kind != "pod":

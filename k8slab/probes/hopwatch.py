@@ -5,8 +5,9 @@ library of Python 3.8 alone. A packet socket (packet(7)) gets a copy of what pas
 kept is what has one of the ports asked for, and ICMP's errors.
 
 Arguments: ``watch PORTS`` says ``ready`` and keeps packets until a line comes in;
-``send PORTS SECONDS HOST PORT PROTOCOL MARK`` tries the flow once, where MARK is what a datagram
-carries. Both then print one line of JSON.
+``send PORTS SECONDS HOST PORT PROTOCOL MARK OWN SIZE`` tries the flow once, from the port OWN (0:
+any). MARK is how a datagram begins; one of SIZE bytes (0: as it is) is not cut on its way. Both
+then print one line of JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ WITH_ETHERNET = (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK
 SOL_PACKET, STATISTICS = 263, 6
 TIMESTAMPS = 35  # SO_TIMESTAMPNS
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+MTU_DISCOVER = {socket.AF_INET: (0, 10), socket.AF_INET6: (41, 23)}
+PROBE = 3  # IP_PMTUDISC_PROBE: not to be cut, whatever is known about the path
 MOST, LONGEST, LONGEST_WATCH = 4000, 2048, 120.0
 """Packets and bytes kept at most; seconds after which a watcher whom nobody ends goes."""
 
@@ -92,7 +95,7 @@ def watch(seen: Watch) -> dict[str, Any]:
 
 def send(seen: Watch, seconds: float, target: tuple[str, int], words: list[str]) -> dict[str, Any]:
     """Try the flow and say what came of it, the address asked, and the own port."""
-    (host, port), (protocol, mark) = target, words
+    (host, port), (protocol, mark, wanted, size) = target, words
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     began, outcome, detail, address, own = time.monotonic(), "open", "", "", 0
     try:
@@ -100,11 +103,13 @@ def send(seen: Watch, seconds: float, target: tuple[str, int], words: list[str])
         address = str(end[0])
         with socket.socket(family, kind) as channel:
             channel.settimeout(seconds)
-            channel.bind(("", 0))
+            channel.bind(("", int(wanted)))
+            if int(size):
+                channel.setsockopt(*MTU_DISCOVER[family], PROBE)
             own = channel.getsockname()[1]
             channel.connect(end)
             if protocol != "TCP":
-                channel.send(mark.encode())
+                channel.send(mark.encode().ljust(int(size), b"."))
                 channel.recv(2048)
     except socket.gaierror as error:
         outcome, detail = "unresolved", str(error)

@@ -9,7 +9,7 @@ what is missing. Beside it stands what the policy engine predicts.
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from k8slab import policy
@@ -24,16 +24,48 @@ from k8slab.probes.targets import Snapshot, expand, one_pod
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CAPABILITY", "POLICY_TABLE", "Frame", "Journey", "Place", "Step", "journey"]
+__all__ = ["CAPABILITY", "POLICY_TABLE", "Frame", "Journey", "Packet", "Place", "Step", "journey"]
 
 CAPABILITY = "trace"
+MOST_PORT = 65535
+LEAST_SIZE, MOST_SIZE = 32, 65507
+"""Bytes that a datagram can carry: it is known by the first ones; IPv4's length ends it."""
 _TRACES = "/apis/lab.k8slab.dev/v1/traces"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What may be wanted of the packet itself; raises `UsageError` for what cannot be sent."""
+
+    from_port: int = 0
+    """The source's port, which a program there may have; 0 for any free one."""
+    size: int = 0
+    """Bytes that a datagram carries, which must not be cut on its way; 0 for a few."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.from_port <= MOST_PORT:
+            raise UsageError(f"there is no port {self.from_port}", hint="ports are 1 to 65535")
+        if self.size and not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise UsageError(
+                f"a packet of a journey cannot carry {self.size} bytes",
+                hint=f"it carries {LEAST_SIZE} to {MOST_SIZE}; a link of 1,500 bytes takes 1,472",
+            )
+
+    def of(self, flow: Flow) -> Packet:
+        """Return it, if a flow can have it; raises `UsageError`."""
+        if self.size and flow.protocol != "UDP":
+            raise UsageError(
+                f"only datagrams can have a size: the first packet of {flow.protocol} is empty",
+                hint="send a datagram, to PORT/UDP; a port where nobody listens will do",
+            )
+        return self
 
 
 def journey(
     cluster: Any,
     flow: Flow,
     *,
+    packet: Packet = Packet(),
     predict: bool = True,
     deadline: float = DEADLINE,
     debug_image: str = "",
@@ -48,23 +80,28 @@ def journey(
     source = one_pod(cluster, flow.source)
     (one, *_rest) = expand(cluster, [Flow(source, flow.destination, flow.port, flow.protocol)])
     if CAPABILITY in cluster.capabilities:
-        found = _followed(cluster, one, deadline)
+        found = _followed(cluster, one, packet.of(one), deadline)
     else:
-        found = _without_kernel(cluster, one, deadline, debug_image)
+        found = _without_kernel(cluster, one, packet.of(one), deadline, debug_image)
     return _predicted(cluster, found) if predict else found
 
 
-def _without_kernel(cluster: Any, flow: Flow, deadline: float, image: str) -> Journey:
+def _without_kernel(
+    cluster: Any, flow: Flow, packet: Packet, deadline: float, image: str
+) -> Journey:
     from k8slab.probes.captured import captured  # noqa: PLC0415  few clusters need it
 
     try:
         target = Snapshot(cluster).target(flow)
-        return captured(cluster, flow, target, deadline=deadline, image=image)
+        sent = packet.from_port, packet.size
+        return captured(cluster, flow, target, *sent, deadline=deadline, image=image)
     except (ProbeError, ApiStatusError) as error:
+        if packet != Packet():
+            raise ProbeError(f"such a packet cannot be sent: {error.message}") from error
         return _tried(cluster, flow, deadline, error.message)
 
 
-def _followed(cluster: Any, flow: Flow, deadline: float) -> Journey:
+def _followed(cluster: Any, flow: Flow, packet: Packet, deadline: float) -> Journey:
     if flow.protocol == "SCTP":
         raise ProbeError("a journey is sent by TCP or UDP, not by SCTP")
     if flow.destination.kind in WORKLOADS:
@@ -75,6 +112,8 @@ def _followed(cluster: Any, flow: Flow, deadline: float) -> Journey:
         "to": target.host,
         "port": target.port,
         "protocol": target.protocol,
+        "fromPort": packet.from_port,
+        "bytes": packet.size,
     }
     body = {"flow": asked, "deadlineSeconds": deadline}
     try:

@@ -24,6 +24,8 @@ POLICY_TABLE = "network-policy"
 """The table of the rules that policies became."""
 ENDINGS = ("lost", "refused")
 """Kinds of the step with which a journey ends without reaching a program."""
+LARGE = 1000
+"""Bytes: a packet with more says how many it has."""
 _ARROWS = {"there": "->", "back": "<-"}
 
 
@@ -220,7 +222,8 @@ def packet_text(found: Mapping[str, Any]) -> str:
     source = end_text(found["source"], found["sourcePort"])
     destination = end_text(found["destination"], found["destinationPort"])
     word = found["flags"] if found["protocol"] == "TCP" else found["protocol"]
-    return f"{source} > {destination} {word}"
+    size = f", {found['size']} bytes" if found.get("size", 0) > LARGE else ""
+    return f"{source} > {destination} {word}{size}"
 
 
 def end_text(address: str, port: int) -> str:

@@ -77,8 +77,10 @@ def play(cluster, journal_file, fault, seed):
 HOPS = {
     "F08": "node {worker2}",  # where the client asks, and no pod is
     "F15": "pod {server}",  # it comes back with its own address, which is forged to the kernel
+    "F14": "node {worker2}",  # to whose block the address of the old pod belongs
     "F16": "node {worker2}",  # whose kube-proxy knows no such Service
     "F18": "node {worker2}",  # its table of connections is full
+    "F19": "node {worker}",  # whose own link takes less than its pods send
     "F20": "node {worker}",  # to which the wrong route leads, into a blackhole
     "F23": "switch between the nodes",  # the default route leads to its router, which has no way
     "F24": "switch between the nodes",  # so does that of the node without rules and routes

@@ -23,6 +23,7 @@ from k8slab.challenges import challenge as challenge_module
 from k8slab.challenges import standing as standing_module
 from k8slab.challenges.beginning import mend
 from k8slab.challenges.challenge import KEPT_EVIDENCE, alone
+from k8slab.challenges.recipe import Lost
 from k8slab.challenges.words import words
 from k8slab.clusters import records
 from k8slab.course import journal as module
@@ -442,7 +443,7 @@ def test_a_hop_is_right_as_it_is_now_and_by_the_name_of_its_workload(fake, journ
         return str(place)
 
     case = recipe.read(catalogue.entry("F01"), SEED, words(SEED, NODES[1:]))
-    object.__setattr__(case, "lost", 0)
+    object.__setattr__(case, "lost", Lost(case.wishes.wants[0].flow))
     space, workload = case.namespace, meta.name_of(case.setup[0])
     monkeypatch.setattr(recipe, "read", lambda *_: case)
     first = loses(f"{workload}-1-0")

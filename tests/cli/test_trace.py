@@ -95,3 +95,20 @@ def test_completion_offers_who_can_send_and_be_sent_to(process, pods):
         "COMP_CWORD": "3",
     }
     assert process(env=environment).stdout == f"plain,{pods[1]}\n"
+
+
+def test_a_packet_is_sent_from_a_port_of_its_own_and_with_a_size(k8slab, pods):
+    ran = k8slab("trace", *pods, "9/UDP", "--from-port", "5060", "--bytes", "1400", "--json")
+    sent = json.loads(ran.out)["steps"][1]["packet"]
+    assert ":5060 > " in sent
+    assert sent.endswith("UDP, 1428 bytes")
+
+
+def test_a_size_is_for_datagrams_and_a_port_for_who_can_have_it(k8slab, pods):
+    ran = k8slab("trace", *pods, "8080", "--bytes", "1400")
+    assert ran.code == 2
+    assert "only datagrams can have a size" in ran.err
+    assert "PORT/UDP" in ran.err
+    ran = k8slab("trace", *pods, "9", "--from-port", "8080")
+    assert "port 8080 of the source: Address already in use" in ran.err
+    assert k8slab("trace", *pods, "9", "--from-port", "0").code == 2

@@ -34,6 +34,8 @@ MAX_FLOWS = 100_000
 MAX_DEADLINE = 600.0
 MAX_JOURNEY = 10.0
 """Seconds: a journey holds a thread, which a cluster that ends waits for."""
+MAX_DATAGRAM = 65507
+"""Bytes that a datagram of IPv4 can carry: 65,535 less the headers of IP and UDP."""
 AGENTS = ("kubelet", "kube-proxy", "network-agent", "cni")
 """What of a node can be stopped; ``cni`` is the configuration of the network plugin."""
 LONGEST_NUMBER = 19
@@ -98,6 +100,7 @@ class LabGroup:
         if not isinstance(flow, dict):
             raise statuses.bad_request("flow must be an object")
         _check_flow(flow, "flow")
+        _check_packet(flow, "flow")
         return _json(_head("Trace") | await self._backend.trace(flow, deadline=_seconds(body, 1.0)))
 
     async def _command(self, node: str, body: Object) -> Response:
@@ -176,6 +179,22 @@ def _check_flow(flow: Object, where: str) -> None:
         raise statuses.bad_request(f"{where}.port must be 1 to 65535")
     if flow.get("protocol", "TCP") not in ("TCP", "UDP"):
         raise statuses.bad_request(f"{where}.protocol must be TCP or UDP")
+
+
+def _check_packet(flow: Object, where: str) -> None:
+    """Check what only a journey's packet can have: its own source port, and its size."""
+    _check_range(flow, "fromPort", 65535, where)
+    _check_range(flow, "bytes", MAX_DATAGRAM, where)
+    if flow.get("bytes") and flow.get("protocol", "TCP") != "UDP":
+        raise statuses.bad_request(
+            f"{where}.bytes is for UDP: TCP begins with a SYN, which is empty"
+        )
+
+
+def _check_range(flow: Object, field: str, most: int, where: str) -> None:
+    value = flow.get(field, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise statuses.bad_request(f"{where}.{field} must be 1 to {most}, or 0 for any")
 
 
 def _group() -> Object:

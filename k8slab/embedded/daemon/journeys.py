@@ -12,7 +12,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.network.following import Place, Question
+from k8slab.embedded.network.sending import Place, Question
 from k8slab.objects.meta import key_of, name_of, namespace_of
 from k8slab.objects.slices import SLICES, service_of
 
@@ -160,6 +160,7 @@ def _packet(packet: Packet) -> Object:
         "destination": packet.destination,
         "destinationPort": packet.destination_port,
         "flags": packet.flags,
+        "size": packet.size,
     }
 
 

@@ -8,6 +8,7 @@ under a number for who watches denials, and shown to the probes that are under w
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 from collections import deque
@@ -258,7 +259,7 @@ class Lab:
     async def _trace(self, flow: Object, deadline: float) -> Object:
         # Imported by the first journey: most clusters never see one.
         from k8slab.embedded.daemon import journeys  # noqa: PLC0415
-        from k8slab.embedded.network.following import Question  # noqa: PLC0415
+        from k8slab.embedded.network.sending import Question  # noqa: PLC0415
 
         key = _key(flow)
         with ExitStack() as held:
@@ -270,13 +271,19 @@ class Lab:
                 raise statuses.bad_request(f"{flow['to']}: {unresolved[0].problem}")
             source = journeys.origin(self._api, flow, sources[key].netns)
             protocol = flow.get("protocol") or "TCP"
-            question = Question(source, addresses[0], flow["port"], protocol)
+            sent = flow.get("fromPort") or 0, flow.get("bytes") or 0
+            question = Question(source, addresses[0], flow["port"], protocol, *sent)
             netns = self.kubelets.pod_netns if self.kubelets else lambda _pod: None
             places = journeys.watched(self._api, self._network, netns, question, held)
             question = replace(question, source=places[0])
-            found = await self._network.follow(
-                question, places, lambda: self._ports.take(key), deadline=deadline
-            )
+            try:
+                found = await self._network.follow(
+                    question, places, lambda: self._ports.take(key), deadline=deadline
+                )
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise statuses.bad_request(str(error.strerror)) from error
         return journeys.as_json(found)
 
     def _sources(

@@ -66,6 +66,8 @@ class Packet(NamedTuple):
     """The first bytes of what TCP or UDP carries."""
     quoted: Packet | None = None
     """The packet that an ICMP error is about."""
+    size: int = 0
+    """Bytes, from the IP header to the end."""
 
     @property
     def ends(self) -> Ends:
@@ -181,9 +183,11 @@ def parse(data: bytes, *, quoted: bool = False) -> Packet | None:
         return None
     if data[0] >> 4 == 4:
         version, number, start = 4, data[9], (data[0] & 15) * 4
+        size = struct.unpack_from(">H", data, 2)[0]
         source, destination = data[12:16], data[16:20]
     elif data[0] >> 4 == 6 and len(data) >= 40:
         version, number, start = 6, data[6], 40
+        size = 40 + struct.unpack_from(">H", data, 4)[0]
         source, destination = data[8:24], data[24:40]
     else:
         return None
@@ -197,9 +201,10 @@ def parse(data: bytes, *, quoted: bool = False) -> Packet | None:
         about = None
         if not quoted and rest[0] in _ICMP_ERRORS[number]:
             about = parse(rest[8:], quoted=True)
-        return Packet(name, ends[0], 0, ends[1], 0, f"{rest[0]}/{rest[1]}", quoted=about)
+        kind = f"{rest[0]}/{rest[1]}"
+        return Packet(name, ends[0], 0, ends[1], 0, kind, quoted=about, size=size)
     ports = struct.unpack_from(">HH", rest)
-    end = Packet(name, ends[0], ports[0], ends[1], ports[1])
+    end = Packet(name, ends[0], ports[0], ends[1], ports[1], size=size)
     if number == NUMBERS["TCP"]:
         sequence = struct.unpack_from(">I", rest, 4)[0]
         if len(rest) < 14:

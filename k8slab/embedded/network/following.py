@@ -1,35 +1,31 @@
 """Send one real packet and watch it: every interface that it passes, every rule that it meets.
 
-A socket in the source's namespace connects (TCP) or sends a datagram (UDP), as any program
-would. Meanwhile each place, that is each network namespace which may be on the way, is listened
-to (`capture`), and on nodes the kernel tells of the rules (`tracing`). It ends with the answer,
-or when the packet has not moved for a while, or at the deadline.
+The source sends it (`sending`). Meanwhile each place, that is each network namespace which may be
+on the way, is listened to (`capture`), and on nodes the kernel tells of the rules (`tracing`). It
+ends with the answer, or when the packet has not moved for a while, or at the deadline.
 
 Everything here blocks and is for a thread of its own.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import select
-import socket
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from k8slab.embedded.linux import in_netns
 from k8slab.embedded.network.capture import Capture, parse, wait_for_clock
+from k8slab.embedded.network.sending import TOKEN, Sender, refusal
 from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from k8slab.embedded.network.capture import Packet, Seen
+    from k8slab.embedded.network.sending import Place, Question
     from k8slab.embedded.network.tracing import Met
 
 STILL = 0.15
@@ -39,38 +35,6 @@ STILL_DROPPED = 0.02
 _QUIET_MILLISECONDS = 2
 _MOST_CROWDED = 4.0
 _CLOSERS = 16
-_UNREACHABLE = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network is unreachable",
-    errno.EACCES: "prohibited",
-    errno.ECONNRESET: "connection reset",
-}
-_TRIES = 100
-"""Source ports tried before giving up: some may be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A network namespace that a packet may pass."""
-
-    kind: str
-    """``pod``, ``node``, ``switch``, ``world``."""
-    name: str
-    netns: int = field(compare=False)
-    """A descriptor that stays open until the journey is over."""
-    addresses: tuple[str, ...] = field(default=(), compare=False)
-    """A node's own, by which it masquerades."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is sent: from where, and where to."""
-
-    source: Place
-    address: str
-    port: int
-    protocol: str = "TCP"
 
 
 class Sight(NamedTuple):
@@ -127,12 +91,10 @@ def follow(
     where the kernel does not let us watch.
     """
     with ExitStack() as held:
-        sock, port = _bound(question, next_port)
-        held.enter_context(closing(sock))
-        watch = held.enter_context(_watching(question, places, port))
-        payload = _payload(question)
+        sender = held.enter_context(closing(Sender(question, next_port)))
+        watch = held.enter_context(_watching(question, places, sender.port))
         began = time.monotonic()
-        outcome, detail = _send(sock, question, payload, watch, began + deadline)
+        outcome, detail = _send(sender, watch, began + deadline)
         seconds = time.monotonic() - began
         watch.until_quiet()
         watch.lost += sum(capture.lost() for capture in watch.captures.values())
@@ -143,22 +105,10 @@ def follow(
         seconds,
         tuple(sorted(watch.sights, key=lambda sight: sight.seen.time)),
         tuple(Pass(place, met) for place, met in watch.passes),
-        port,
-        payload[:_TOKEN],
+        sender.port,
+        sender.payload[:TOKEN],
         watch.lost,
     )
-
-
-_TOKEN = 12
-"""Bytes by which a datagram is known: what a trace shows of it."""
-
-
-def _payload(question: Question) -> bytes:
-    if question.protocol != "UDP":
-        return b""
-    if question.port == 53:  # a name server answers nothing but questions: NS of the root
-        return secrets.token_bytes(2) + bytes.fromhex("01000001000000000000 0000020001")
-    return secrets.token_hex(_TOKEN // 2).encode() + b" k8slab trace\n"
 
 
 class _Watch:
@@ -249,64 +199,31 @@ def _close_all(opened: Sequence[Capture | Tracer]) -> None:
             done.result()
 
 
-def _bound(question: Question, next_port: Callable[[], int]) -> tuple[socket.socket, int]:
-    family = socket.AF_INET6 if ":" in question.address else socket.AF_INET
-    kind = socket.SOCK_DGRAM if question.protocol == "UDP" else socket.SOCK_STREAM
-    with in_netns(question.source.netns):
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if kind == socket.SOCK_STREAM:
-            # Close with RST: no connection lingers at either end (tcp(7), SO_LINGER).
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return sock, _bind(sock, next_port)
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _bind(sock: socket.socket, next_port: Callable[[], int]) -> int:
-    for _ in range(_TRIES):
-        port = next_port()
-        with suppress(OSError):
-            sock.bind(("", port))
-            return port
-    raise OSError(errno.EADDRINUSE, f"{_TRIES} source ports are in use")
-
-
-def _send(
-    sock: socket.socket, question: Question, payload: bytes, watch: _Watch, ends: float
-) -> tuple[str, str]:
+def _send(sender: Sender, watch: _Watch, ends: float) -> tuple[str, str]:
     """Send, wait for the answer, and return outcome and detail."""
     try:
-        with suppress(BlockingIOError):  # under way, as is to be expected
-            sock.connect((question.address, question.port))
-        if payload:
-            sock.send(payload)
-        watch.poll.register(sock, select.POLLIN if payload else select.POLLOUT)
+        sender.send()
+        watch.poll.register(
+            sender, select.POLLIN if sender.answered_when_readable else select.POLLOUT
+        )
         watch.moved = time.monotonic()
         while (now := time.monotonic()) < ends:
-            last = ends if _arrived(watch, question) else min(ends, watch.moved + watch.patience)
+            arrived = _arrived(watch, sender.question)
+            last = ends if arrived else min(ends, watch.moved + watch.patience)
             if now >= last:
                 break
             ready = watch.poll.poll(max(1, int(1000 * (last - now))))
             watch.read()
-            if sock.fileno() in [number for number, _event in ready]:
-                return _answer(sock, question)
+            if sender.fileno() in [number for number, _event in ready] and (
+                said := sender.answer()
+            ):
+                return said
     except OSError as error:
-        words = _UNREACHABLE.get(error.errno or 0)
-        return ("refused", words) if words else ("failed", str(error))
+        return refusal(error)
     finally:
         with suppress(KeyError):
-            watch.poll.unregister(sock)
+            watch.poll.unregister(sender)
     return "silent", "no answer"
-
-
-def _answer(sock: socket.socket, question: Question) -> tuple[str, str]:
-    if question.protocol == "UDP":
-        sock.recv(4096)
-    elif number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        raise OSError(number, os.strerror(number))
-    return "open", ""
 
 
 def _arrived(watch: _Watch, question: Question) -> bool:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from k8slab.embedded.network.capture import Ends, Packet, Seen
-    from k8slab.embedded.network.following import Pass, Place, Record, Sight
+    from k8slab.embedded.network.following import Pass, Record, Sight
+    from k8slab.embedded.network.sending import Place
     from k8slab.embedded.network.tracing import Met
 
     Texts = Callable[[Place, set[tuple[str, str, str]]], Mapping["RuleKey", str]]
@@ -41,6 +42,9 @@ THERE, BACK = "there", "back"
 SWITCH = "switch"
 _ROUTED_FIRST = ("forward", "filter-forward", "input", "filter-input")
 """Beginnings of the names of chains that a packet meets when its route is known."""
+_DRAWING = ("service", "endpoint", "rule")
+"""Kinds of the steps of rules that give a packet another destination."""
+_REMEMBERED = ", as the connection table has it: an older packet with these ends was sent there"
 _NO_WAY = {
     errno.ENETUNREACH: "there is no route",
     errno.EHOSTUNREACH: "the route says unreachable",
@@ -316,10 +320,16 @@ class _Telling:
         ):  # fmt: skip
             if old != new and packet.protocol == self.now.protocol:
                 facts = {"what": word, "from": old, "to": new}
-                step = self._step("rewritten", f"{word} {old} becomes {new}")
+                how = _REMEMBERED if word == "destination" and self._remembered() else ""
+                step = self._step("rewritten", f"{word} {old} becomes {new}{how}")
                 self.found.append(replace(step, packet=packet, facts=facts))
         if packet.protocol == self.now.protocol:
             self.now = packet
+
+    def _remembered(self) -> bool:
+        """Say whether no rule drew the destination: the connection is older than the packet."""
+        drawn = any(step.kind in _DRAWING for step in self.found)
+        return self.visit.leg == THERE and bool(self.visit.met) and not drawn
 
     def _route(self) -> None:
         kind = self.visit.place.kind
@@ -355,8 +365,11 @@ def route_of(place: Place, packet: Packet, came_by: str | None) -> tuple[str, di
                 raise
             why = _NO_WAY[error.errno]
             return f"route to {packet.destination}: {why}", {"to": "", "why": why}
-        name = kernel.link_name(found.link) if found.link else ""
+        way = kernel.numbered(found.link) if found.link else None
+    name = way.name if way else ""
     facts: dict[str, str | int] = {"to": found.to, "via": found.via, "interface": name}
+    if way:
+        facts["mtu"] = way.mtu
     if found.kind == "local":
         return f"route {found.to}: this is the place", facts
     if found.kind != "unicast":
@@ -412,7 +425,7 @@ def _turned_back(visits: Sequence[_Visit]) -> Step | None:
         return None
     where = last.sights[-1].seen
     text, facts = route_of(last.place, where.packet, where.interface)
-    why = facts.get("why", text)
+    why = _too_large(where, facts) or facts.get("why", text)
     text = f"sent back with ICMP {answer.first.flags}: {why}"
     return Step(THERE, last.place, "lost", text, where.packet, where.interface)
 
@@ -429,6 +442,9 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
         text, facts = route_of(visit.place, seen.packet, seen.interface)
         if "why" in facts:
             return f"{facts['why']}", seen.packet, seen.interface
+        if large := _too_large(seen, facts):
+            text = f"{large}; the ICMP error that says so did not come back"
+            return text, seen.packet, seen.interface
         if visit.place.kind == "node" and (table := conntrack.usage(visit.place.netns)).full:
             text = f"conntrack has no room for a new connection: {table.entries} of {table.limit}"
             return text, seen.packet, seen.interface
@@ -439,6 +455,17 @@ def _vanished(visit: _Visit) -> tuple[str, Packet, str]:
     if visit.leg == THERE and visit.place.kind in ("pod", "world"):
         return "it arrived, and no program answered", seen.packet, seen.interface
     return "it came in and went no further", seen.packet, seen.interface
+
+
+def _too_large(seen: Seen, facts: Mapping[str, str | int]) -> str:
+    """Say that a packet does not fit the link of its route, where that is so; else ''.
+
+    A journey's large packet must not be cut (`sending`), so it goes no further there.
+    """
+    size, most = seen.packet.size, int(facts.get("mtu", 0))
+    if size <= most or not most:
+        return ""
+    return f"it has {size} bytes, and {facts['interface']} takes {most} at most (its MTU)"
 
 
 def _came_forged(place: Place, seen: Seen) -> bool:

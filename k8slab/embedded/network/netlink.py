@@ -90,6 +90,8 @@ class Link:
     mac: str
     up: bool
     """True when it can carry packets: IFLA_OPERSTATE is UP (RFC 2863)."""
+    mtu: int = 0
+    """Bytes of the largest packet that it takes; 0 where nobody asked."""
 
 
 LOOPBACK = Link(1, "lo", "", up=False)
@@ -370,10 +372,11 @@ class Netlink:
                 raise
             return None
 
-    def link_name(self, index: int) -> str:
-        """Return the name of the link with this number."""
-        with in_netns(self.netns):
-            return socket.if_indextoname(index)
+    def numbered(self, index: int) -> Link:
+        """Return the link with this number."""
+        body = _ifinfo(index) + u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+        request = Message(f"look up link number {index}", _GETLINK, 0, body)
+        return _link(self._ask(request, _NEWLINK))
 
     def find_route(self, to: str, source: str, came_by: Link | None = None) -> FoundRoute:
         """Return the route that a packet takes: one that came in by a link, or one's own.
@@ -452,4 +455,5 @@ def _link(body: bytes) -> Link:
     attributes = dict(split(body[_LINK.size :]))
     name = attributes[_IFLA_IFNAME].rstrip(b"\0").decode()
     mac = attributes.get(_IFLA_ADDRESS, b"").hex(":")
-    return Link(index, name, mac, attributes[_IFLA_OPERSTATE][0] == _OPER_UP)
+    (mtu,) = struct.unpack("=I", attributes[_IFLA_MTU])
+    return Link(index, name, mac, attributes[_IFLA_OPERSTATE][0] == _OPER_UP, mtu)

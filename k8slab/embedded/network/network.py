@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8slab.embedded.config import ClusterConfig
-    from k8slab.embedded.network.following import Place, Question
     from k8slab.embedded.network.journey import Journey, RuleKey
     from k8slab.embedded.network.model import Direction, HostPort, PolicyDirection, ServicePort
     from k8slab.embedded.network.nflog import Report
+    from k8slab.embedded.network.sending import Place, Question
     from k8slab.embedded.network.services import ServiceKey
 
 _log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class Network:
 
     def places(self) -> list[Place]:
         """Return the nodes, the switch and the world outside, as places of a journey."""
-        from k8slab.embedded.network.following import Place  # noqa: PLC0415  as in `follow`
+        from k8slab.embedded.network.sending import Place  # noqa: PLC0415  as in `follow`
 
         nodes = [Place("node", n.name, n.netns, n.addresses) for n in self._nodes.values()]
         world = [Place("world", name, netns) for name, netns in self.world.items()]

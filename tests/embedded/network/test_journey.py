@@ -1,12 +1,14 @@
 """A packet's journey as the kernel tells it: real packets in a network of its own."""
 
 import asyncio
+import dataclasses
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +16,6 @@ from ranges_kit import DUAL
 
 from k8slab.embedded import linux
 from k8slab.embedded.network import following, journey
-from k8slab.embedded.network.following import Place, Question
 from k8slab.embedded.network.model import (
     Endpoint,
     PolicyDirection,
@@ -32,6 +33,7 @@ from k8slab.embedded.network.netlink import (
     route,
     up,
 )
+from k8slab.embedded.network.sending import Place, Question
 from k8slab.embedded.network.switch import BRIDGE
 from k8slab.embedded.network.tracing import TABLE, Mark, Tracer
 
@@ -52,9 +54,11 @@ class Traveller:
         pods = [Place("pod", name, netns) for name, netns in self.fabric.netns.items()]
         return {(p.kind, p.name): p for p in [*pods, *self.fabric.network.places()]}
 
-    async def go(self, source, address, port=8080, protocol="TCP", kind="pod", *, deadline=30.0):
+    async def go(
+        self, source, address, port=8080, protocol="TCP", kind="pod", *, deadline=30.0, **packet
+    ):
         places = self.places()
-        question = Question(places[kind, source], address, port, protocol)
+        question = Question(places[kind, source], address, port, protocol, **packet)
         return await self.fabric.network.follow(
             question, list(places.values()), lambda: next(_ports), deadline=deadline
         )
@@ -402,6 +406,104 @@ async def test_with_two_families_ipv6_is_followed_too(fabric):
         assert told(journey, "route")[1].startswith("route fd00:10:244")
 
 
+def on_node(here, argv):
+    """Run a command on the first worker."""
+    with linux.in_netns(Traveller(here).places()["node", here.nodes[1]].netns):
+        subprocess.run(argv, check=True)
+
+
+async def test_a_datagram_that_does_not_fit_a_link_is_sent_back_with_the_reason(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("db", 2)
+        on_node(here, ["ip", "link", "set", "eth0", "mtu", "1300"])
+        large = await Traveller(here).go("web", address, 9, "UDP", size=1400)
+        assert large.record.outcome == "refused"
+        assert large.lost.place.name == here.nodes[1]
+        why = "it has 1428 bytes, and eth0 takes 1300 at most (its MTU)"
+        assert large.lost.text == f"sent back with ICMP 3/4: {why}"
+        small = await Traveller(here).go("web", address, 9, "UDP", size=1200)
+        assert small.lost is None
+
+
+async def test_without_the_error_of_icmp_it_is_lost_there_and_the_size_is_told(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("db", 2)
+        silent = "add table inet x; add chain inet x o { type filter hook output priority 0; }"
+        drop = "add rule inet x o icmp type destination-unreachable drop"
+        on_node(here, ["ip", "link", "set", "eth0", "mtu", "1300"])
+        on_node(here, ["nft", f"{silent}; {drop}"])
+        journey = await Traveller(here).go("web", address, 9, "UDP", size=1400)
+        assert journey.record.outcome == "silent"
+        assert journey.lost.place.name == here.nodes[1]
+        assert "it has 1428 bytes, and eth0 takes 1300" in journey.lost.text
+
+
+async def test_a_datagram_larger_than_its_own_link_never_leaves(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("db", 2)
+        journey = await Traveller(here).go("web", address, 9, "UDP", size=1473)
+        assert journey.record.outcome == "refused"
+        assert journey.record.detail == "too large for a link on its way"
+        assert journey.steps == ()
+
+
+@contextmanager
+def program_in(here, pod, port, family=socket.AF_INET):
+    """Yield the socket of a program in a pod that has a port of UDP for itself."""
+    with linux.in_netns(here.netns[pod]):
+        program = socket.socket(family, socket.SOCK_DGRAM)
+    with closing(program):
+        program.bind(("", port))
+        program.setblocking(False)
+        yield program
+
+
+async def test_from_a_port_that_a_program_has_it_goes_where_that_programs_packets_go(fabric):
+    async with fabric() as here:
+        await here.pod("web", 1)
+        address = await here.pod("dns", 2, udp=(53,))
+        port = dataclasses.replace(service([]), protocol="UDP", endpoints=(Endpoint(address, 53),))
+        await here.network.sync_services({port.key: port})
+        with program_in(here, "web", 5060) as program:
+            program.sendto(b"?", ("10.96.0.20", 80))
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(program, 100), 30)
+            journey = await Traveller(here).go("web", "10.96.0.20", 80, "UDP", from_port=5060)
+        assert journey.record.outcome == "open"
+        assert journey.record.port == 5060
+        assert told(journey, "service") == []
+        (rewritten,) = told(journey, "rewritten")
+        assert rewritten == (
+            f"destination 10.96.0.20:80 becomes {address}:53, as the connection table has it: "
+            "an older packet with these ends was sent there"
+        )
+        # Nobody has that port now: an ordinary socket sends, and what it was is known still.
+        journey = await Traveller(here).go("web", "10.96.0.20", 80, "UDP", from_port=5060)
+        assert journey.record.outcome == "open"
+
+
+@needs_ipv6
+async def test_from_a_port_that_a_program_has_it_is_sent_with_ipv6_too(fabric):
+    async with fabric(**DUAL) as here:
+        await here.pod("web", 1)
+        await here.pod("db", 2)
+        address = here.network._pods["db"].addresses[1]
+        with program_in(here, "web", 5060, socket.AF_INET6):
+            journey = await Traveller(here).go("web", address, 53, "UDP", from_port=5060, size=100)
+        assert journey.record.port == 5060
+        # With a wrong checksum the kernel there would drop it without a word.
+        assert told(journey, "refused") == ["no program listens on port 53"]
+
+
+async def test_a_port_that_a_program_has_cannot_be_that_of_a_connection_too(fabric):
+    async with fabric() as here:
+        address = await here.pod("web")
+        with pytest.raises(OSError, match="port 8080 of the source: Address already in use"):
+            await Traveller(here).go("web", address, 9, from_port=8080)
+
+
 async def test_two_journeys_at_once_do_not_meet(fabric):
     async with fabric() as here:
         await here.pod("web", 1)
@@ -479,7 +581,7 @@ async def test_a_route_that_is_asked_for_is_the_entry_of_the_table(fabric):
         try:
             found = kernel.find_route(address, "172.18.0.3")
             assert (found.to, found.via, found.kind) == ("10.244.2.0/26", "172.18.0.4", "unicast")
-            assert kernel.link_name(found.link) == "eth0"
+            assert kernel.numbered(found.link).name == "eth0"
             assert kernel.find_route("172.18.0.3", "172.18.0.3").kind == "local"
         finally:
             kernel.close()
