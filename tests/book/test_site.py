@@ -4,6 +4,8 @@ No lab runs here (`test_runs.py` runs one): the outputs of the lab on which lear
 up, of all the forms that there are, and wider than any page.
 """
 
+import re
+
 import pytest
 from bookmaking import stage
 from bookmaking.__main__ import build, main
@@ -117,6 +119,15 @@ def test_every_page_fits_is_readable_and_asks_nobody(site, page):
                 page.wrong.append(f"{name}: scrolls sideways by {sideways}")
             page.wrong += [f"{name}: {one}" for one in page.evaluate(UNREADABLE)]
     assert page.wrong == []
+
+
+@needs_chromium
+def test_the_sheet_of_kubectl_is_one_page_on_paper(site, page):
+    page.goto((site / "kubectl-sheet.html").as_uri())
+    for paper in ("A4", "Letter"):
+        margin = dict.fromkeys(("top", "bottom", "left", "right"), "12mm")
+        printed = page.pdf(format=paper, margin=margin)
+        assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1, paper
 
 
 @needs_chromium
