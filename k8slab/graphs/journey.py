@@ -72,7 +72,8 @@ class JourneyGraph:
             if name == other:  # where the answer begins
                 continue
             number += 1
-            label = quote(f"{number}  {stay.packet}".replace(" > ", "\nto "))
+            # The spaces keep the text off the arrow, which passes close by.
+            label = quote(f"  {number}  {stay.packet}".replace(" > ", "\n  to "))
             back = ", constraint=false" if after.leg == "back" else ""
             lines.append(f"  {name} -> {other} [label={label}, {_LEGS[after.leg]}{back}];")
         return "\n".join([*lines, "}"])

@@ -50,7 +50,7 @@ class JourneyView(View):
 
     def __init__(self, found: Journey) -> None:
         graph = JourneyGraph(found)
-        lines = [found.headline(), found.prediction(), found.note]
+        lines = [f"{found.outcome.sign} {found.headline()}", found.prediction(), found.note]
         told = listed(line for line in lines if line)
         shown_steps = ""
         if found.steps:

@@ -122,7 +122,7 @@ class Journey:
 
     def headline(self) -> str:
         """Return the outcome in one sentence."""
-        head = f"{self.outcome.sign} {self.flow}: {self.outcome.value}"
+        head = f"{self.flow}: {self.outcome.value}"
         if end := self.ended:
             leg = "" if end.leg == "there" else " on the way back"
             at = "somewhere after" if end.facts.get("after") else "at"
@@ -181,7 +181,7 @@ class Journey:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        told = [self.headline(), self.prediction(), self.note]
+        told = [f"{self.outcome.sign} {self.headline()}", self.prediction(), self.note]
         return "\n".join([*(line for line in told if line), "", *lines]).rstrip()
 
     def to_json(self) -> dict[str, Any]:

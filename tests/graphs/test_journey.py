@@ -89,6 +89,13 @@ def test_what_was_lost_out_of_sight_is_not_said_to_be_lost_at_the_place_before()
     assert "lost somewhere after pod shop/web" in JourneyGraph(seen).alt()
 
 
+def test_the_sign_of_the_outcome_is_for_terminals_and_not_for_pictures():
+    graph = JourneyGraph(lost())
+    assert graph.journey.text().startswith(". shop/web -> ")
+    assert graph.alt().startswith("shop/web -> ")
+    assert 'label="shop/web -> ' in graph.dot()
+
+
 def test_the_alt_text_tells_outcome_and_places():
     alt = JourneyGraph(lost()).alt()
     assert "silent, lost at node worker: dropped: no policy allows this ingress" in alt
