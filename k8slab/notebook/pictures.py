@@ -19,7 +19,7 @@ from k8slab.graphs.clickable import Clickable
 from k8slab.graphs.dot import FORMATS
 from k8slab.graphs.journey import JourneyGraph
 from k8slab.graphs.topology import node_order
-from k8slab.notebook.views import View, listed, shown
+from k8slab.notebook.views import View, shown, wrapped
 from k8slab.objects import meta
 from k8slab.objects.manifests import load_paths
 from k8slab.policy import Flow, Party
@@ -51,7 +51,7 @@ class JourneyView(View):
     def __init__(self, found: Journey) -> None:
         graph = JourneyGraph(found)
         lines = [f"{found.outcome.sign} {found.headline()}", found.prediction(), found.note]
-        told = listed(line for line in lines if line)
+        told = wrapped(line for line in lines if line)
         shown_steps = ""
         if found.steps:
             table = f"<details><summary>Every step as a table</summary>{graph.table()}</details>"

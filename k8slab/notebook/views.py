@@ -156,9 +156,13 @@ def listed(lines: Iterable[str]) -> str:
     return preformatted(text) if text else ""
 
 
+# JupyterLab breaks the lines of outputs inside of words and numbers.
+_BETWEEN_WORDS = "word-break:normal;overflow-wrap:anywhere"
+
+
 def wrapped(lines: Iterable[str]) -> str:
     """Return lines as typed, long ones wrapped: for sentences, where nothing stands in columns."""
-    style = "white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0;padding:0"
+    style = f"white-space:pre-wrap;{_BETWEEN_WORDS};margin:2px 0;padding:0"
     return f'<pre style="{style}">{escape(chr(10).join(lines))}</pre>'
 
 
@@ -167,7 +171,7 @@ def preformatted(text: str) -> str:
     longest = max((len(line) for line in text.splitlines()), default=0)
     space = "pre" if longest <= LONGEST_UNWRAPPED else "pre-wrap"
     # JupyterLab's own margins would put an empty line before and after every command's output.
-    style = f"white-space:{space};overflow-x:auto;margin:2px 0;padding:0"
+    style = f"white-space:{space};{_BETWEEN_WORDS};overflow-x:auto;margin:2px 0;padding:0"
     return f'<pre style="{style}">{escape(text.rstrip())}</pre>'
 
 

@@ -1,4 +1,4 @@
-"""A form in a narrow window of JupyterLab: choices that take several lines can be told apart."""
+"""A narrow window of JupyterLab: long choices can be told apart, and lines break between words."""
 
 import json
 import shutil
@@ -12,6 +12,8 @@ pytestmark = needs_chromium
 CELL = """\
 from k8slab.notebook.questions import form
 long = "Kubernetes only asks for a balancer; somebody else has to provide one, or nobody does."
+from k8slab.notebook.views import View, shown, wrapped
+shown(View("", wrapped(["10.96.0.10 " * 30])))
 form("Why?", {"a": long, "b": long}, call="", save=lambda *_: "", confidence=False)"""
 # Top and bottom of each choice's words and of its button, in order.
 PLACES = """() => [...document.querySelectorAll('.widget-radio-box label')].map(label => {
@@ -22,6 +24,17 @@ PLACES = """() => [...document.querySelectorAll('.widget-radio-box label')].map(
         return [top, bottom];
     });
 })"""
+# The words of the output that stand on two lines.
+BROKEN = """() => {
+    const text = document.querySelector('.jp-OutputArea-output pre').firstChild;
+    const lines = (from) => {
+        const word = document.createRange();
+        word.setStart(text, from);
+        word.setEnd(text, from + 10);
+        return word.getClientRects().length;
+    };
+    return [...Array(30).keys()].filter(number => lines(11 * number) > 1);
+}"""
 
 
 @pytest.fixture
@@ -49,6 +62,7 @@ def test_long_choices_do_not_lie_over_each_other(cluster, labs, tmp_path):
         page.wait_for_function(READY)
         page.locator(".widget-radio-box label").last.wait_for()
         places = page.evaluate(PLACES)
+        assert page.evaluate(BROKEN) == []
         assert wrong == []
     assert len(places) == 2
     for (top, bottom), (button, _) in places:

@@ -47,6 +47,8 @@ def test_a_journey_is_a_picture_a_table_and_a_file_for_wireshark(face, tmp_path)
     view = face.journey("web", "db", 8080)
     assert view.text.startswith("+ lab90-protect/web -> lab90-protect/db port 8080/TCP: open")
     assert 'alt="lab90-protect/web' in view.html
+    # What is predicted is a sentence: it is wrapped, and not cut where the cell ends.
+    assert view.html.startswith('<pre style="white-space:pre-wrap;')
     assert "Every step as a table" in view.html
     view.save(str(tmp_path / "journey.pcapng"))
     assert (tmp_path / "journey.pcapng").stat().st_size > 500
