@@ -189,3 +189,10 @@ def test_only_on_a_cluster_of_ones_own_anything_outside_of_the_namespaces_is_bro
     case = recipe.read(entry, 1, words(1, NODES))
     wide = any({"namespace", "node", "agent"} & {*action} for action in case.inject)
     assert not wide or {"nodes", "agents"} & {*case.needs}
+
+
+def test_an_answer_names_what_mends_this_cluster_and_not_one_word_for_something_else():
+    """F11 said "L7 cookie" and F09 "provider", where a field of the Service is to be changed."""
+    words = {"F09": "class", "F11": "sessionAffinity", "F12": "as here", "F34": "one dash"}
+    for fault, said in words.items():
+        assert said in catalogue.entry(fault).fix
