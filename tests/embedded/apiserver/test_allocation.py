@@ -39,6 +39,15 @@ def test_an_address_that_is_asked_for_is_given_once(api):
         api.create("services", service("three", clusterIP="10.1.0.10"))
 
 
+@pytest.mark.parametrize("wanted", ["example.com/other", None])
+def test_the_class_of_a_load_balancer_cannot_change(api, wanted):
+    api.create("services", service(type="LoadBalancer", loadBalancerClass="example.com/one"))
+    with pytest.raises(ApiStatusError, match=r"loadBalancerClass.*may not change once set"):
+        api.patch("services", "web", "default", {"spec": {"loadBalancerClass": wanted}})
+    other = {"spec": {"type": "NodePort"}}
+    assert "loadBalancerClass" not in api.patch("services", "web", "default", other)["spec"]
+
+
 def test_a_cluster_ip_cannot_change(api):
     api.create("services", service())
     with pytest.raises(ApiStatusError, match="may not change once set"):

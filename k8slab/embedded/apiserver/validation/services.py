@@ -196,7 +196,15 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
 
 
 def _change_errors(spec: Object, before: Object) -> list[FieldError]:
-    """ClusterIPs stay as they are, except that a Service may become or stop being ExternalName."""
+    """ClusterIPs stay as they are, except that a Service may become or stop being ExternalName.
+
+    So does the class of one that was a load balancer and still is (upstream's
+    ``validateLoadBalancerClassField``).
+    """
+    kept = spec.get("type") == before.get("type") == "LoadBalancer"
+    balancer = spec.get("loadBalancerClass")
+    if kept and balancer != before.get("loadBalancerClass"):
+        return [invalid("spec.loadBalancerClass", balancer or "null", "may not change once set")]
     if "ExternalName" in (spec.get("type"), before.get("type")):
         return []
     was, now = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
