@@ -6,6 +6,7 @@ field that the manager applied before and no longer states is removed, unless ot
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     Keyed = tuple[Any, Any]
     """An item of a list, after its key."""
 
+_UNKNOWN = re.compile(r'unknown field "([^"]+)"')
+
 
 def apply(
     api: Api, request: Request, target: Target, body: bodies.Body
@@ -51,9 +54,12 @@ def apply(
     if not manager:
         error = statuses.required("fieldManager", "is required for apply patch")
         raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
-    writer, validation = writer_of(request), validation_of(request)
+    validation_of(request)  # refused where it is none, and without effect: all must be known
+    writer = writer_of(request)
     _check_version(body, kind)
-    applied, complaints = bodies.read_object(body, kind, validation=validation, complete=False)
+    applied, complaints = bodies.read_object(
+        body, kind, validation="Strict", complete=False, refused=_refusal(body, kind)
+    )
     metadata = {"name": target.name, **(applied.get("metadata") or {})}
     objectmeta.check_place(metadata, target.name, target.namespace)
     if target.namespace:
@@ -103,6 +109,23 @@ def apply(
         kind.resource, merged, subresource=target.subresource, writer=writer, owned=True
     )
     return made, 200, complaints
+
+
+def _refusal(body: bodies.Body, kind: Kind) -> bodies.Refusal:
+    """Return what makes an error of a field that the kind does not have, or not so.
+
+    The words are those of structured-merge-diff; a real server answers with 500.
+    """
+
+    def refused(why: str) -> ApiStatusError:
+        metadata = body.value.get("metadata") or {}
+        place = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
+        what = f"{place}; {kind.api_version}, Kind={kind.kind}"
+        words = why.removeprefix("strict decoding error: ")
+        told = _UNKNOWN.sub(r".\1: field not declared in schema", words)
+        return statuses.bad_request(f"failed to create typed patch object ({what}): {told}")
+
+    return refused
 
 
 def _complete(kind: Kind, obj: Object) -> None:

@@ -17,9 +17,14 @@ from k8slab.embedded.apiserver import protobuf, schema, statuses
 from k8slab.errors import ApiStatusError, ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8slab.embedded.apiserver.http import Request
     from k8slab.embedded.apiserver.kinds import Kind
     from k8slab.objects.meta import Object
+
+    Refusal = Callable[[str], ApiStatusError]
+    """Makes the error of what does not fit a schema, from words that say what that is."""
 
 JSON_TYPES = ("application/json", "")
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -176,12 +181,18 @@ def check_depth(value: Any, depth: int = 0) -> None:
 
 
 def read_object(
-    body: Body, kind: Kind | tuple[str, str, str], *, validation: str, complete: bool = True
+    body: Body,
+    kind: Kind | tuple[str, str, str],
+    *,
+    validation: str,
+    complete: bool = True,
+    refused: Refusal | None = None,
 ) -> tuple[Object, list[str]]:
     """Return the object of a body and the warnings that go with the answer.
 
     `kind` is the kind, or (group, version, kind) of a subresource's body. `validation` is the
     ``fieldValidation`` parameter. `complete` is not for what states only some fields (apply).
+    `refused` makes the error of what does not fit the schema (`decode_object`).
     """
     group, version, word = _gvk(kind)
     obj = body.value
@@ -192,7 +203,9 @@ def read_object(
         )
     api_version = f"{group}/{version}" if group else version
     _check_head(obj, api_version, word)
-    return obj, decode_object(body, obj, kind, validation=validation, complete=complete)
+    return obj, decode_object(
+        body, obj, kind, validation=validation, complete=complete, refused=refused
+    )
 
 
 def _gvk(kind: Kind | tuple[str, str, str]) -> tuple[str, str, str]:
@@ -206,14 +219,17 @@ def decode_object(
     *,
     validation: str,
     complete: bool = True,
+    refused: Refusal | None = None,
 ) -> list[str]:
-    """Clean `obj` by its schema; returns warnings, raises for Strict."""
+    """Clean `obj` by its schema; returns warnings, raises for Strict.
+
+    `refused` makes the error from what is wrong; without it 400 says so as for a whole object.
+    """
     group, version, word = _gvk(kind)
     custom = None if isinstance(kind, tuple) else kind.custom
     name = schema.root_name(group, version, word)
     if not (name or custom):
         return []
-    head = f'{word} in version "{version}" cannot be handled as a {word}: '
     try:
         unknown = (
             custom.decode(obj)
@@ -221,13 +237,19 @@ def decode_object(
             else schema.decode(obj, schema.type_of(name), complete=complete)
         )
     except schema.WrongTypeError as error:
-        raise statuses.bad_request(head + str(error)) from error
+        raise (refused(str(error)) if refused else _not_handled(word, version, error)) from error
     complaints = [*body.complaints, *(f'unknown field "{path}"' for path in unknown)]
     if not complaints or validation == "Ignore":
         return []
     if validation == "Strict":
-        raise statuses.bad_request(f"{head}strict decoding error: {', '.join(complaints)}")
+        why = f"strict decoding error: {', '.join(complaints)}"
+        raise refused(why) if refused else _not_handled(word, version, why)
     return complaints
+
+
+def _not_handled(word: str, version: str, why: object) -> ApiStatusError:
+    head = f'{word} in version "{version}" cannot be handled as a {word}'
+    return statuses.bad_request(f"{head}: {why}")
 
 
 def _check_head(obj: Object, api_version: str, word: str) -> None:

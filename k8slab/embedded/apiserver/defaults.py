@@ -204,6 +204,11 @@ def _replication_controller(obj: dict) -> None:
     _fill(spec, replicas=1)
 
 
+def _pod_template(obj: dict) -> None:
+    if obj.get("template"):
+        _template(obj)
+
+
 def _daemon_set(obj: dict) -> None:
     spec = _section(obj, "spec")
     _template(spec)
@@ -261,6 +266,8 @@ def _job(obj: dict) -> None:
         }
         labels = _section(spec["template"]["metadata"], "labels")
         labels.update(own)
+        if not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(labels)  # SetDefaults_Job
         selector = {"batch.kubernetes.io/controller-uid": obj["metadata"]["uid"]}
         _fill(spec, selector={"matchLabels": selector})
 
@@ -287,11 +294,14 @@ def _service(obj: dict) -> None:
     if spec["sessionAffinity"] == "ClientIP":
         # Three hours: DefaultClientIPServiceAffinitySeconds.
         _fill(_section(_section(spec, "sessionAffinityConfig"), "clientIP"), timeoutSeconds=10800)
+    elif spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
     for port in spec.get("ports") or ():
         _fill(port, protocol="TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port")
-    if spec["type"] in ("NodePort", "LoadBalancer"):
+    external = spec["type"] == "ClusterIP" and spec.get("externalIPs")
+    if external or spec["type"] in ("NodePort", "LoadBalancer"):
         _fill(spec, externalTrafficPolicy="Cluster")
     if spec["type"] == "LoadBalancer":
         _fill(spec, allocateLoadBalancerNodePorts=True)
@@ -404,6 +414,7 @@ def _webhooks(obj: dict) -> None:
 _DEFAULTS: dict[str, Callable[[dict], None]] = {
     "pods": _pod,
     "services": _service,
+    "podtemplates": _pod_template,
     "namespaces": _namespace,
     "nodes": _node,
     "secrets": _secret,

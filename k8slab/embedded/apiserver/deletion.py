@@ -27,6 +27,23 @@ ORPHANING = frozenset({"jobs.batch", "replicationcontrollers"})
 Source: DefaultGarbageCollectionPolicy of their strategies. kubectl always says it.
 """
 
+SHOWN = frozenset(
+    {
+        "namespaces",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "podtemplates",
+        "serviceaccounts",
+        "services",
+        "storageclasses.storage.k8s.io",
+    }
+)
+"""Kinds of which a request that deletes one is answered with its last form, not with a Status.
+
+Source: ReturnDeletedObject of their storages.
+"""
+
 DEFAULT_GRACE = 30
 LONGEST_GRACE = 10**9
 """Seconds, some thirty years: dates end in the year 9999."""

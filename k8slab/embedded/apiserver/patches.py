@@ -62,18 +62,16 @@ def json_patch(target: Any, operations: Any) -> Any:
 
 def _operate(target: Any, operation: dict) -> Any:
     name, path = operation.get("op"), _pointer(operation, "path")
-    if name in ("add", "replace", "test") and "value" not in operation:
-        raise statuses.bad_request(f"error decoding patch: {name} needs a value")
+    value = operation.get("value")  # one that is not there is taken for null
     match name:
         case "add":
-            return _add(target, _steps(path), operation["value"])
+            return _add(target, _steps(path), value)
         case "remove":
             return _remove(target, _steps(path), path)
         case "replace":
-            _lookup(target, path)
-            return _set(target, _steps(path), operation["value"])
+            return _set(target, _steps(path), value)
         case "test":
-            _test(target, path, operation["value"])
+            _test(target, path, value)
             return target
         case "move":
             source = _pointer(operation, "from")
@@ -81,7 +79,7 @@ def _operate(target: Any, operation: dict) -> Any:
                 raise _unfit(f"{source!r} cannot be moved into itself")
             value = _lookup(target, source)
             return _add(_remove(target, _steps(source), source), _steps(path), value)
-    raise statuses.bad_request(f"error decoding patch: unknown operation {name!r}")
+    raise _unfit(f"unknown operation {name!r}")
 
 
 def _test(target: Any, path: str, wanted: Any) -> None:
@@ -111,7 +109,7 @@ def _copy(target: Any, operation: dict) -> tuple[Any, int]:
 def _pointer(operation: dict, field: str) -> str:
     pointer = operation.get(field)
     if not isinstance(pointer, str):
-        raise statuses.bad_request(f"error decoding patch: an operation needs a {field}")
+        raise _unfit(f"an operation needs a {field}")
     return pointer
 
 
@@ -179,10 +177,16 @@ def _add(target: Any, steps: list[str], value: Any) -> Any:
 
 
 def _set(target: Any, steps: list[str], value: Any) -> Any:
+    """Replace a value. A field that is not there is made, as on real servers (not by RFC 6902)."""
     if not steps:
         return value
     parent, last = _parent(target, steps), steps[-1]
-    parent[_index(last, parent) if isinstance(parent, list) else last] = value
+    if isinstance(parent, list):
+        parent[_index(last, parent)] = value
+    elif isinstance(parent, dict):
+        parent[last] = value
+    else:
+        raise _unfit(f"{last!r} cannot be replaced in a plain value")
     return target
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from k8slab.embedded.apiserver import (
     apply,
     bodies,
@@ -82,14 +84,29 @@ def patched_object(
         _check_type(patched, old)
     bodies.check_depth(patched)  # each patch may add to the depth
     patched = copy(patched)
+    told = go_text(patch_value) if media == STRATEGIC_PATCH else orjson.dumps(patched).decode()
     complaints = bodies.decode_object(
         bodies.Body(patched),
         patched,
         kind,
         validation=validation_of(request),
+        refused=lambda why: statuses.invalid_object(
+            "", "", "", [statuses.invalid("patch", told, why)]
+        ),
     )
     _check_identity(patched["metadata"], old["metadata"], target)
     return patched, complaints
+
+
+def go_text(value: Any) -> str:
+    """Return a JSON value as Go prints a map (``%+v``), in which real servers show a patch."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{go_text(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(go_text(item) for item in value)}]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_type(patched: Object, old: Object) -> None:

@@ -91,10 +91,6 @@ def _secret(obj: Object) -> list[Any]:
     return [obj.get("type", ""), len(obj.get("data") or ()), age(obj)]
 
 
-def _service_account(obj: Object) -> list[Any]:
-    return [len(obj.get("secrets") or ()), age(obj)]
-
-
 def _service(obj: Object) -> list[Any]:
     spec = _spec(obj)
     ports = []
@@ -136,7 +132,7 @@ def _endpoints(obj: Object) -> list[Any]:
 
 
 def _endpoint_slice(obj: Object) -> list[Any]:
-    ports = [str(p["port"]) if p.get("port") else "*" for p in obj.get("ports") or ()]
+    ports = [str(p.get("port") or p.get("name") or "*") for p in obj.get("ports") or ()]
     addresses = [address for e in obj.get("endpoints") or () for address in e["addresses"]]
     return [
         obj.get("addressType", ""),
@@ -342,6 +338,8 @@ def _storage_class(obj: Object) -> list[Any]:
 
 _WORKLOAD = ("+Containers", "+Images", "+Selector")
 
+_PLAIN = Printer(("Age",), _plain)
+
 _PRINTERS: dict[str, Printer] = {
     "pods": Printer(printpods.COLUMNS, printpods.cells),
     "namespaces": Printer(("Status", "Age"), _namespace),
@@ -361,7 +359,7 @@ _PRINTERS: dict[str, Printer] = {
     ),
     "configmaps": Printer(("Data", "Age"), _config_map),
     "secrets": Printer(("Type", "Data", "Age"), _secret),
-    "serviceaccounts": Printer(("Secrets", "Age"), _service_account),
+    "serviceaccounts": _PLAIN,
     "services": Printer(
         ("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "+Selector"), _service
     ),
@@ -408,15 +406,13 @@ _PRINTERS: dict[str, Printer] = {
         ("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"), _binding
     ),
     "priorityclasses.scheduling.k8s.io": Printer(
-        ("Value", "Global-Default", "Age", "+PreemptionPolicy"), _priority_class
+        ("Value", "Global-Default", "Age", "PreemptionPolicy"), _priority_class
     ),
     "storageclasses.storage.k8s.io": Printer(
         ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"),
         _storage_class,
     ),
 }
-
-_PLAIN = Printer(("Age",), _plain)
 
 _EVENT_COLUMNS = (
     "Last Seen",
@@ -440,7 +436,6 @@ _NUMBERS = frozenset(
         "Current",
         "Desired",
         "Revision",
-        "Secrets",
         "Up-to-date",
         "Value",
         "Webhooks",

@@ -62,7 +62,7 @@ def _replication_controller(obj: Object) -> list[Any]:
 def _pod_template(obj: Object) -> list[Any]:
     template = obj.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels")
-    return [*_containers(template), map_text(labels), age(obj)]
+    return [*_containers(template), map_text(labels)]
 
 
 def _disruption_budget(obj: Object) -> list[Any]:
@@ -123,7 +123,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Callable[[Object], list[Any]]]] = {
         ("Desired", "Current", "Ready", "Age", *_WORKLOAD),
         _replication_controller,
     ),
-    "podtemplates": (("Containers", "Images", "Pod Labels", "Age"), _pod_template),
+    "podtemplates": (("Containers", "Images", "Pod Labels"), _pod_template),
     "poddisruptionbudgets.policy": (
         ("Min Available", "Max Unavailable", "Allowed Disruptions", "Age"),
         _disruption_budget,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.statuses import FieldError
     from k8slab.objects.meta import Object
 
-PROPAGATION = ("Background", "Foreground", "Orphan")
-MATCHES = ("", "Exact", "NotOlderThan")
+PROPAGATION = ("Foreground", "Background", "Orphan")
+MATCHES = ("Exact", "NotOlderThan", "")
 LONGEST_WATCH = 1e9
 """Seconds, some thirty years: what is more ends no sooner."""
 
@@ -174,8 +174,10 @@ def watch_options(request: Request) -> WatchOptions:
 
 
 def delete_options(request: Request) -> Object:
-    """Return the ``DeleteOptions`` of a request: of its body, or else of its query."""
-    options: Object = {}
+    """Return the ``DeleteOptions`` of a request: of its body, or else of its query.
+
+    Source: endpoints ``handlers/delete.go``: where there is a body, the query says nothing.
+    """
     if request.body or request.too_large:
         body = bodies.parse(request, bodies.content_type(request))
         gvk = ("", "v1", "DeleteOptions")
@@ -183,6 +185,17 @@ def delete_options(request: Request) -> Object:
             # kubectl and others send it under the group of what they delete.
             body.value["apiVersion"] = "v1"
         options = bodies.read_object(body, gvk, validation="Ignore")[0]
+    else:
+        options = _options_of_query(request)
+    _check_delete(options)
+    if options.get("gracePeriodSeconds", 0) < 0:
+        options["gracePeriodSeconds"] = 1
+    return options
+
+
+def _options_of_query(request: Request) -> Object:
+    """Return what a query says of a deletion, which counts where there is no body."""
+    options: Object = {}
     if text := request.parameter("gracePeriodSeconds"):
         options["gracePeriodSeconds"] = integer(text)
     if text := request.parameter("propagationPolicy"):
@@ -191,9 +204,6 @@ def delete_options(request: Request) -> Object:
         options["orphanDependents"] = request.flag("orphanDependents")
     if request.query.get("dryRun"):
         options["dryRun"] = request.query["dryRun"]
-    _check_delete(options)
-    if options.get("gracePeriodSeconds", 0) < 0:
-        options["gracePeriodSeconds"] = 1
     return options
 
 

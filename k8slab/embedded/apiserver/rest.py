@@ -223,14 +223,17 @@ class Rest:
     def _shown_deleted(
         self, target: Target, show: Callable[[Entry], bytes], *, left: bool | None
     ) -> Callable[[Entry], bytes]:
-        """Show an object that is `left`, or a pod; else that it has gone. ``None``: look for it."""
+        """Show an object that is `left`, or one of `deletion.SHOWN`; else that it has gone.
+
+        ``None``: look for it.
+        """
 
         def shown(entry: Entry) -> bytes:
             kind, gone = target.kind, entry.object
             stays = left
             if stays is None:
                 stays = bool(self.api.get(kind.resource, target.name, target.namespace))
-            if stays or kind.resource == "pods":
+            if stays or kind.resource in deletion.SHOWN:
                 return show(entry)
             details = {"name": target.name, "kind": kind.plural, "uid": gone["metadata"]["uid"]}
             if kind.group:

@@ -71,8 +71,8 @@ def forbidden(path: str, why: str) -> FieldError:
 
 
 def not_supported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
-    """Say that the value is none of a closed set."""
-    known = ", ".join(shown(word) for word in sorted(supported))
+    """Say that the value is none of a closed set, in whose order the words are told."""
+    known = ", ".join(shown(word) for word in supported)
     return FieldError(
         path,
         "FieldValueNotSupported",
@@ -154,15 +154,11 @@ def invalid_object(
     if more:
         texts.append("and more errors")
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    details = {
-        "name": name,
-        "kind": kind,
-        "causes": [
-            {"reason": error.reason, "message": error.text, "field": error.path} for error in errors
-        ],
-    }
-    if group:
-        details["group"] = group
+    causes = [
+        {"reason": error.reason, "message": error.text, "field": error.path} for error in errors
+    ]
+    told = {"name": name, "group": group, "kind": kind, "causes": causes}
+    details = {field: value for field, value in told.items() if value}
     return ApiStatusError(
         f'{_qualified(kind, group)} "{name}" is invalid: {listed}',
         code=422,

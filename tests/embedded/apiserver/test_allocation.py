@@ -136,7 +136,7 @@ SELECTOR = {"app": "web"}
             SIX + FOUR,
         ),
         (
-            {"ipFamilyPolicy": "PreferDualStack", "clusterIPs": ["fd00:96::99"]},
+            {"ipFamilyPolicy": "PreferDualStack", "clusterIP": "fd00:96::99"},
             "PreferDualStack",
             SIX + FOUR,
         ),

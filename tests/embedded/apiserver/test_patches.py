@@ -47,6 +47,9 @@ def test_a_merge_patch_follows_the_rfc(target, patch, result):
         ([{"op": "remove", "path": "/foo/-1"}], {"foo": ["a"]}),
         ([{"op": "replace", "path": "/foo/-2", "value": "z"}], {"foo": ["z", "b"]}),
         ([{"op": "add", "path": "/foo/-1", "value": "z"}], {"foo": ["a", "b", "z"]}),
+        # Two more that only real servers take (recorded from kube-apiserver 1.37.0).
+        ([{"op": "replace", "path": "/bar", "value": 1}], {"foo": ["a", "b"], "bar": 1}),
+        ([{"op": "add", "path": "/bar"}], {"foo": ["a", "b"], "bar": None}),
     ],
 )
 def test_a_json_patch_follows_the_rfc(operations, result):
@@ -63,11 +66,11 @@ def test_a_json_patch_follows_the_rfc(operations, result):
         {"op": "remove", "path": "/foo/-3"},
         {"op": "remove", "path": "/foo/-0"},
         {"op": "remove", "path": "/nothing"},
-        {"op": "replace", "path": "/nothing", "value": 1},
+        {"op": "replace", "path": "/nothing/below", "value": 1},
+        {"op": "replace", "path": "/foo/0/x", "value": 1},
         {"op": "add", "path": "/foo/9", "value": 1},
         {"op": "bend", "path": "/foo"},
         {"op": "add", "path": "foo", "value": 1},
-        {"op": "add", "path": "/foo"},
         {"path": "/foo"},
         "add",
     ],

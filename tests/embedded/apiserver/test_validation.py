@@ -71,7 +71,7 @@ def test_a_bad_name_is_explained_in_the_words_of_a_real_server():
             {"containers": [CONTAINER], "restartPolicy": "Sometimes"},
             (
                 'spec.restartPolicy: Unsupported value: "Sometimes": supported values: '
-                '"Always", "Never", "OnFailure"'
+                '"Always", "OnFailure", "Never"'
             ),
         ),
         (
@@ -164,7 +164,7 @@ def test_most_of_a_pod_cannot_change(api, make_pod):
             {"ports": [{"port": 1}], "trafficDistribution": "Near"},
             (
                 'spec.trafficDistribution: Unsupported value: "Near": supported values: '
-                '"PreferClose", "PreferSameNode", "PreferSameZone"'
+                '"PreferClose", "PreferSameZone", "PreferSameNode"'
             ),
         ),
     ],
@@ -220,7 +220,7 @@ def test_a_wrong_service_is_refused(api, spec, message):
             {"policyTypes": ["Outgress"]},
             (
                 'spec.policyTypes[0]: Unsupported value: "Outgress": supported values: '
-                '"Egress", "Ingress"'
+                '"Ingress", "Egress"'
             ),
         ),
         (
@@ -435,7 +435,7 @@ PRIORITIES = "priorityclasses.scheduling.k8s.io"
             {"value": 1, "preemptionPolicy": "Always"},
             (
                 'preemptionPolicy: Unsupported value: "Always": '
-                'supported values: "Never", "PreemptLowerPriority"'
+                'supported values: "PreemptLowerPriority", "Never"'
             ),
         ),
     ],
@@ -628,7 +628,7 @@ def tainted(*taints):
             tainted({"key": "a", "effect": "Never"}),
             (
                 'metadata.taints[0].effect: Unsupported value: "Never": supported values: '
-                '"NoExecute", "NoSchedule", "PreferNoSchedule"'
+                '"NoSchedule", "PreferNoSchedule", "NoExecute"'
             ),
         ),
         (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver.statuses import FieldError, forbidden, required
-from k8slab.embedded.apiserver.validation.common import one_of, quantity_errors
+from k8slab.embedded.apiserver.statuses import FieldError, forbidden, invalid, required
+from k8slab.embedded.apiserver.validation.common import IMMUTABLE, one_of, quantity_errors
 from k8slab.objects.quantities import number
 
 if TYPE_CHECKING:
@@ -73,9 +73,17 @@ def _requests(spec: Object) -> Object:
     return (spec.get("resources") or {}).get("requests") or {}
 
 
-def storage_class_errors(new: Object, _old: Object | None) -> list[FieldError]:
-    """Return what is wrong with a StorageClass."""
+def storage_class_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Return what is wrong with a StorageClass; nearly all of it stays as it was made."""
     errors = [] if new.get("provisioner") else [required("provisioner")]
+    if old is not None:
+        if (new.get("parameters") or {}) != (old.get("parameters") or {}):
+            errors.append(forbidden("parameters", "updates to parameters are forbidden."))
+        errors += [
+            invalid(field, new.get(field), IMMUTABLE)
+            for field in ("provisioner", "reclaimPolicy", "volumeBindingMode")
+            if new.get(field) != old.get(field)
+        ]
     for field, words in (
         ("reclaimPolicy", ("Delete", "Retain")),
         ("volumeBindingMode", ("Immediate", "WaitForFirstConsumer")),

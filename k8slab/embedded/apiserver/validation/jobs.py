@@ -78,7 +78,7 @@ def _spec_errors(spec: Object) -> list[FieldError]:
         errors.append(required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
     mode = spec.get("completionMode")
     if mode is not None and mode not in ("Indexed", "NonIndexed"):
-        errors.append(not_supported("spec.completionMode", mode, ["Indexed", "NonIndexed"]))
+        errors.append(not_supported("spec.completionMode", mode, ["NonIndexed", "Indexed"]))
     errors += _indexed_errors(spec) if mode == "Indexed" else _plain_errors(spec)
     errors += job_policies.errors(spec)
     template = spec.get("template") or {}

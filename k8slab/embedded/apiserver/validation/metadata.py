@@ -27,7 +27,7 @@ ANNOTATIONS_LIMIT = 256 * 1024
 
 _NAME_RULES: dict[str, Callable[[str], list[str]]] = {
     "namespaces": names.dns_label,
-    "services": names.dns_1035_label,
+    "services": names.dns_label,
     "roles.rbac.authorization.k8s.io": names.path_segment,
     "clusterroles.rbac.authorization.k8s.io": names.path_segment,
     "rolebindings.rbac.authorization.k8s.io": names.path_segment,
@@ -107,12 +107,15 @@ def _owner_errors(metadata: Object) -> list[FieldError]:
     for number, owner in each(owners, errors):
         path = f"metadata.ownerReferences[{number}]"
         errors += [
-            invalid(f"{path}.{field}", owner.get(field) or "", "must not be empty")
+            required(f"{path}.{field}", "must not be empty")
             for field in ("apiVersion", "kind", "name", "uid")
             if not owner.get(field)
         ]
-    if sum(1 for owner in owners if owner.get("controller")) > 1:
-        listed = [owner["name"] for owner in owners if owner.get("controller")]
+        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+            why = "/v1, Kind=Event is disallowed from being an owner"
+            errors.append(invalid(path, owner, why))
+    listed = [f"{o.get('kind')}/{o.get('name')}" for o in owners if o.get("controller")]
+    if len(listed) > 1:
         why = (
             "Only one reference can have Controller set to true. "
             f'Found "true" in references for {" and ".join(listed)}'

@@ -62,7 +62,9 @@ def _at_most(limit: int) -> str:
 def dns_label(value: str) -> list[str]:
     """Say what is wrong with a DNS-1123 label; nothing when it is one."""
     wrong = [_at_most(63)] if len(value) > 63 else []
-    return wrong if _DNS_LABEL.match(value) else [*wrong, LABEL_MESSAGE]
+    if _DNS_LABEL.match(value):
+        return wrong
+    return [*wrong, "must not contain dots" if _DNS_SUBDOMAIN.match(value) else LABEL_MESSAGE]
 
 
 def dns_subdomain(value: str) -> list[str]:
@@ -72,7 +74,7 @@ def dns_subdomain(value: str) -> list[str]:
 
 
 def dns_1035_label(value: str) -> list[str]:
-    """Say what is wrong with a DNS-1035 label (names of Services); nothing when it is one."""
+    """Say what is wrong with a DNS-1035 label (as versions are); nothing when it is one."""
     wrong = [_at_most(63)] if len(value) > 63 else []
     return wrong if _DNS_1035.match(value) else [*wrong, DNS_1035_MESSAGE]
 

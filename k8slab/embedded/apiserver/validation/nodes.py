@@ -11,7 +11,7 @@ from k8slab.embedded.apiserver.validation.common import one_of
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
-EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def node_errors(new: Object, _old: Object | None) -> list[FieldError]:

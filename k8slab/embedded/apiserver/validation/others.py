@@ -7,6 +7,8 @@ import binascii
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+import orjson
+
 from k8slab.embedded.apiserver import rbac
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
@@ -50,6 +52,7 @@ SYSTEM_PRIORITIES = {
 REQUIRED_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
 
@@ -62,9 +65,9 @@ def config_map_errors(new: Object, old: Object | None) -> list[FieldError]:
         for key in values:
             errors += [invalid(f"{field}[{key}]", key, why) for why in names.config_key(key)]
     errors += [
-        invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
-        for key in binary
-        if key in data
+        invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        for key in data
+        if key in binary
     ]
     size = sum(len(value.encode()) for value in data.values())
     size += sum(len(value) * 3 // 4 for value in binary.values())
@@ -97,6 +100,7 @@ def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(too_long("data", DATA_LIMIT))
     kind = new.get("type", "")
     errors += [required(f"data[{key}]") for key in REQUIRED_KEYS.get(kind, ()) if key not in data]
+    errors += _typed_secret_errors(kind, data)
     if kind == "kubernetes.io/service-account-token":
         account = "kubernetes.io/service-account.name"
         if not (new["metadata"].get("annotations") or {}).get(account):
@@ -104,6 +108,21 @@ def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
     if old is not None and kind != old.get("type", ""):
         errors.append(invalid("type", kind, IMMUTABLE))
     return [*errors, *_immutable_errors(new, old, ("data",))]
+
+
+def _typed_secret_errors(kind: str, data: Object) -> list[FieldError]:
+    """Check what is inside of a Secret for a registry, and that a log-in names somebody."""
+    errors: list[FieldError] = []
+    if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
+        errors += [required("data[username]"), required("data[password]")]
+    if kind in ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"):
+        (key,) = REQUIRED_KEYS[kind]
+        try:
+            orjson.loads(base64.b64decode(data.get(key) or "e30="))  # {}: that it lacks is told
+        except (ValueError, binascii.Error) as error:
+            path = f"data[{key}]"
+            errors.append(invalid(path, "<secret contents redacted>", str(error)))
+    return errors
 
 
 def event_errors(new: Object, _old: Object | None) -> list[FieldError]:
@@ -216,15 +235,16 @@ def _aggregation_errors(rule: Object | None) -> list[FieldError]:
 def binding_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with a RoleBinding or ClusterRoleBinding."""
     role = new.get("roleRef") or {}
+    roles = ("Role", "ClusterRole") if new["metadata"].get("namespace") else ("ClusterRole",)
     errors = one_of(role.get("apiGroup"), (rbac.GROUP,), "roleRef.apiGroup")
-    errors += one_of(role.get("kind"), ("ClusterRole", "Role"), "roleRef.kind")
+    errors += one_of(role.get("kind"), roles, "roleRef.kind")
     if not role.get("name"):
         errors.append(required("roleRef.name"))
     if old is not None and role != old.get("roleRef"):
-        errors.append(invalid("roleRef", role, "cannot change roleRef"))
+        errors.append(invalid("roleRef", role, IMMUTABLE))
     for number, subject in each(new.get("subjects"), errors):
         path = f"subjects[{number}]"
-        kinds = ("Group", "ServiceAccount", "User")
+        kinds = ("ServiceAccount", "User", "Group")
         errors += one_of(subject.get("kind"), kinds, f"{path}.kind")
         if not subject.get("name"):
             errors.append(required(f"{path}.name"))
@@ -243,7 +263,7 @@ def priority_class_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with a PriorityClass."""
     errors: list[FieldError] = []
     name, value = new["metadata"]["name"], new.get("value", 0)
-    policies = ("Never", "PreemptLowerPriority")
+    policies = ("PreemptLowerPriority", "Never")
     errors += one_of(new.get("preemptionPolicy"), policies, "preemptionPolicy")
     if name.startswith("system-"):
         if wrong := _system_class_error(name, value, new):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from k8slab.objects.meta import Object
 
-RESTART_POLICIES = ("Always", "Never", "OnFailure")
-DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
-EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _COST = re.compile(r"(?:0|[1-9][0-9]{0,10}|-[0-9]{1,20})\Z")

@@ -25,6 +25,8 @@ from k8slab.embedded.apiserver.validation.common import (
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+
 
 def network_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
     """Return what is wrong with a NetworkPolicy."""
@@ -42,7 +44,7 @@ def network_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
         why = "may not specify more than two policyTypes"
         return [*errors, invalid("spec.policyTypes", types, why)]
     errors += [
-        not_supported(f"spec.policyTypes[{number}]", word, ["Egress", "Ingress"])
+        not_supported(f"spec.policyTypes[{number}]", word, ["Ingress", "Egress"])
         for number, word in enumerate(types)
         if word not in ("Egress", "Ingress")
     ]
@@ -52,7 +54,7 @@ def network_policy_errors(new: Object, _old: Object | None) -> list[FieldError]:
 def _port_errors(port: Object, path: str) -> list[FieldError]:
     errors = []
     if (protocol := port.get("protocol")) not in PROTOCOLS:
-        errors.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
+        errors.append(not_supported(f"{path}.protocol", protocol, ("TCP", "UDP", "SCTP")))
     number, last = port.get("port"), port.get("endPort")
     if number is not None:
         errors += port_or_name_errors(number, f"{path}.port")
@@ -110,10 +112,14 @@ def _is_strict_part(part: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Ne
     return part.network_address in whole
 
 
-def ingress_errors(new: Object, _old: Object | None) -> list[FieldError]:
+def ingress_errors(new: Object, old: Object | None) -> list[FieldError]:
     """Return what is wrong with an Ingress."""
     spec = new.get("spec") or {}
     errors: list[FieldError] = []
+    named = (new["metadata"].get("annotations") or {}).get(CLASS_ANNOTATION)
+    if old is None and named and spec.get("ingressClassName") not in (None, named):
+        why = "must match `ingressClassName` when both are specified"
+        errors.append(invalid(f"annotations.{CLASS_ANNOTATION}", named, why))
     if not spec.get("rules") and not spec.get("defaultBackend"):
         why = "either `defaultBackend` or `rules` must be specified"
         errors.append(invalid("spec", [], why))
@@ -156,6 +162,8 @@ def _path_errors(entry: Object, path: str) -> list[FieldError]:
 
 def _backend_errors(backend: Object, path: str) -> list[FieldError]:
     service = backend.get("service")
+    if service is not None and backend.get("resource") is not None:
+        return [invalid(path, "", "cannot set both resource and service backends")]
     if service is None:
         if backend.get("resource"):
             return []

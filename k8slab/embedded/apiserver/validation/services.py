@@ -33,7 +33,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 EXTERNAL = ("NodePort", "LoadBalancer")
 POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 LONGEST_AFFINITY = 86400
-NEAR = ("PreferClose", "PreferSameNode", "PreferSameZone")
+NEAR = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
 
 def service_errors(new: Object, old: Object | None) -> list[FieldError]:
@@ -54,7 +54,7 @@ def service_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors += _affinity_errors(spec)
     errors += _traffic_errors(spec)
     if kind != "ExternalName":
-        errors += _address_errors(spec, kind)
+        errors += _address_errors(spec, kind, new=old is None)
     for number, address in each(spec.get("externalIPs"), errors):
         errors += reachable_errors(address, f"spec.externalIPs[{number}]")
     errors += _balancing_errors(spec, kind, new=old is None)
@@ -68,7 +68,8 @@ def service_errors(new: Object, old: Object | None) -> list[FieldError]:
 def _balancing_errors(spec: Object, kind: str | None, *, new: bool) -> list[FieldError]:
     """Refuse what only a load balancer has; who stops being one loses the rest of it."""
     if kind == "LoadBalancer":
-        return []
+        path, word = "spec.loadBalancerClass", spec.get("loadBalancerClass")
+        return [invalid(path, word, why) for why in names.qualified_name(word)] if word else []
     why = "may only be used when `type` is 'LoadBalancer'"
     lost = ("loadBalancerClass", "allocateLoadBalancerNodePorts") if new else ()
     errors = [forbidden(f"spec.{field}", why) for field in lost if spec.get(field) is not None]
@@ -109,6 +110,10 @@ def _port_errors(ports: list[Object], kind: str | None) -> list[FieldError]:
         errors += port_number_errors(port.get("port") or 0, f"{path}.port")
         errors += one_of(port.get("protocol"), PROTOCOLS, f"{path}.protocol")
         errors += port_or_name_errors(port.get("targetPort"), f"{path}.targetPort")
+        if word := port.get("appProtocol"):
+            errors += [
+                invalid(f"{path}.appProtocol", word, why) for why in names.qualified_name(word)
+            ]
         if port.get("nodePort") and kind not in EXTERNAL:
             why = f"may not be used when `type` is '{kind}'"
             errors.append(forbidden(f"{path}.nodePort", why))
@@ -122,12 +127,9 @@ def _port_errors(ports: list[Object], kind: str | None) -> list[FieldError]:
 def _affinity_errors(spec: Object) -> list[FieldError]:
     affinity = spec.get("sessionAffinity")
     errors = one_of(affinity, ("ClientIP", "None"), "spec.sessionAffinity")
-    config = spec.get("sessionAffinityConfig")
-    if affinity == "None" and config:
-        why = "must not be set when session affinity is None"
-        errors.append(forbidden("spec.sessionAffinityConfig", why))
-    elif affinity == "ClientIP":
-        seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds", 0)
+    if affinity == "ClientIP":
+        config = spec.get("sessionAffinityConfig") or {}
+        seconds = (config.get("clientIP") or {}).get("timeoutSeconds", 0)
         if not 0 < seconds <= LONGEST_AFFINITY:
             path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
             why = f"must be greater than 0 and less than {LONGEST_AFFINITY}"
@@ -156,9 +158,12 @@ def _traffic_errors(spec: Object) -> list[FieldError]:
     return errors
 
 
-def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
+def _address_errors(spec: Object, kind: str | None, *, new: bool) -> list[FieldError]:
     errors = []
     address, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
+    if new and addresses and not address:
+        why = "must be empty when `clusterIP` is not specified"
+        return [invalid("spec.clusterIPs", addresses, why)]
     if addresses and address and addresses[0] != address:
         why = "first value must match `clusterIP`"
         errors.append(invalid("spec.clusterIPs", addresses, why))
@@ -196,20 +201,17 @@ def _address_errors(spec: Object, kind: str | None) -> list[FieldError]:
 
 
 def _change_errors(spec: Object, before: Object) -> list[FieldError]:
-    """ClusterIPs stay as they are, except that a Service may become or stop being ExternalName.
-
-    So does the class of one that was a load balancer and still is (upstream's
-    ``validateLoadBalancerClassField``).
-    """
-    kept = spec.get("type") == before.get("type") == "LoadBalancer"
-    balancer = spec.get("loadBalancerClass")
-    if kept and balancer != before.get("loadBalancerClass"):
-        return [invalid("spec.loadBalancerClass", balancer or "null", "may not change once set")]
+    """Addresses stay as they are, unless the Service is or was an ExternalName; its class stays."""
+    errors = []
+    if spec.get("type") == before.get("type") == "LoadBalancer":
+        word = spec.get("loadBalancerClass")
+        if word != before.get("loadBalancerClass"):
+            errors.append(invalid("spec.loadBalancerClass", word, "may not change once set"))
     if "ExternalName" in (spec.get("type"), before.get("type")):
-        return []
+        return errors
     was, now = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
     asked = spec.get("clusterIP") or ""
     if was and ((now and now[0] != was[0]) or (asked and asked != was[0])):
         path = "spec.clusterIPs[0]"
-        return [invalid(path, now or [asked], "may not change once set")]
-    return []
+        errors.append(invalid(path, now or [asked], "may not change once set"))
+    return errors
