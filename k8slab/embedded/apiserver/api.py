@@ -189,9 +189,8 @@ class Api:
             owners = ownership.owners(kind, new, None, writer)
         ownership.record(new, owners)
         admission.admit(self, kind, new)
-        if name:
-            self._check_free(kind, namespace, name)
         validation.check(kind, new, None)
+        self._check_free(kind, namespace, name)
         if writer.user:
             self.roles.check_grant(writer.user, kind, new, None)
         self._allocator.assign(kind, new, None)
@@ -332,9 +331,12 @@ class Api:
 
     # --- scale
 
-    def get_scale(self, resource: str, name: str, namespace: str) -> Object:
+    def get_scale(
+        self, resource: str, name: str, namespace: str, *, to_change: bool = False
+    ) -> Object:
         """Return the ``autoscaling/v1`` Scale of a workload."""
-        return scale.scale_of(self.kinds.of(resource), self.require(resource, name, namespace))
+        obj = self.require(resource, name, namespace)
+        return scale.scale_of(self.kinds.of(resource), obj, to_change=to_change)
 
     def update_scale(
         self, resource: str, name: str, namespace: str, wanted: Object, *, writer: Writer = INTERNAL

@@ -53,6 +53,8 @@ def version() -> dict[str, str]:
         "platform": f"linux/{machine}",
         "emulationMajor": "1",
         "emulationMinor": str(KUBERNETES_MINOR),
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": str(KUBERNETES_MINOR - 1),
     }
 
 

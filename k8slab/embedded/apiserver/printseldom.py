@@ -114,7 +114,32 @@ def _webhooks(obj: Object) -> list[Any]:
     return [len(obj.get("webhooks") or ()), age(obj)]
 
 
+def _definition(obj: Object) -> list[Any]:
+    spec = obj.get("spec") or {}
+    names = spec.get("names") or {}
+    served = [
+        version["name"] + ("(storage)" if version.get("storage") else "")
+        for version in spec.get("versions") or ()
+        if version.get("served")
+    ]
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    established = any((c["type"], c["status"]) == ("Established", "True") for c in conditions)
+    return [
+        spec.get("scope", ""),
+        ",".join(sorted(served)),
+        obj["metadata"].get("creationTimestamp", ""),
+        spec.get("group", ""),
+        names.get("kind", ""),
+        ",".join(names.get("shortNames") or ()),
+        established,
+    ]
+
+
 ROWS: dict[str, tuple[tuple[str, ...], Callable[[Object], list[Any]]]] = {
+    "customresourcedefinitions.apiextensions.k8s.io": (
+        ("Scope", "Versions", "Created At", "+Group", "+Kind", "+ShortNames", "+Established"),
+        _definition,
+    ),
     "cronjobs.batch": (
         ("Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", *_WORKLOAD),
         _cron_job,

@@ -88,6 +88,8 @@ class Rest:
             return subresources.answer(self, request, target, verb)
         answer = self._verbs[verb](request, target)
         deprecation = warnings.DEPRECATED_KINDS.get(kind.resource)
+        if kind.custom:
+            deprecation = kind.custom.deprecation
         return _warned(answer, warnings_of([deprecation])) if deprecation else answer
 
     # --- reading

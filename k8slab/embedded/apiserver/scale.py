@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _COPIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(kind: Kind, obj: Object) -> Object:
-    """Return the Scale of a workload, or of a custom resource that has one."""
+def scale_of(kind: Kind, obj: Object, *, to_change: bool = False) -> Object:
+    """Return the Scale of a workload, or of a custom resource that has one, or may get one."""
     if kind.custom:
-        return {**_head(obj), **kind.custom.scale_of(obj)}
+        return {**_head(obj), **kind.custom.scale_of(obj, to_change=to_change)}
     status: dict = {"replicas": obj.get("status", {}).get("replicas", 0)}
     if selector := selectortext.written(obj["spec"].get("selector") or {}):
         status["selector"] = selector

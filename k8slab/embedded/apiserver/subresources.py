@@ -81,7 +81,9 @@ def _scale(rest: Rest, request: Request, target: Target, verb: str) -> Answer:
 
 
 def _patched_scale(rest: Rest, request: Request, target: Target) -> Object:
-    current = rest.api.get_scale(target.kind.resource, target.name, target.namespace)
+    current = rest.api.get_scale(
+        target.kind.resource, target.name, target.namespace, to_change=True
+    )
     media = bodies.content_type(request)
     if media not in patching.MEDIA:
         raise bodies.unsupported(media)

@@ -137,6 +137,126 @@ REFUSED = [
 ]
 
 
+def pod(**spec) -> dict:
+    return {"spec": {"containers": [{"name": "c", "image": "b"}], **spec}}
+
+
+def container(**fields) -> dict:
+    return {"spec": {"containers": [{"name": "c", "image": "b", **fields}]}}
+
+
+def variable(source: dict) -> dict:
+    return container(env=[{"name": "A", "valueFrom": source}])
+
+
+def with_volume(**source) -> dict:
+    return pod(volumes=[{"name": "v", **source}])
+
+
+def one_file(**source) -> dict:
+    return with_volume(downwardAPI={"items": [{"path": "a", **source}]})
+
+
+FIELD = "spec.containers[0].env[0].valueFrom"
+SPREAD = {"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}
+PODS = [
+    (
+        pod(dnsPolicy="None"),
+        "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+    ),
+    (
+        pod(dnsConfig={"nameservers": ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"]}),
+        "must not have more than 3 nameservers",
+    ),
+    (pod(dnsConfig={"nameservers": ["a"]}), 'nameservers[0]: Invalid value: "a": must be a valid'),
+    (pod(dnsConfig={"searches": ["a b"]}), "spec.dnsConfig.searches[0]: Invalid value"),
+    (pod(dnsConfig={"options": [{"value": "1"}]}), "options[0]: Required value: must not be empty"),
+    (container(envFrom=[{}]), 'envFrom: Invalid value: "": must specify one of: `configMapRef`'),
+    (container(envFrom=[{"configMapRef": {}}]), "envFrom[0].configMapRef.name: Required value"),
+    (
+        variable({"fieldRef": {"fieldPath": "spec.foo"}}),
+        f'{FIELD}.fieldRef.fieldPath: Invalid value: "spec.foo": error converting fieldPath: ',
+    ),
+    (
+        variable({"fieldRef": {"fieldPath": "metadata.labels"}}),
+        'fieldRef.fieldPath: Unsupported value: "metadata.labels": supported values: ',
+    ),
+    (
+        variable({"resourceFieldRef": {"resource": "foo"}}),
+        'resource: Unsupported value: "foo": supported values: "limits.cpu"',
+    ),
+    (variable({"configMapKeyRef": {"name": "m"}}), "configMapKeyRef.key: Required value"),
+    (container(terminationMessagePolicy="Foo"), 'values: "File", "FallbackToLogsOnError"'),
+    (
+        container(readinessProbe={"httpGet": {"port": 1, "httpHeaders": [{"name": "a b"}]}}),
+        'httpGet.httpHeaders: Invalid value: "a b": a valid HTTP header must consist of',
+    ),
+    (container(securityContext={"runAsUser": -1}), "must be between 0 and 2147483647, inclusive"),
+    (pod(securityContext={"fsGroup": -1}), "spec.securityContext.fsGroup: Invalid value: -1"),
+    (pod(shareProcessNamespace=True, hostPID=True), "HostPID cannot both be enabled"),
+    (pod(hostUsers=False, hostNetwork=True), "spec.hostNetwork: Forbidden: when `hostUsers` is"),
+    (pod(os={"name": "foo"}), 'spec.os: Unsupported value: "foo": supported values: "linux"'),
+    (pod(nodeName="Foo_"), 'spec.nodeName: Invalid value: "Foo_": '),
+    (pod(readinessGates=[{"conditionType": "a b"}]), "readinessGates[0].conditionType: Invalid"),
+    (
+        pod(schedulingGates=[{"name": "a"}, {"name": "a"}]),
+        'spec.schedulingGates[1]: Duplicate value: "a"',
+    ),
+    (
+        pod(hostAliases=[{"ip": "1.1.1.1", "hostnames": ["A_b"]}]),
+        'spec.hostAliases[0].hostnames[0]: Invalid value: "A_b": ',
+    ),
+    (
+        pod(topologySpreadConstraints=[SPREAD, SPREAD]),
+        '{topologyKey, whenUnsatisfiable}: Duplicate value: "{a, DoNotSchedule}"',
+    ),
+    (
+        with_volume(secret={"secretName": "s", "defaultMode": 1000}),
+        "secret.defaultMode: Invalid value: 1000: must be a number between 0 and 0777 (octal)",
+    ),
+    (
+        with_volume(configMap={"name": "m", "items": [{"key": "a", "path": "../x"}]}),
+        "configMap.items[0].path: Invalid value: \"../x\": must not contain '..'",
+    ),
+    (
+        with_volume(configMap={"name": "m", "items": [{"path": "x"}]}),
+        "configMap.items[0].key: Required value",
+    ),
+    (with_volume(persistentVolumeClaim={}), "persistentVolumeClaim.claimName: Required value"),
+    (with_volume(hostPath={"path": "/", "type": "Foo"}), 'hostPath.type: Unsupported value: "Foo"'),
+    (one_file(), "downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"),
+    (
+        one_file(fieldRef={"fieldPath": "status.podIP"}),
+        'downwardAPI.fieldRef.fieldPath: Unsupported value: "status.podIP"',
+    ),
+    (
+        one_file(resourceFieldRef={"resource": "limits.cpu"}),
+        "downwardAPI.resourceFieldRef.containerName: Required value",
+    ),
+    (
+        with_volume(
+            projected={"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 9}}]}
+        ),
+        "expirationSeconds: Invalid value: 9: may not specify a duration less than 10 minutes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), PODS)
+def test_a_pod_that_a_real_server_refuses_is_refused(api, body, message):
+    with pytest.raises(ApiStatusError) as error:
+        made(api, "pods", body)
+    assert error.value.code == 422
+    assert message in error.value.message
+
+
+def test_what_is_wrong_is_told_before_what_is_there_already(api):
+    made(api, "configmaps", {})
+    with pytest.raises(ApiStatusError) as error:
+        made(api, "configmaps", {"data": {"a b": "1"}})
+    assert error.value.code == 422
+
+
 def made(api, resource, body) -> dict:
     body = json.loads(json.dumps(body))
     metadata = {"name": "n", "namespace": "default", **body.get("metadata", {})}

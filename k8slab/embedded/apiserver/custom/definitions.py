@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k8slab.embedded.apiserver.custom import jsonpath, patterns, rules
+from k8slab.embedded.apiserver.custom import jsonpath, patterns, rules, validating
 from k8slab.embedded.apiserver.custom.structural import INT_OR_STRING, PRESERVE
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
@@ -53,11 +53,27 @@ def definition_errors(new: Object, old: Object | None) -> list[FieldError]:
         found.append(required("spec.scope"))
     elif spec["scope"] not in ("Cluster", "Namespaced"):
         found.append(not_supported("spec.scope", spec["scope"], ("Cluster", "Namespaced")))
+    if spec.get("preserveUnknownFields"):
+        why = (
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+            "spec.versions[*].schema instead"
+        )
+        found.append(invalid("spec.preserveUnknownFields", True, why))
     strategy = spec["conversion"].get("strategy")
     if strategy != "None":
         # A real server knows Webhook, too; here nothing would call it.
         found.append(not_supported("spec.conversion.strategy", strategy, ("None",)))
-    found += _version_errors(spec.get("versions") or [])
+    versions = spec.get("versions") or []
+    found += _version_errors(versions)
+    if not found:  # what is no schema says nothing of a default
+        found += [
+            error
+            for number, version in enumerate(versions)
+            for error in _default_errors(
+                version["schema"]["openAPIV3Schema"],
+                f"spec.versions[{number}].schema.openAPIV3Schema",
+            )
+        ]
     if old is not None:
         found += [
             invalid(f"spec.{path}", after, "field is immutable")
@@ -167,6 +183,19 @@ def _structure_errors(document: Schema, path: str) -> list[FieldError]:
     return found
 
 
+def _default_errors(document: Schema, path: str) -> list[FieldError]:
+    """Return which defaults of a schema the schema itself refuses."""
+    found = []
+    if document.get("default") is not None:
+        found += validating.errors(document["default"], document, f"{path}.default")
+    for key, inner in (document.get("properties") or {}).items():
+        found += _default_errors(inner, f"{path}.properties[{key}]")
+    for word in ("items", "additionalProperties"):
+        if isinstance(inner := document.get(word), dict):
+            found += _default_errors(inner, f"{path}.{word}")
+    return found
+
+
 def _typed(inner: Schema, path: str, what: str) -> list[FieldError]:
     if inner.get("type") or inner.get(INT_OR_STRING) or inner.get(PRESERVE):
         return []
@@ -192,6 +221,17 @@ def _keyword_errors(document: Schema, path: str) -> list[FieldError]:
         found.append(
             not_supported(f"{path}.x-kubernetes-list-type", kind, ("atomic", "map", "set"))
         )
+    if document.get(PRESERVE) is False:
+        found.append(invalid(f"{path}.{PRESERVE}", False, "must be true or undefined"))
+    items = document.get("items") or {}
+    for key in keys or () if kind == "map" else ():
+        item = (items.get("properties") or {}).get(key) or {}
+        if key not in (items.get("required") or ()) and "default" not in item:
+            why = (
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be "
+                "a required property"
+            )
+            found.append(required(f"{path}.items.properties[{key}].default", why))
     if kind == "map" and not keys:
         why = "must not be empty if x-kubernetes-list-type is map"
         found.append(required(f"{path}.x-kubernetes-list-map-keys", why))

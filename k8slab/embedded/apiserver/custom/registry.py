@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.custom.definitions import CLEANUP, RESOURCE
 from k8slab.embedded.apiserver.custom.resource import AGE, Version, type_of_schema
-from k8slab.embedded.apiserver.kinds import VERBS, Kind, Subresource
+from k8slab.embedded.apiserver.kinds import VERBS, Kind, Subresource, version_rank
 from k8slab.embedded.apiserver.objectmeta import now_text
 from k8slab.objects.meta import is_deleting, name_of, namespace_of, uid_of
 
@@ -220,7 +220,26 @@ def _version(definition: Object, version: Object) -> Version:
             field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or ()
         ),
         type=type_of_schema(form, document),
+        deprecation=_deprecation(spec, version),
     )
+
+
+def _deprecation(spec: Object, version: Object) -> str:
+    """Return what is told of a version that is going away (defaultDeprecationWarning)."""
+    if not version.get("deprecated"):
+        return ""
+    if said := version.get("deprecationWarning"):
+        return str(said)
+    group, kind = spec["group"], spec["names"]["kind"]
+    better = [
+        other["name"]
+        for other in spec["versions"]
+        if other.get("served") and not other.get("deprecated")
+    ]
+    rank = version_rank(version["name"])
+    better = [name for name in better if version_rank(name) < rank]
+    warning = f"{group}/{version['name']} {kind} is deprecated"
+    return f"{warning}; use {group}/{min(better, key=version_rank)} {kind}" if better else warning
 
 
 def _storage(spec: Object) -> Object:

@@ -17,13 +17,31 @@ from k8slab.embedded.apiserver.list_rules import ListRule
 from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.schema import Field, Type
 from k8slab.embedded.apiserver.schema_build import META
+from k8slab.embedded.apiserver.statuses import FieldError
 
 if TYPE_CHECKING:
     from k8slab.embedded.apiserver.custom.structural import Schema
-    from k8slab.embedded.apiserver.statuses import FieldError
     from k8slab.objects.meta import Object
 
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+"""With these the rules are not asked (hasBlockingErr of ``registry/customresource``)."""
+
+UNCHECKED = FieldError(
+    rules.ROOT,
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+)
+
 _META_TYPE = f"{META}.ObjectMeta"
 _WORDS = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
@@ -43,6 +61,8 @@ class Version:
     scale: Object | None
     selectable: tuple[str, ...]
     type: Type
+    deprecation: str
+    """The warning that goes with every answer; empty for a version that may be used."""
 
     def decode(self, obj: Object) -> list[str]:
         """Clean an object in place; returns the paths of unknown fields, dropped."""
@@ -64,7 +84,9 @@ class Version:
         if found and old is not None:
             before = {str(error) for error in validating.errors(old, self.schema)}
             found = [error for error in found if str(error) not in before]
-        return found or rules.errors(new, old, self.schema)
+        if any(error.reason in BLOCKING for error in found):
+            return found + ([UNCHECKED] if rules.are_in(self.schema) else [])
+        return found + rules.errors(new, old, self.schema)
 
     def seen(self, obj: Object, api_version: str) -> Object:
         """Return an object, stored by whichever version, as this version shows it."""
@@ -98,11 +120,14 @@ class Version:
 
     # --- scale
 
-    def scale_of(self, obj: Object) -> Object:
-        """Return ``spec`` and ``status`` of the Scale of an object."""
+    def scale_of(self, obj: Object, *, to_change: bool = False) -> Object:
+        """Return ``spec`` and ``status`` of the Scale of an object.
+
+        One without replicas has none to show, and 0 where it is read `to_change` it.
+        """
         paths = self.scale or {}
         wanted = jsonpath.find(obj, paths["specReplicasPath"])
-        if not wanted:
+        if not wanted and not to_change:
             raise statuses.internal_error(
                 f'the spec replicas field "{paths["specReplicasPath"]}" does not exist'
             )
@@ -111,7 +136,7 @@ class Version:
         if path := paths.get("labelSelectorPath"):
             selector = jsonpath.find(obj, path)
             status |= {"selector": selector[0]} if selector else {}
-        return {"spec": {"replicas": wanted[0]}, "status": status}
+        return {"spec": {"replicas": wanted[0] if wanted else 0}, "status": status}
 
     def with_replicas(self, obj: Object, replicas: int) -> Object:
         """Return a copy of an object with this many replicas."""
@@ -135,7 +160,7 @@ def _cell(values: list[Any], word: str) -> Any:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if word == "boolean":
         return value if isinstance(value, bool) else None
-    return ",".join(_text(value) for value in values)
+    return _text(value)  # a column shows the first of several
 
 
 def _is_time(value: Any) -> bool:

@@ -19,7 +19,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.custom import patterns
-from k8slab.embedded.apiserver.statuses import FieldError
+from k8slab.embedded.apiserver.statuses import FieldError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +47,6 @@ _OLD = re.compile(r"\boldSelf\b")
 _REASONS = frozenset(
     {"FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"}
 )
-_WORDS = {
-    "FieldValueForbidden": "Forbidden: {message}",
-    "FieldValueRequired": "Required value: {message}",
-    "FieldValueDuplicate": 'Duplicate value: "{type}"',
-}
-
 _FUNCTIONS: dict[str, Any] = {
     "lowerAscii": lambda text: text.lower(),
     "upperAscii": lambda text: text.upper(),
@@ -128,6 +122,14 @@ _STANDARD = frozenset(
 
 def _called(program: Any) -> list[str]:
     return [name for name in program.functions() if name.isidentifier()]
+
+
+def are_in(schema: Schema) -> bool:
+    """Say whether a schema has rules anywhere."""
+    inner = [*(schema.get("properties") or {}).values()]
+    inner += [schema.get(word) for word in ("items", "additionalProperties")]
+    own = bool(schema.get("x-kubernetes-validations"))
+    return own or any(isinstance(part, dict) and are_in(part) for part in inner)
 
 
 def errors(new: Object, old: Object | None, schema: Schema) -> list[FieldError]:
@@ -215,11 +217,20 @@ def _broken(path: str, value: Any, old: Any, rule: Object, kind: str) -> FieldEr
             return None
         message = _message(rule, context)
     except _FAILURES as error:
-        message = f"rule evaluation error: {str(error) or 'no such key'}: {text}"
+        asked = rule.get("message") or text
+        message = f"{str(error) or 'no such key'} evaluating rule: {asked}"
+        told = f'Invalid value: "{kind or "object"}": {message}'
+        return FieldError(path.lstrip(".") or ROOT, "FieldValueInvalid", told)
     reason = rule.get("reason") if rule.get("reason") in _REASONS else "FieldValueInvalid"
-    words = _WORDS.get(str(reason), 'Invalid value: "{type}": {message}')
     where = (path + (rule.get("fieldPath") or "")).lstrip(".") or ROOT
-    return FieldError(where, str(reason), words.format(type=kind or "object", message=message))
+    # Objects and lists are left out of what is told (field.OmitValueType).
+    told = "" if isinstance(value, dict | list) else f"{shown(value)}: "
+    words = {
+        "FieldValueForbidden": f"Forbidden: {message}",
+        "FieldValueRequired": f"Required value: {message}",
+        "FieldValueDuplicate": f"Duplicate value{': ' + told[:-2] if told else ''}",
+    }
+    return FieldError(where, str(reason), words.get(str(reason), f"Invalid value: {told}{message}"))
 
 
 def evaluate(expression: str, variables: Object) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apiserver.statuses import (
     FieldError,
+    duplicate,
     each,
     forbidden,
     invalid,
@@ -33,8 +34,14 @@ def affinity_errors(spec: Object, path: str) -> list[FieldError]:
     errors = _node_errors(wanted.get("nodeAffinity") or {}, f"{path}.affinity.nodeAffinity")
     for word in ("podAffinity", "podAntiAffinity"):
         errors += _pod_errors(wanted.get(word) or {}, f"{path}.affinity.{word}")
+    taken: set[str] = set()
     for number, constraint in each(spec.get("topologySpreadConstraints"), errors):
-        errors += _spread_errors(constraint, f"{path}.topologySpreadConstraints[{number}]")
+        where = f"{path}.topologySpreadConstraints[{number}]"
+        errors += _spread_errors(constraint, where)
+        pair = f"{{{constraint.get('topologyKey')}, {constraint.get('whenUnsatisfiable')}}}"
+        if pair in taken:
+            errors.append(duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", pair))
+        taken.add(pair)
     return errors
 
 
@@ -136,4 +143,7 @@ def _spread_errors(constraint: Object, path: str) -> list[FieldError]:
     word = constraint.get("whenUnsatisfiable") or ""
     if word not in UNSATISFIABLE:
         errors.append(not_supported(f"{path}.whenUnsatisfiable", word, UNSATISFIABLE))
+    domains = constraint.get("minDomains")
+    if domains is not None and domains <= 0:
+        errors.append(invalid(f"{path}.minDomains", domains, "must be greater than zero"))
     return errors + selector_errors(constraint.get("labelSelector"), f"{path}.labelSelector")

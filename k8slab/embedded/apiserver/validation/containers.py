@@ -30,12 +30,14 @@ from k8slab.embedded.apiserver.validation.common import (
     port_or_name_errors,
     unique_name_errors,
 )
+from k8slab.embedded.apiserver.validation.sources import env_errors, env_from_errors
 
 if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
+MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 HOOK_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -45,7 +47,7 @@ COUNTS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThre
 NOT_EPHEMERAL = ("ports", "resources", *PROBES, "lifecycle", "resizePolicy", "restartPolicy")
 """What an ephemeral container may not claim (allowedEphemeralContainerFields)."""
 
-_ENV_NAME = re.compile(r"[ -<>-~]+\Z")
+_HEADER = re.compile(r"[-A-Za-z0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,20 @@ def container_errors(container: Object, path: str, pod: Surroundings) -> list[Fi
         errors.append(invalid(f"{path}.image", image, why))
     errors += one_of(container.get("imagePullPolicy"), PULL_POLICIES, f"{path}.imagePullPolicy")
     errors += _ports_errors(container.get("ports") or [], f"{path}.ports")
-    errors += _env_errors(container.get("env") or [], f"{path}.env")
+    errors += env_errors(container.get("env") or [], f"{path}.env")
+    errors += env_from_errors(container.get("envFrom") or [], f"{path}.envFrom")
     mounts = container.get("volumeMounts") or []
     errors += _mount_errors(mounts, f"{path}.volumeMounts", pod.volumes)
     errors += resource_errors(container.get("resources") or {}, f"{path}.resources")
+    message = container.get("terminationMessagePolicy")
+    if message and message not in MESSAGE_POLICIES:
+        where = f"{path}.terminationMessagePolicy"
+        errors.append(not_supported(where, message, MESSAGE_POLICIES))
     policy = container.get("restartPolicy")
     if policy is not None and policy not in RESTART_POLICIES:
         errors.append(not_supported(f"{path}.restartPolicy", policy, RESTART_POLICIES))
     security = container.get("securityContext") or {}
+    errors += security_errors(security, f"{path}.securityContext")
     if security.get("privileged") and security.get("allowPrivilegeEscalation") is False:
         why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
         errors.append(invalid(f"{path}.securityContext", security, why))
@@ -90,6 +98,16 @@ def container_errors(container: Object, path: str, pod: Surroundings) -> list[Fi
             errors += _handler_errors(body, where, HOOK_HANDLERS)
             errors += _sleep_errors(body.get("sleep"), f"{where}.sleep", pod.grace)
     return errors
+
+
+def security_errors(security: Object, path: str) -> list[FieldError]:
+    """Return what is wrong with the numbers of a security context, of a container or a pod."""
+    why = "must be between 0 and 2147483647, inclusive"
+    return [
+        invalid(f"{path}.{name}", security[name], why)
+        for name in ("fsGroup", "runAsUser", "runAsGroup")
+        if not 0 <= (security.get(name) or 0) < 2**31
+    ]
 
 
 def init_errors(container: Object, path: str) -> list[FieldError]:
@@ -134,33 +152,6 @@ def _ports_errors(ports: list[Object], path: str) -> list[FieldError]:
     return errors
 
 
-def _env_errors(variables: list[Object], path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for number, variable in each(variables, errors):
-        where = f"{path}[{number}]"
-        name = variable.get("name") or ""
-        if not name:
-            errors.append(required(f"{where}.name"))
-        elif not _ENV_NAME.match(name):
-            why = (
-                "a valid environment variable name must consist only of printable ASCII "
-                "characters other than '='"
-            )
-            errors.append(invalid(f"{where}.name", name, why))
-        source = variable.get("valueFrom")
-        if source is None:
-            continue
-        if variable.get("value"):
-            why = "may not be specified when `value` is not empty"
-            errors.append(invalid(f"{where}.valueFrom", "", why))
-        if len(source) != 1:
-            count = "must specify one of" if not source else "may not have more than one of"
-            kinds = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `fileKeyRef` or "
-            why = f"{count}: {kinds}`secretKeyRef`"
-            errors.append(invalid(f"{where}.valueFrom", "", why))
-    return errors
-
-
 def _mount_errors(mounts: list[Object], path: str, volumes: set[str]) -> list[FieldError]:
     errors: list[FieldError] = []
     taken: set[str] = set()
@@ -181,6 +172,9 @@ def _mount_errors(mounts: list[Object], path: str, volumes: set[str]) -> list[Fi
             errors.append(invalid(f"{where}.subPath", sub_path, "must be a relative path"))
         elif ".." in sub_path.split("/"):
             errors.append(invalid(f"{where}.subPath", sub_path, "must not contain '..'"))
+        if sub_path and mount.get("subPathExpr"):
+            why = "subPathExpr and subPath are mutually exclusive"
+            errors.append(invalid(f"{where}.subPathExpr", mount["subPathExpr"], why))
     return errors
 
 
@@ -200,6 +194,13 @@ def _handler_errors(handler: Object, path: str, known: tuple[str, ...]) -> list[
     scheme = (handler.get("httpGet") or {}).get("scheme", "HTTP")
     if scheme not in ("HTTP", "HTTPS"):
         errors.append(not_supported(f"{path}.httpGet.scheme", scheme, ["HTTP", "HTTPS"]))
+    for header in (handler.get("httpGet") or {}).get("httpHeaders") or ():
+        if not _HEADER.match(name := header.get("name") or ""):
+            why = (
+                "a valid HTTP header must consist of alphanumeric characters or '-' "
+                "(e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
+            )
+            errors.append(invalid(f"{path}.httpGet.httpHeaders", name, why))
     if "exec" in given and not handler["exec"].get("command"):
         errors.append(required(f"{path}.exec.command"))
     return errors

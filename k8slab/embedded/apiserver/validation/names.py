@@ -11,6 +11,8 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _DNS_LABEL = re.compile(rf"{_LABEL}\Z")
 _DNS_SUBDOMAIN = re.compile(rf"{_SUBDOMAIN}\Z")
+_SEARCHED_LABEL = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCHED = re.compile(rf"{_SEARCHED_LABEL}(\.{_SEARCHED_LABEL})*\Z")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
@@ -29,6 +31,11 @@ SUBDOMAIN_MESSAGE = (
     f"a lowercase RFC 1123 subdomain must consist of {_LETTERS}, '-' or '.', and {_ENDS} "
     f"(e.g. 'example.com', {_REGEX} "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+SEARCHED_MESSAGE = (
+    f"a lowercase RFC 1123 subdomain must consist of {_LETTERS}, '_', '-' or '.', and {_ENDS} "
+    f"(e.g. 'example.com', {_REGEX} "
+    "'_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
 )
 DNS_1035_MESSAGE = (
     f"a DNS-1035 label must consist of {_LETTERS} or '-', start with an alphabetic character, and "
@@ -67,9 +74,11 @@ def dns_label(value: str) -> list[str]:
     return [*wrong, "must not contain dots" if _DNS_SUBDOMAIN.match(value) else LABEL_MESSAGE]
 
 
-def dns_subdomain(value: str) -> list[str]:
+def dns_subdomain(value: str, *, underscores: bool = False) -> list[str]:
     """Say what is wrong with a DNS-1123 subdomain; nothing when it is one."""
     wrong = [_at_most(253)] if len(value) > 253 else []
+    if underscores:
+        return wrong if _SEARCHED.match(value) else [*wrong, SEARCHED_MESSAGE]
     return wrong if _DNS_SUBDOMAIN.match(value) else [*wrong, SUBDOMAIN_MESSAGE]
 
 
@@ -105,7 +114,7 @@ def qualified_name(value: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """Say what is wrong with a label's value; nothing when it is one."""
-    wrong = [_at_most(63)] if len(value) > 63 else []
+    wrong = ["must be no more than 63 bytes"] if len(value) > 63 else []
     return wrong if _LABEL_VALUE.match(value) else [*wrong, LABEL_VALUE_MESSAGE]
 
 

@@ -17,14 +17,16 @@ from k8slab.embedded.apiserver.statuses import (
 )
 from k8slab.embedded.apiserver.validation import names
 from k8slab.embedded.apiserver.validation.affinity import affinity_errors
-from k8slab.embedded.apiserver.validation.common import address_errors, one_of, unique_name_errors
+from k8slab.embedded.apiserver.validation.common import address_errors, one_of
 from k8slab.embedded.apiserver.validation.containers import (
     Surroundings,
     container_errors,
     ephemeral_errors,
     init_errors,
+    security_errors,
 )
 from k8slab.embedded.apiserver.validation.metadata import annotation_errors, label_errors
+from k8slab.embedded.apiserver.validation.volumes import volume_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+SYSTEMS = ("linux", "windows")
+MOST_SERVERS = 3
+MOST_SEARCHES = 32
+LONGEST_SEARCH = 2048
+"""What a resolver's configuration may have (MaxDNSNameservers and others)."""
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _COST = re.compile(r"(?:0|[1-9][0-9]{0,10}|-[0-9]{1,20})\Z")
@@ -93,7 +101,7 @@ def _deletion_cost_errors(annotations: Object, path: str) -> list[FieldError]:
 
 def spec_errors(spec: Object, path: str) -> list[FieldError]:
     """Return what is wrong with a pod's spec."""
-    errors, volumes = _volume_errors(spec.get("volumes") or [], f"{path}.volumes")
+    errors, volumes = volume_errors(spec.get("volumes") or [], f"{path}.volumes")
     if not spec.get("containers"):
         errors.append(required(f"{path}.containers"))
     pod = Surroundings(volumes, spec.get("terminationGracePeriodSeconds") or 0)
@@ -123,14 +131,85 @@ def _small_errors(spec: Object, path: str) -> list[FieldError]:
     if seconds is not None and seconds < 1:
         why = "must be between 1 and 2147483647, inclusive"
         errors.append(invalid(f"{path}.activeDeadlineSeconds", seconds, why))
-    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        errors.append(required(f"{path}.dnsConfig.nameservers", why))
+    errors += _dns_errors(spec.get("dnsConfig"), spec.get("dnsPolicy"), f"{path}.dnsConfig")
     for number, alias in each(spec.get("hostAliases"), errors):
-        errors += address_errors(alias.get("ip") or "", f"{path}.hostAliases[{number}].ip")
+        where = f"{path}.hostAliases[{number}]"
+        errors += address_errors(alias.get("ip") or "", f"{where}.ip")
+        for place, name in each(alias.get("hostnames"), errors):
+            wrong = names.dns_subdomain(name)
+            errors += [invalid(f"{where}.hostnames[{place}]", name, why) for why in wrong]
     for number, toleration in each(spec.get("tolerations"), errors):
         errors += _toleration_errors(toleration, f"{path}.tolerations[{number}]")
+    errors += _gate_errors(spec, path)
+    errors += _together_errors(spec, path)
+    security = spec.get("securityContext") or {}
+    errors += security_errors(security, f"{path}.securityContext")
     return errors + affinity_errors(spec, path)
+
+
+def _dns_errors(config: Object | None, policy: str | None, path: str) -> list[FieldError]:
+    """Check how a pod resolves names. Source: validatePodDNSConfig."""
+    if policy == "None" and config is None:
+        return [required(path, "must provide `dnsConfig` when `dnsPolicy` is None")]
+    config = config or {}
+    servers, searches = config.get("nameservers") or [], config.get("searches") or []
+    if policy == "None" and not servers:
+        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        return [required(f"{path}.nameservers", why)]
+    errors: list[FieldError] = []
+    if len(servers) > MOST_SERVERS:
+        why = f"must not have more than {MOST_SERVERS} nameservers"
+        errors.append(invalid(f"{path}.nameservers", servers, why))
+    for number, server in each(servers, errors):
+        errors += address_errors(server, f"{path}.nameservers[{number}]")
+    if len(searches) > MOST_SEARCHES:
+        why = f"must not have more than {MOST_SEARCHES} search paths"
+        errors.append(invalid(f"{path}.searches", searches, why))
+    if len(" ".join(searches)) > LONGEST_SEARCH:
+        why = f"must not have more than {LONGEST_SEARCH} characters (including spaces) in the "
+        errors.append(invalid(f"{path}.searches", searches, f"{why}search list"))
+    for number, search in each(searches, errors):
+        if search != ".":
+            wrong = names.dns_subdomain(search.removesuffix("."), underscores=True)
+            errors += [invalid(f"{path}.searches[{number}]", search, why) for why in wrong]
+    for number, option in each(config.get("options"), errors):
+        if not option.get("name"):
+            errors.append(required(f"{path}.options[{number}]", "must not be empty"))
+    return errors
+
+
+def _gate_errors(spec: Object, path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for number, gate in each(spec.get("readinessGates"), errors):
+        where, word = f"{path}.readinessGates[{number}].conditionType", gate.get("conditionType")
+        errors += [invalid(where, word, why) for why in names.qualified_name(word or "")]
+    taken: set[str] = set()
+    for number, gate in each(spec.get("schedulingGates"), errors):
+        where, word = f"{path}.schedulingGates[{number}]", gate.get("name") or ""
+        errors += [invalid(where, word, why) for why in names.qualified_name(word)]
+        if word in taken:
+            errors.append(duplicate(where, word))
+        taken.add(word)
+    return errors
+
+
+def _together_errors(spec: Object, path: str) -> list[FieldError]:
+    """Check fields that exclude each other, and words of closed sets."""
+    errors = []
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        errors.append(invalid(f"{path}.shareProcessNamespace", True, why))
+    if spec.get("hostUsers") is False:
+        errors += [
+            forbidden(f"{path}.{field}", "when `hostUsers` is false")
+            for field in ("hostNetwork", "hostPID", "hostIPC")
+            if spec.get(field)
+        ]
+    if (system := spec.get("os")) is not None and system.get("name") not in SYSTEMS:
+        errors.append(not_supported(f"{path}.os", system.get("name"), SYSTEMS))
+    if (name := spec.get("nodeName")) and (wrong := names.dns_subdomain(name)):
+        errors += [invalid(f"{path}.nodeName", name, why) for why in wrong]
+    return errors
 
 
 def _toleration_errors(toleration: Object, path: str) -> list[FieldError]:
@@ -154,36 +233,18 @@ def _toleration_errors(toleration: Object, path: str) -> list[FieldError]:
         errors.append(invalid(f"{path}.operator", value, ";".join(wrong)))
     elif operator == "Exists" and value:
         why = "value must be empty when `operator` is 'Exists'"
-        errors.append(invalid(f"{path}.operator", toleration, why))
+        errors.append(invalid(f"{path}.operator", value, why))
     if effect and effect not in EFFECTS:
         errors.append(not_supported(f"{path}.effect", effect, EFFECTS))
     return errors
 
 
-def _volume_errors(volumes: list[Object], path: str) -> tuple[list[FieldError], set[str]]:
-    errors: list[FieldError] = []
-    taken: set[str] = set()
-    for number, volume in each(volumes, errors):
-        where = f"{path}[{number}]"
-        errors += unique_name_errors(volume, where, taken)
-        sources = [key for key in volume if key != "name"]
-        if len(sources) > 1:
-            why = "may not specify more than 1 volume type"
-            errors += [forbidden(f"{where}.{source}", why) for source in sources[1:]]
-        config, secret = volume.get("configMap"), volume.get("secret")
-        if config is not None and not config.get("name"):
-            errors.append(required(f"{where}.configMap.name"))
-        if secret is not None and not secret.get("secretName"):
-            errors.append(required(f"{where}.secret.secretName"))
-    return errors, taken
-
-
 def _host_port_errors(container: Object, path: str) -> list[FieldError]:
     return [
         invalid(
-            f"{path}.ports[{number}].containerPort",
-            port.get("containerPort"),
-            "must match `hostPort` when `hostNetwork` is true",
+            f"{path}.ports[{number}].hostPort",
+            port["hostPort"],
+            "must match `containerPort` when `hostNetwork` is true",
         )
         for number, port in enumerate(container.get("ports") or ())
         if port.get("hostPort") and port["hostPort"] != port.get("containerPort")
