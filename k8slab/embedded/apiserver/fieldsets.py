@@ -163,7 +163,11 @@ def _field_trie(value: dict | list, field: Field, owner: Type) -> Object:
     if not rule.keys:
         return {}
     inner = type_of(field.word)
-    return {item_key(item, rule.keys): {".": {}, **_trie_of(item, inner)} for item in value}
+    made = {}
+    for item in value:  # what is no object is refused later, by its schema
+        below = _trie_of(item, inner) if isinstance(item, dict) else {}
+        made[item_key(item, rule.keys)] = {".": {}, **below}
+    return made
 
 
 def structures(path: Path, schema: Type | None) -> Iterator[Path]:

@@ -6,14 +6,14 @@ The control plane carries the label and the taint that kubeadm gives it.
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_DNS, uuid5
 
-from k8slab.embedded.config import INSIDE, KUBERNETES_MINOR
+from k8slab.embedded.config import KUBERNETES_MINOR
 from k8slab.embedded.controllers import conditions, times
+from k8slab.embedded.controllers.kubelet import resources
 from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, RUNTIME_NAME
 from k8slab.embedded.controllers.loop import Loop
 from k8slab.objects.meta import name_of
@@ -191,15 +191,7 @@ def _architecture() -> str:
 
 
 def _capacity(max_pods: int) -> dict[str, str]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
-    disk = os.statvfs(INSIDE if INSIDE.exists() else "/")
-    return {
-        "cpu": str(os.cpu_count() or 1),
-        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
-        "hugepages-2Mi": "0",
-        "memory": f"{memory}Ki",
-        "pods": str(max_pods),
-    }
+    return {**resources.machine(), "pods": str(max_pods)}
 
 
 def _info(name: str) -> Object:

@@ -376,3 +376,38 @@ def test_some_kinds_are_shown_when_they_are_deleted(server, namespace, plural, k
     path = f"/api/v1/namespaces/{namespace}/{plural}"
     assert server.request("POST", path, {"metadata": {"name": "n"}, **web()}).status == 201
     assert server.request("DELETE", f"{path}/n").json["kind"] == kind
+
+
+def test_the_items_of_a_list_leave_what_they_are_to_the_list(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    for name in ("m", "n"):
+        server.request("POST", path, {"metadata": {"name": name}, "data": {"a": name}})
+    answer = server.request("GET", f"{path}?fieldSelector=metadata.name!=kube-root-ca.crt").json
+    assert (answer["kind"], answer["apiVersion"]) == ("ConfigMapList", "v1")
+    assert [list(item) for item in answer["items"]] == [["metadata", "data"]] * 2
+    assert [item["data"]["a"] for item in answer["items"]] == ["m", "n"]
+
+
+def test_an_item_that_is_no_object_is_refused_where_items_have_keys(server, namespace):
+    """It was an internal error, 500."""
+    item = {"type": "object", "properties": {"k": {"type": "string"}}, "required": ["k"]}
+    parts = {
+        "type": "array",
+        "items": item,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["k"],
+    }
+    document = {"type": "object", "properties": {"parts": parts}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": document},
+    }
+    names = {"plural": "boxes", "kind": "Box"}
+    spec = {"group": "r.test", "scope": "Namespaced", "names": names, "versions": [version]}
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    server.request("POST", crds, {"metadata": {"name": "boxes.r.test"}, "spec": spec})
+    body = {"apiVersion": "r.test/v1", "kind": "Box", "metadata": {"name": "b"}, "parts": [None]}
+    answer = server.request("POST", f"/apis/r.test/v1/namespaces/{namespace}/boxes", body)
+    assert (answer.status, "parts[0]" in answer.json["message"]) == (422, True)

@@ -10,6 +10,7 @@ import os
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.config import INSIDE
 from k8slab.objects.quantities import number as quantity
 
 if TYPE_CHECKING:
@@ -50,17 +51,20 @@ def field(reference: Object, container: Object, pod: Object) -> str:
     if resource in amounts:
         amount = quantity(amounts[resource])
     elif group == "limits":
-        amount = _machine(resource)
+        amount = quantity(machine().get(resource, "0"))  # a limit that is not set
     else:
         amount = Decimal(0)
     divisor = quantity(reference.get("divisor") or "1") or Decimal(1)
     return str(math.ceil(amount / divisor))
 
 
-def _machine(resource: str) -> Decimal:
-    """Return what the node has: the meaning of a limit that is not set."""
-    if resource == "cpu":
-        return Decimal(os.cpu_count() or 1)
-    if resource == "memory":
-        return Decimal(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return Decimal(0)
+def machine() -> dict[str, str]:
+    """Return what a node has for its pods, as quantities: all that this machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
+    disk = os.statvfs(INSIDE if INSIDE.exists() else "/")
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "hugepages-2Mi": "0",
+        "memory": f"{memory}Ki",
+    }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 FINISHED = ("Succeeded", "Failed")
+ORDER = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+"""The conditions that are the kubelet's, in the order in which it writes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,8 @@ def _conditions(pod: Object, records: Sequence[Record], facts: Facts, phase: str
     ):
         entry = {"lastProbeTime": None, "observedGeneration": generation, **new}
         found = conditions.put(found, entry)
-    return found
+    # Others' conditions come first, then the kubelet's own (mergePodStatus); clients print them so.
+    return sorted(found, key=lambda c: ORDER.index(c["type"]) if c["type"] in ORDER else -1)
 
 
 def _initialized(records: Sequence[Record], phase: str) -> Object:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from k8slab.embedded.controllers.kubelet import environment
+from k8slab.embedded.controllers.kubelet import environment, resources
 from k8slab.embedded.controllers.kubelet.environment import ConfigError, Sources
 
 OBJECTS = {
@@ -99,6 +99,13 @@ def test_an_amount_in_units_of_its_divisor(reference, value):
         **env({"name": "R", "valueFrom": {"resourceFieldRef": reference}}),
     }
     assert build(container) == {"R": value}
+
+
+def test_a_limit_that_is_not_set_is_what_the_node_has():
+    """Of ephemeral storage it was 0."""
+    reference = {"resource": "limits.ephemeral-storage", "divisor": "1Ki"}
+    value = build(env({"name": "R", "valueFrom": {"resourceFieldRef": reference}}))["R"]
+    assert f"{value}Ki" == resources.machine()["ephemeral-storage"]
 
 
 MISSING = {

@@ -120,6 +120,16 @@ def test_a_readiness_gate_keeps_a_pod_unready_until_its_condition_is_true():
     assert conditions(status)["example.com/lb"] == ("True", None)
 
 
+def test_conditions_stand_in_the_order_of_a_kubelet_after_those_of_others():
+    scheduled = {"type": "PodScheduled", "status": "True"}
+    told = {**pod(), "status": {"conditions": [scheduled, {"type": "a.b/lb", "status": "True"}]}}
+    status = pod_status(told, [record("running")], FACTS)
+    assert [condition["type"] for condition in status["conditions"]] == [
+        "a.b/lb",
+        *("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"),
+    ]
+
+
 def test_the_transition_time_stays_while_the_status_word_does():
     first = pod_status(pod(), [record("running")], FACTS)
     for condition in first["conditions"]:
