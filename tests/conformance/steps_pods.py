@@ -8,7 +8,8 @@ RUN = (
     S(
         "kubectl run tmp --image=busybox -i --rm --restart=Never -- cat /etc/resolv.conf",
         r"^search \S+\.svc\.cluster\.local svc\.cluster\.local cluster\.local$\n"
-        r"^nameserver 10\.96\.0\.10$\n^options ndots:5$\n^pod \"tmp\" deleted",
+        # In between kubectl may say what is recorded, when it attached while the program ran.
+        r"^nameserver 10\.96\.0\.10$\n^options ndots:5$\n(?:[AI].*\n)*^pod \"tmp\" deleted",
     ),
     S(
         "kubectl run tmp --image=busybox -i --rm --restart=Never -- sh -c 'exit 3'",
