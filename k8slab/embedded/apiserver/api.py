@@ -298,7 +298,7 @@ class Api:
         """
         kind = self.kinds.of(resource)
         old = self.require(resource, name, namespace)
-        objectmeta.check_owner(resource, name, old, uid=uid, version=version)
+        objectmeta.check_owner(old, uid=uid, version=version)
         if review := self.webhooks.about("DELETE", kind, old, writer):
             review.check_deletion(old)
         marked = deletion.mark(kind, old, grace=grace, propagation=propagation)

@@ -29,7 +29,7 @@ def evict(api: Api, pod: Object, options: Object, writer: Writer = INTERNAL) -> 
     dry_run, preconditions = writer.dry_run, options.get("preconditions") or {}
     version = preconditions.get("resourceVersion") or ""
     uid = preconditions.get("uid") or ""
-    objectmeta.check_owner("pods", name_of(pod), pod, uid=uid, version=version)
+    objectmeta.check_owner(pod, uid=uid, version=version)
     taken = _ask_budget(api, pod)
     if taken and not dry_run:
         api.update_status(BUDGETS, taken)

@@ -152,18 +152,21 @@ def check_place(metadata: Object, name: str, namespace: str) -> None:
         )
 
 
-def check_owner(resource: str, name: str, obj: Object, *, uid: str, version: str) -> None:
+def check_owner(obj: Object, *, uid: str, version: str) -> None:
     """Refuse with 409 when a delete's preconditions do not hold."""
-    metadata = obj["metadata"]
+    metadata, name = obj["metadata"], obj["metadata"]["name"]
+    group = obj["apiVersion"].rpartition("/")[0]
+    kind = f"{obj['kind']}.{group}" if group else obj["kind"]
     if uid and uid != metadata["uid"]:
         why = (
-            f"Precondition failed: UID in precondition: {uid}, "
-            f"UID in object meta: {metadata['uid']}"
+            f"the UID in the precondition ({uid}) does not match the UID in record "
+            f"({metadata['uid']}). The object might have been deleted and then recreated"
         )
-        raise statuses.conflict(resource, name, why)
+        raise statuses.conflict(kind, name, why)
     if version and version != metadata["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {version}, "
-            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({version}) does not match the "
+            f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have "
+            "been modified"
         )
-        raise statuses.conflict(resource, name, why)
+        raise statuses.conflict(kind, name, why)

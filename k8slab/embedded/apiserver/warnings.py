@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from k8slab.embedded.apiserver.validation import names
 from k8slab.objects.meta import annotations_of
+from k8slab.objects.quantities import number as quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +29,18 @@ TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 KNOWN_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 
+_NAMING = frozenset(
+    {
+        "cronjobs.batch",
+        "deployments.apps",
+        "jobs.batch",
+        "pods",
+        "replicasets.apps",
+        "replicationcontrollers",
+    }
+)
+"""Kinds whose names become those of pods."""
+
 _LABELS = {
     "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
     "beta.kubernetes.io/os": ("v1.14", "kubernetes.io/os"),
@@ -38,7 +52,7 @@ _LABELS = {
 
 def about(kind: Kind, obj: Object, *, new: bool) -> list[str]:
     """Return the warnings for an object that was written; `new` when it was created."""
-    found = list(_finalizers(obj)) if new else []
+    found = [*_finalizers(obj), *_name(kind.resource, obj)] if new else []
     if kind.resource == "ingresses.networking.k8s.io" and new:
         found += _ingress(obj)
     elif check := _CHECKS.get(kind.resource):
@@ -53,6 +67,17 @@ def _finalizers(obj: Object) -> Iterator[str]:
                 f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name '
                 "including a path (/) to avoid accidental conflicts with other finalizer writers"
             )
+
+
+def _name(resource: str, obj: Object) -> Iterator[str]:
+    """Tell of a name that pods and hosts get, but that is no label of DNS."""
+    use = "the Pod's hostname" if resource == "pods" else "Pod names and hostnames"
+    wrong = names.dns_label(obj["metadata"].get("name") or "") if resource in _NAMING else []
+    if wrong:
+        yield (
+            f"metadata.name: this is used in {use}, which can result in surprising behavior; "
+            f"a DNS label is recommended: [{' '.join(wrong)}]"
+        )
 
 
 def _ingress(obj: Object) -> Iterator[str]:
@@ -106,6 +131,7 @@ def _pod_spec(spec: Object, path: str) -> Iterator[str]:
         for number, container in enumerate(spec.get(field) or ()):
             where = f"{path}.{field}[{number}]"
             yield from _hidden_variables(container, where)
+            yield from _fractions(container.get("resources") or {}, f"{where}.resources")
             for place, port in enumerate(container.get("ports") or ()):
                 key = tuple(
                     port.get(f) for f in ("containerPort", "protocol", "hostIP", "hostPort")
@@ -113,6 +139,16 @@ def _pod_spec(spec: Object, path: str) -> Iterator[str]:
                 if key in ports:
                     yield f"{where}.ports[{place}]: duplicate port definition with {ports[key]}"
                 ports.setdefault(key, f"{where}.ports[{place}]")
+
+
+def _fractions(resources: Object, path: str) -> Iterator[str]:
+    """Tell of parts of bytes: who writes ``128m`` meant ``128Mi``."""
+    for resource in ("memory", "ephemeral-storage"):
+        for part in ("limits", "requests"):
+            amount = (resources.get(part) or {}).get(resource)
+            if amount is not None and quantity(amount) % 1:
+                where = f"{path}.{part}[{resource}]"
+                yield f'{where}: fractional byte value "{amount}" is invalid, must be an integer'
 
 
 def _repeated(spec: Object, field: str, key: str, path: str) -> Iterator[str]:

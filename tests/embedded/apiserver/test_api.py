@@ -164,7 +164,7 @@ def test_a_delete_with_another_uid_is_refused(api, make_pod):
     api.create("pods", make_pod())
     error = refused(api.delete, "pods", "web", "default", uid="other")
     assert error.code == 409
-    assert "Precondition failed: UID in precondition: other" in error.message
+    assert 'on Pod "web": the UID in the precondition (other) does not match' in error.message
 
 
 def test_a_pod_gets_its_service_account_and_token_volume(api, make_pod):

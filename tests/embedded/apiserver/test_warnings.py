@@ -52,6 +52,27 @@ def test_the_old_annotation_of_ingresses_is_told_at_creation():
     assert told(resource, {"ingressClassName": "nginx"}, annotations=annotations) == []
 
 
+@pytest.mark.parametrize(
+    ("resource", "use"),
+    [("pods", "the Pod's hostname"), ("replicationcontrollers", "Pod names and hostnames")],
+)
+def test_a_name_that_no_host_can_have_is_told(resource, use):
+    """Recorded from kube-apiserver 1.37.0."""
+    (text,) = told(resource, {}, name="a.b")
+    assert text == (
+        f"metadata.name: this is used in {use}, which can result in surprising behavior; "
+        "a DNS label is recommended: [must not contain dots]"
+    )
+    assert told(resource, {}, name="a-b") == []
+
+
+def test_parts_of_bytes_are_told():
+    container = {"name": "c", "resources": {"requests": {"memory": "128m", "cpu": "100m"}}}
+    (text,) = told("pods", {"containers": [container]})
+    where = "spec.containers[0].resources.requests[memory]"
+    assert text == f'{where}: fractional byte value "128m" is invalid, must be an integer'
+
+
 def test_a_template_is_told_where_the_fault_is():
     container = {
         "name": "c",
