@@ -40,6 +40,14 @@ def volume(**spec) -> dict:
     return {"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], **spec}}
 
 
+ONCE = {"spec": {**SELECTED["template"]["spec"], "restartPolicy": "Never"}}
+
+
+def claim(*modes: str, **spec) -> dict:
+    size = {"requests": {"storage": "1Gi"}}
+    return {"spec": {"accessModes": list(modes), "resources": size, **spec}}
+
+
 REFUSED = [
     ("services", web(clusterIPs=["10.96.0.98"]), "must be empty when `clusterIP` is not specified"),
     ("services", web(type="LoadBalancer", loadBalancerClass="A b"), QUALIFIED),
@@ -104,6 +112,27 @@ REFUSED = [
         "persistentvolumes",
         volume(capacity={"cpu": "1"}, hostPath={"path": "/x"}),
         'spec.capacity: Unsupported value: {"cpu":"1"}: supported values: "storage"',
+    ),
+    (
+        "statefulsets.apps",
+        {"spec": {**SELECTED, "serviceName": "A b"}},
+        'spec.serviceName: Invalid value: "A b": a lowercase RFC 1123 label must consist of',
+    ),
+    (
+        "jobs.batch",
+        {"spec": {"template": ONCE, "managedBy": "foo"}},
+        'spec.managedBy: Invalid value: "foo": must be a domain-prefixed path',
+    ),
+    ("persistentvolumeclaims", claim("Foo"), 'spec.accessModes: Unsupported value: "Foo": '),
+    (
+        "persistentvolumeclaims",
+        claim("ReadWriteOncePod", "ReadWriteOnce"),
+        "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+    ),
+    (
+        "persistentvolumeclaims",
+        claim("ReadWriteOnce", volumeMode="Foo"),
+        'spec.volumeMode: Unsupported value: "Foo": supported values: "Block", "Filesystem"',
     ),
     ("podtemplates", {}, "template.spec.containers: Required value"),
     ("controllerrevisions.apps", {"revision": 1}, "data: Required value: data is mandatory"),

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8slab.embedded.apiserver.statuses import FieldError, forbidden, invalid, required
+from k8slab.embedded.apiserver.statuses import (
+    FieldError,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+)
 from k8slab.embedded.apiserver.validation.common import IMMUTABLE, one_of, quantity_errors
 from k8slab.objects.quantities import number
 
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 STORAGE = "storage"
+MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+VOLUME_MODES = ("Block", "Filesystem")
 UPDATE_MESSAGE = (
     "spec is immutable after creation except resources.requests and "
     "volumeAttributesClassName for bound claims"
@@ -30,6 +38,16 @@ def claim_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors = []
     if not spec.get("accessModes"):
         errors.append(required("spec.accessModes", "at least 1 access mode is required"))
+    modes = spec.get("accessModes") or []
+    errors += [
+        not_supported("spec.accessModes", mode, MODES) for mode in modes if mode not in MODES
+    ]
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        why = "may not use ReadWriteOncePod with other access modes"
+        errors.append(forbidden("spec.accessModes", why))
+    volume = spec.get("volumeMode")
+    if volume and volume not in VOLUME_MODES:
+        errors.append(not_supported("spec.volumeMode", volume, VOLUME_MODES))
     requests = _requests(spec)
     if STORAGE not in requests:
         return [*errors, required("spec.resources[storage]")]

@@ -14,6 +14,7 @@ from k8slab.embedded.apiserver.validation.common import (
     selector_errors,
 )
 from k8slab.embedded.apiserver.validation.pods import template_errors
+from k8slab.embedded.apiserver.validation.seldom import prefixed_path_errors
 from k8slab.errors import UsageError
 from k8slab.objects import selectors
 
@@ -81,6 +82,8 @@ def _spec_errors(spec: Object) -> list[FieldError]:
         errors.append(not_supported("spec.completionMode", mode, ["NonIndexed", "Indexed"]))
     errors += _indexed_errors(spec) if mode == "Indexed" else _plain_errors(spec)
     errors += job_policies.errors(spec)
+    if manager := spec.get("managedBy"):
+        errors += prefixed_path_errors(manager, "spec.managedBy")
     template = spec.get("template") or {}
     errors += template_errors(template, "spec.template")
     return [*errors, *_restart_errors(spec, (template.get("spec") or {}).get("restartPolicy"))]

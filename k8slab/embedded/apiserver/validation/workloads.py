@@ -14,6 +14,7 @@ from k8slab.embedded.apiserver.statuses import (
     not_supported,
     required,
 )
+from k8slab.embedded.apiserver.validation import names
 from k8slab.embedded.apiserver.validation.common import (
     IMMUTABLE,
     at_least_zero,
@@ -135,6 +136,8 @@ def stateful_set_errors(new: Object, old: Object | None) -> list[FieldError]:
     errors += _stateful_rolling_errors(spec.get("updateStrategy") or {}, "spec.updateStrategy")
     policies = ("OrderedReady", "Parallel")
     errors += one_of(spec.get("podManagementPolicy"), policies, "spec.podManagementPolicy")
+    if name := spec.get("serviceName"):
+        errors += [invalid("spec.serviceName", name, why) for why in names.dns_label(name)]
     start = (spec.get("ordinals") or {}).get("start")
     errors += at_least_zero(start, "spec.ordinals.start")
     if old is None:
