@@ -31,6 +31,8 @@ def _token_review(rest: Rest, request: Request, target: Target, obj: Object) -> 
     del request, target
     spec = obj.get("spec") or {}
     token, asked = spec.get("token") or "", spec.get("audiences") or []
+    if not token:
+        raise statuses.bad_request("token is required for TokenReview in authentication")
     user = auth.from_token(token, rest.tokens, rest.api, asked)
     status: Object = {"user": {}, "error": "invalid bearer token"}
     if user:

@@ -81,6 +81,7 @@ class StatefulSets(Controller):
         revision, template = self._version(owner, ordinal)
         pod = pods.from_template(owner, template)
         name = f"{name_of(owner)}-{ordinal}"
+        pod["metadata"]["generateName"] = f"{name_of(owner)}-"  # as all that are made of a template
         pod["metadata"]["name"] = name
         pod["metadata"]["labels"].update(
             {

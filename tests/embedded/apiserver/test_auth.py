@@ -117,6 +117,13 @@ def test_a_token_for_others_is_worth_nothing_here_and_reviewed_for_them(server, 
     assert review("vault", "x")["audiences"] == ["vault"]
 
 
+def test_a_review_needs_a_token(server):
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    refused = server.request("POST", path, {"spec": {}})
+    assert refused.status == 400
+    assert refused.json["message"] == "token is required for TokenReview in authentication"
+
+
 def test_a_secrets_token_is_good_while_the_secret_holds_it(server, stranger, namespace):
     account = {"metadata": {"name": "a", "namespace": namespace}}
     made = server.call(server.api.create, "serviceaccounts", account)

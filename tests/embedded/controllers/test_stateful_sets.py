@@ -112,6 +112,7 @@ def test_an_update_under_way_has_an_old_revision_and_a_new_one(in_world):
             return tuple(status().get(field, 0) for field in fields)
 
         await world.until(lambda: counts() == (3, 3, 3, 3))
+        assert world.api.get("pods", "db-0", "default")["metadata"]["generateName"] == "db-"
         world.api.patch(SETS, "db", "default", {"spec": {"updateStrategy": {
             "rollingUpdate": {"partition": 2}}}})  # fmt: skip
         container = {**made["spec"]["template"]["spec"]["containers"][0], "image": "web:2"}
