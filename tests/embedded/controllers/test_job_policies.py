@@ -94,7 +94,7 @@ def test_a_pod_that_is_evicted_is_told_from_one_that_fails(in_world):
         (pod,) = await world.until(lambda: running(world))
         world.runtime.ignores_term = True
         version = {"preconditions": {"resourceVersion": pod["metadata"]["resourceVersion"]}}
-        with pytest.raises(ApiStatusError, match="ResourceVersion in precondition"):
+        with pytest.raises(ApiStatusError, match="ResourceVersion in the precondition"):
             evictions.evict(world.api, pod, {"preconditions": {"resourceVersion": "1"}})
         evictions.evict(world.api, pod, version)
         (going,) = world.pods()
