@@ -196,3 +196,16 @@ def test_an_answer_names_what_mends_this_cluster_and_not_one_word_for_something_
     words = {"F09": "class", "F11": "sessionAffinity", "F12": "as here", "F34": "one dash"}
     for fault, said in words.items():
         assert said in catalogue.entry(fault).fix
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("F14", "destination 10.96.0.9:53 becomes 10.244.1.61:53, as the connection table has it"),
+        ("F19", "LOST: it has 1428 bytes, and eth0 takes 1300 at most (its MTU)"),
+    ],
+)
+def test_what_a_journey_shows_of_a_lost_packet_is_evidence(fault, line):
+    case = recipe.read(catalogue.entry(fault), 1, words(1, NODES))
+    cause = case.causes[0]
+    assert judge(case, cause.object, cause.field, line).evidence
