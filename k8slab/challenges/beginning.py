@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from k8slab.challenges import actions, losing, recipe, seeds
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from k8slab.objects.meta import Object
 
 SYMPTOM_SECONDS = 40.0
-SILENCE = 0.4
+LONGEST_PAUSE = 0.1
+"""Seconds between two looks for the symptom: somebody waits for it."""
+SILENCE = 0.25
 """Seconds until silence is taken for the symptom. Nothing is scored by it, and what answers later
 than that after all is looked at again where it should be open: a check waits for longer."""
 
@@ -200,6 +203,7 @@ def _poll(challenge: Challenge, look_once: Callable[[], list[str]]) -> None:
         quiet=lambda _: False,
         deadline=SYMPTOM_SECONDS,
         settled=1,
+        longest_pause=LONGEST_PAUSE,
     ).run()
     if seen:
         raise ClusterNotReadyError(
@@ -212,10 +216,10 @@ def _not_shown(challenge: Challenge) -> list[str]:
     """Look once, and say what of the symptom does not show; nothing when all of it does."""
     cluster, symptom = challenge.cluster, challenge.case.symptom
     context = Context(cluster, challenge.namespace, challenge.case.setup, deadline=0.0)
-    if wrong := _not_as_wanted(challenge, symptom.wants):
-        return wrong
-    shown = [run_check(context, spec) for spec in symptom.checks]
-    wrong = [f"{one.check}: {' '.join(one.lines)}" for one in shown if not _passed(one)]
+    with ThreadPoolExecutor() as pool:  # both may wait for silence
+        shown = pool.map(lambda spec: run_check(context, spec), symptom.checks)
+        wrong = _not_as_wanted(challenge, symptom.wants)
+        wrong += [f"{one.check}: {' '.join(one.lines)}" for one in shown if not _passed(one)]
     fine = [run_check(context, spec) for spec in symptom.fails] if not wrong else []
     return wrong + [f"{one.check}: it is fine" for one in fine if _passed(one)]
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from k8slab.errors import UsageError
+from k8slab.objects import manifests
 
 INJECTABLE, TOLD, FOLLOWS = "injectable", "told", "follows"
 PROVIDERS = {"both": "embedded, kind", "embedded": "embedded", "case": "case"}
@@ -57,7 +55,7 @@ class Entry:
 @cache
 def entries() -> dict[str, Entry]:
     """Return all faults by id, in order."""
-    found: list[dict[str, Any]] = yaml.safe_load(_text())
+    (found,) = manifests.load_values(_text().encode(), _FILE)
     return {one["id"]: Entry(**one) for one in found}
 
 

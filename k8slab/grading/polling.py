@@ -43,6 +43,7 @@ class Polling(Generic[T]):
     same: Callable[[T, T], bool] = field(default=lambda one, other: one == other)
     settled: int = SETTLED
     """How often in a row the same must be seen."""
+    longest_pause: float = LONGEST_PAUSE
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = _pause
 
@@ -58,7 +59,7 @@ class Polling(Generic[T]):
             # Asked before the look that it speaks for: what is quiet only afterwards has changed.
             quiet = times + 1 >= self.settled and not self.good(seen) and self.quiet(seen)
             self.pause(wait)
-            wait = min(2 * wait, LONGEST_PAUSE)
+            wait = min(2 * wait, self.longest_pause)
             again = self.look()
             lasting = self.same(seen, again) or (self.good(seen) and self.good(again))
             times = times + 1 if lasting else 1

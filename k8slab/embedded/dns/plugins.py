@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 Setup = Callable[["Directive", Site, Plan], Wrap | None]
 
-RELOAD_SECONDS = 2.0
+RELOAD_SECONDS = 0.5
 """How often the Corefile is looked at. CoreDNS: 30 s (with jitter); nobody learns by waiting."""
 
 
 def reload(directive: Directive, _site: Site, plan: Plan) -> None:
     """Look for a changed Corefile from time to time."""
-    words = directive.arguments
-    plan.reload_seconds = seconds(directive, words[0]) if words else RELOAD_SECONDS
-    if 0 < plan.reload_seconds < 2:
-        raise directive.error("interval value must be greater or equal to 2s")
+    plan.reload_seconds = RELOAD_SECONDS
+    if directive.arguments:
+        plan.reload_seconds = seconds(directive, directive.arguments[0])
+        if 0 < plan.reload_seconds < 2:
+            raise directive.error("interval value must be greater or equal to 2s")
 
 
 def ready(directive: Directive, _site: Site, plan: Plan) -> None:

@@ -77,6 +77,8 @@ class DnsServer:
         self._wake = asyncio.Event()
         self._stopping = False
         self._checksum = ""
+        self._seen = ""
+        """The text of the Corefile when it was last looked at."""
         self._starting: set[asyncio.Future[None]] = set()
 
     async def run(self) -> int:
@@ -174,6 +176,9 @@ class DnsServer:
         """Take a changed Corefile; one that is refused is not tried again, as with CoreDNS."""
         try:
             text = self.file.read_text()
+            if text == self._seen:
+                return
+            self._seen = text
             found = checksum(text, file=str(self.file))
         except FileNotFoundError:
             return  # CoreDNS says nothing either, and runs on with what it has read

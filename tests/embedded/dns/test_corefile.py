@@ -6,7 +6,7 @@ from k8slab.embedded.dns.catalogue import Catalogue
 from k8slab.embedded.dns.chain import Plan
 from k8slab.embedded.dns.corefile import DEFAULT, CorefileError, parse
 from k8slab.embedded.dns.metrics import Metrics
-from k8slab.embedded.dns.plugins import PLUGINS, build
+from k8slab.embedded.dns.plugins import PLUGINS, RELOAD_SECONDS, build
 
 
 def plan():
@@ -24,7 +24,7 @@ def test_the_default_corefile_is_served(tmp_path):
     sites, made = build_text(DEFAULT.replace("/etc/resolv.conf", str(resolv)))
     assert [site.block.zones for site in sites] == [(".",)]
     assert made.lameduck == 5
-    assert made.reload_seconds == 2
+    assert made.reload_seconds == RELOAD_SECONDS
     assert made.health == [":8080"]
     assert made.ready == [":8181"]
     assert made.prometheus == [":9153"]
