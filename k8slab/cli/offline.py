@@ -18,13 +18,14 @@ from k8slab.cli.console import show, show_json, steps, tell
 def bundle(*, file: Path, as_json: bool) -> None:
     """Pack the course for machines without a network, into FILE (k8slab-offline.run).
 
-    In it are the wheels of the lock file, k8slab itself and the labs. It is for Linux machines with
+    In it are the wheels of the lock file, Envoy (for labs 04 and 06, which follow), k8slab itself
+    and the labs. It is for Linux machines with
     the Python version and the processor of this one; the system's packages (nftables, iproute2,
     kubectl, ...) are to be installed on them before. It is made in a clone of the project and
     needs the network for that.
 
     Each learner installs their own: notebooks are saved in the installed labs. Wheels are taken
-    that need no newer glibc than 2.28 (Debian 10, Ubuntu 20.04, RHEL 8).
+    that need no newer glibc than 2.31 (Debian 11, Ubuntu 20.04, RHEL 9).
 
     On the other machine `sh k8slab-offline.run DIRECTORY` installs it: its sum is looked at, a
     virtual environment and the labs are made in DIRECTORY, and what the system lacks is told.

