@@ -1,8 +1,12 @@
 """The battery with other kubectls than the installed one: Debian's old, and that of our version."""
 
 import battery
+import kubectls
 import pytest
 from playing import applied, drained, pinned, play
+
+pytestmark = pytest.mark.timeout(kubectls.BUILD_SECONDS + 240)
+"""The first test of the newest kubectl waits until it is built."""
 
 SAMPLE = ("describe", "exec, attach, cp and logs")
 """What of the table kubectl 1.20 is asked whenever the tests run: old APIs, old streams."""
