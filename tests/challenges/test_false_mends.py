@@ -17,6 +17,7 @@ ANOTHER = {"spec.selector.app": "<<other>>", "spec.ports[0].targetPort": 8080}
 FALSE = {
     "another program answers for it": ("F01", ANOTHER),
     "who is not ready gets requests": ("F02", {PROBE: None}),
+    "a probe that always says yes": ("F02", {PROBE: {"exec": {"command": ["true"]}}}),
     "another program answers, too": ("F03", ANOTHER),
     "any certificate will do": ("F07", {f"{PROBE}.exec.command[2]": 'curl -k "$PARTNER"'}),
     "anybody is asked": ("F07", {f"{CONTAINER}.env[0].value": "https://example.com/"}),
@@ -30,11 +31,22 @@ FALSE = {
         },
     ),
     "answers are not counted": ("F12", {f"{PROBE}.exec.command[2]": "test -e /tmp/answers"}),
+    "answers are made up": (
+        "F12",
+        {
+            f"{CONTAINER}.command": ["sh", "-c"],
+            f"{CONTAINER}.args": ["while date +%N >>/tmp/answers; do sleep 0.1; done"],
+        },
+    ),
     "no name is looked up": ("F29", {f"{PROBE}.exec.command[2]": "true find.py"}),
     "port 53 of everybody": ("F32", {"spec.egress[1].to": None}),
     "every port of the server": ("F32", {"spec.egress[0].ports": None}),
     "port 53 of everybody, too": ("F33", {"spec.egress[2].to": None}),
     "every namespace": ("F34", {"spec.ingress[1].from[0].namespaceSelector": {}}),
+    "the client's labels, wherever": (
+        "F35",
+        {"spec.ingress[0].from[0].namespaceSelector": {}},
+    ),
     "every port": ("F35", {"spec.ingress[0].ports": None}),
     "everybody": ("F36", {"spec.ingress[1].from": None}),
 }
