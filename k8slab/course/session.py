@@ -436,19 +436,19 @@ class Session:
         return conditions.holds(self._context(exercise), step.when)
 
     def solution(self, exercise: str, *, force: bool = False) -> Solution:
-        """Return a reference answer, after a first check (or with `force`).
+        """Return a reference answer, after a first check, or with `force` once.
 
         From then on checks of the exercise add no points (`course.points`).
         """
         found = self.lab.exercise(exercise)
         if not found.solution:
             raise UsageError(f"the exercise {exercise} has no written solution")
-        if not force and not self._noted("check", found):
+        before = points.shown(self._noted("solution", found))
+        if not (force or before or self._noted("check", found)):
             raise UsageError(
                 "try it first: check your answer once, then look at the solution",
                 hint="force=True shows it at once, on the command line --force",
             )
-        before = points.shown(self._noted("solution", found))
         self.journal.add(self.lab.name, "solution", found.id)
         most = points.limit(found, self._noted("", found))
         if before or most is None:

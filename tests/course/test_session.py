@@ -146,6 +146,11 @@ def test_the_solution_comes_after_a_try(session):
     assert "kind: NetworkPolicy" in session.solution("protect").text
 
 
+def test_a_solution_that_was_shown_is_shown_again_without_a_try(session):
+    shown = session.solution("protect", force=True).text
+    assert session.solution("protect").text == shown
+
+
 def test_progress_keeps_the_best_check(session):
     session.begin("protect")
     solve(session)
