@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
+UNDECIDED = 4
+"""The exit code of a command that could not find out its answer, where 1 is an answer."""
+
 QUIET = 1.0
 """Seconds before a step shows its time."""
 
@@ -80,6 +83,17 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         show("   ".join(padded).rstrip())
+
+
+@contextmanager
+def undecided() -> Iterator[None]:
+    """Let an error end the command otherwise than the answer no, whose exit code most share."""
+    try:
+        yield
+    except K8slabError as error:
+        if error.exit_code == K8slabError.exit_code:
+            error.exit_code = UNDECIDED
+        raise
 
 
 _NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}

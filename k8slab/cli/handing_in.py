@@ -11,6 +11,7 @@ import click
 from k8slab.cli import options
 from k8slab.cli.completion import exercise_names
 from k8slab.cli.console import (
+    UNDECIDED,
     require_directory,
     require_place,
     save,
@@ -32,9 +33,6 @@ _ANSWERS = "answers.zip"
 
 _RESULTS = "results.json"
 """What Gradescope reads of each learner."""
-
-INCOMPLETE = 4
-"""Exit code: the grader did not do its part, whatever the answers are worth."""
 
 
 @click.command()
@@ -182,7 +180,7 @@ def grade(  # noqa: PLR0913  one parameter for each option
 
         show(text(report))
     if report.incomplete:
-        return INCOMPLETE
+        return UNDECIDED
     low = require is not None and any(one.percent < require for one in report.learners)
     if report.broken or low:
         return 1

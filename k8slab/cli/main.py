@@ -4,7 +4,7 @@
     1  the answer is no; the cluster is not there or not ready
     2  the command was used wrongly
     3  the environment lacks something
-    4  k8slab grade: the grader itself could not judge something
+    4  k8slab grade, k8slab trace: the answer could not be found out
   130  interrupted (128 + SIGINT)
   141  whoever read the output has gone (128 + SIGPIPE): the answer is not known
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from k8slab.cli import options, sources
-from k8slab.cli.console import show, show_json, steps, tell, write_file
+from k8slab.cli.console import UNDECIDED, show, show_json, steps, tell, undecided, write_file
 from k8slab.cli.flows import from_words
 from k8slab.errors import UsageError
+from k8slab.objects.packets import LEAST_TRACED, MOST_DATAGRAM, MOST_PORT
 
 FORMATS = ("svg", "png", "pdf", "dot")
 PARTIES = (
@@ -42,14 +43,14 @@ PARTIES = (
 )
 @click.option(
     "--from-port",
-    type=click.IntRange(1, 65535),
+    type=click.IntRange(1, MOST_PORT),
     metavar="PORT",
     help="Send it from this port, also where a program of the source has it (UDP).",
 )
 @click.option(
     "--bytes",
     "size",
-    type=click.IntRange(32, 65507),
+    type=click.IntRange(LEAST_TRACED, MOST_DATAGRAM),
     metavar="N",
     help="Send a datagram (UDP) that carries so many bytes and must not be cut on its way.",
 )
@@ -82,7 +83,7 @@ def trace(  # noqa: PLR0913  one parameter for each option
     Shows the interfaces that it passes, the Service and the endpoint that is drawn, each policy's
     rule, how addresses are rewritten, the routes, and where it is lost the hop and the rule.
     Clusters that are not embedded tell less: what captures in the pods at both ends see.
-    Exit code 1 when nothing answers.
+    Exit code 1 when it does not get there, 4 when that could not be found out.
     """
     from k8slab.graphs.journey import JourneyGraph  # noqa: PLC0415
     from k8slab.probes.journey import Packet, journey  # noqa: PLC0415
@@ -95,7 +96,7 @@ def trace(  # noqa: PLR0913  one parameter for each option
         raise UsageError(
             f"there is no form {form!r}", hint=f"end the file's name in .{', .'.join(FORMATS)}"
         )
-    with steps() as progress:
+    with steps() as progress, undecided():
         progress("following a packet")
         cluster = sources.attach(name)
         found = journey(cluster, wanted, packet=packet, predict=predict, debug_image=debug_image)
@@ -109,4 +110,6 @@ def trace(  # noqa: PLR0913  one parameter for each option
     if out:
         write_file(out, JourneyGraph(found).file(form))
         tell(f"the picture is in {out}")
+    if found.outcome is Outcome.FAILED:
+        return UNDECIDED
     return 0 if found.outcome is Outcome.OPEN else 1

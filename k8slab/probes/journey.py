@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from k8slab import policy
 from k8slab.clusters.inventory import inventory
 from k8slab.errors import ApiStatusError, ManifestError, ProbeError, UsageError
+from k8slab.objects.packets import LEAST_TRACED, MOST_DATAGRAM, MOST_PORT
 from k8slab.policy.flow import WORKLOADS, Flow, Party
 from k8slab.probes.observe import DEADLINE, observe
 from k8slab.probes.outcome import Outcome
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITY", "POLICY_TABLE", "Frame", "Journey", "Packet", "Place", "Step", "journey"]
 
 CAPABILITY = "trace"
-MOST_PORT = 65535
-LEAST_SIZE, MOST_SIZE = 32, 65507
-"""Bytes that a datagram can carry: it is known by the first ones; IPv4's length ends it."""
 _TRACES = "/apis/lab.k8slab.dev/v1/traces"
 
 
@@ -44,11 +42,14 @@ class Packet:
 
     def __post_init__(self) -> None:
         if not 0 <= self.from_port <= MOST_PORT:
-            raise UsageError(f"there is no port {self.from_port}", hint="ports are 1 to 65535")
-        if self.size and not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise UsageError(
+                f"there is no port {self.from_port}", hint=f"ports are 1 to {MOST_PORT}"
+            )
+        if self.size and not LEAST_TRACED <= self.size <= MOST_DATAGRAM:
             raise UsageError(
                 f"a packet of a journey cannot carry {self.size} bytes",
-                hint=f"it carries {LEAST_SIZE} to {MOST_SIZE}; a link of 1,500 bytes takes 1,472",
+                hint=f"it carries {LEAST_TRACED} to {MOST_DATAGRAM}; "
+                "a link of 1,500 bytes takes 1,472",
             )
 
     def of(self, flow: Flow) -> Packet:

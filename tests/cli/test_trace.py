@@ -10,6 +10,7 @@ import pytest
 from k8slab.cli import sources
 from k8slab.graphs.journey import JourneyGraph
 from k8slab.objects import manifests
+from k8slab.probes import Outcome
 
 PODS = """
 {apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {terminationGracePeriodSeconds: 0,
@@ -43,6 +44,22 @@ def test_a_refused_one_has_exit_code_1_and_is_json_for_programs(k8slab, pods):
     found = json.loads(ran.out)
     assert (found["outcome"], found["lost"], found["predicted"]) == ("refused", None, None)
     assert "no program listens on port 9" in [step["text"] for step in found["steps"]]
+
+
+def test_an_error_is_no_lost_packet(k8slab, pods, namespace):
+    ran = k8slab("trace", pods[0], f"{namespace}/deployment/none", "80")
+    assert ran.code == 4, ran.err
+    ran = k8slab("trace", *pods, "9", "--from-port", "8080")
+    assert (ran.code, ran.out) == (4, ""), ran.err
+    ran = k8slab("trace", *pods, "80", "--name", "nobodys")
+    assert ran.code == 4, ran.err
+
+
+def test_a_probe_that_did_not_work_is_no_lost_packet(k8slab, monkeypatch):
+    found = SimpleNamespace(text=lambda: "the journey", outcome=Outcome.FAILED)
+    monkeypatch.setattr(sources, "attach", lambda _name: None)
+    monkeypatch.setattr("k8slab.probes.journey.journey", lambda *_, **__: found)
+    assert k8slab("trace", "a/a", "a/b", "80").code == 4
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")

@@ -20,6 +20,7 @@ import orjson
 from k8slab.embedded.apiserver import statuses
 from k8slab.embedded.apiserver.http import Response
 from k8slab.errors import ApiStatusError
+from k8slab.objects.packets import MOST_DATAGRAM, MOST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -34,8 +35,6 @@ MAX_FLOWS = 100_000
 MAX_DEADLINE = 600.0
 MAX_JOURNEY = 10.0
 """Seconds: a journey holds a thread, which a cluster that ends waits for."""
-MAX_DATAGRAM = 65507
-"""Bytes that a datagram of IPv4 can carry: 65,535 less the headers of IP and UDP."""
 AGENTS = ("kubelet", "kube-proxy", "network-agent", "cni")
 """What of a node can be stopped; ``cni`` is the configuration of the network plugin."""
 LONGEST_NUMBER = 19
@@ -175,16 +174,16 @@ def _check_flow(flow: Object, where: str) -> None:
     if not isinstance(flow.get("to"), str) or not flow["to"]:
         raise statuses.bad_request(f"{where}.to must be an address or a name")
     port = flow.get("port")
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-        raise statuses.bad_request(f"{where}.port must be 1 to 65535")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= MOST_PORT:
+        raise statuses.bad_request(f"{where}.port must be 1 to {MOST_PORT}")
     if flow.get("protocol", "TCP") not in ("TCP", "UDP"):
         raise statuses.bad_request(f"{where}.protocol must be TCP or UDP")
 
 
 def _check_packet(flow: Object, where: str) -> None:
     """Check what only a journey's packet can have: its own source port, and its size."""
-    _check_range(flow, "fromPort", 65535, where)
-    _check_range(flow, "bytes", MAX_DATAGRAM, where)
+    _check_range(flow, "fromPort", MOST_PORT, where)
+    _check_range(flow, "bytes", MOST_DATAGRAM, where)
     if flow.get("bytes") and flow.get("protocol", "TCP") != "UDP":
         raise statuses.bad_request(
             f"{where}.bytes is for UDP: TCP begins with a SYN, which is empty"

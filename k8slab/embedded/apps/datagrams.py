@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from k8slab.embedded.apps.loop import READ, Loop
 from k8slab.embedded.apps.sockets import Address, plain, written
+from k8slab.objects.packets import MOST_DATAGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Answer = Callable[[bytes, Address], bytes | None]
 """Returns the answer to a datagram from this client, or ``None`` for none."""
-MAX_DATAGRAM = 65507
 
 _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
@@ -37,7 +37,7 @@ def serve_udp(loop: Loop, sock: socket.socket, answer: Answer) -> None:
     def ready(_events: int) -> None:
         for _ in range(64):
             try:
-                data, extra, _, peer = sock.recvmsg(MAX_DATAGRAM, 64)
+                data, extra, _, peer = sock.recvmsg(MOST_DATAGRAM, 64)
             except BlockingIOError:
                 return
             except OSError:  # an ICMP error of an earlier answer is reported here once
@@ -46,7 +46,7 @@ def serve_udp(loop: Loop, sock: socket.socket, answer: Answer) -> None:
             if reply is None:
                 continue
             try:
-                sock.sendmsg([reply[:MAX_DATAGRAM]], _source(extra) if both else [], 0, peer)
+                sock.sendmsg([reply[:MOST_DATAGRAM]], _source(extra) if both else [], 0, peer)
             except OSError:  # unreachable or a full queue: datagrams may be lost
                 continue
 
