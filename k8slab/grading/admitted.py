@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ApiStatusError
-from k8slab.grading.fields import Field, Fields, text
+from k8slab.grading.fields import MEANING, Field, Fields, text
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import meta
@@ -26,6 +26,7 @@ ACCEPTED = "accepted"
 FIELDS: Fields = {
     "manifest": Field((dict,), "the object to create", required=True),
     "refused": text("a regular expression: how the refusal must read; else it must be accepted"),
+    **MEANING,
 }
 
 
@@ -55,7 +56,7 @@ def check(context: Context, spec: dict[str, Any]) -> Finding:
     if good(said):
         return Finding("admitted", Status.PASSED)
     what = f"{obj['kind']} {meta.name_of(obj)}"
-    wanted = f"to be refused: {wish}" if wish else "to be accepted"
+    wanted = spec["meaning"] if wish else "to be accepted"
     seen = said or ACCEPTED
     example = Counterexample(
         what,

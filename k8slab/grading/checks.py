@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8slab.errors import ExerciseError, K8slabError, UsageError
 from k8slab.grading import admitted, audited, certificates, http, queries, rollouts, spread, values
-from k8slab.grading.fields import Field, Fields, at, pattern_fault, text, validate
+from k8slab.grading.fields import MEANING, Field, Fields, at, pattern_fault, text, validate
 from k8slab.grading.polling import Polling
 from k8slab.grading.result import Counterexample, Finding, Status
 from k8slab.objects import paths
@@ -107,18 +107,18 @@ def _is_number(seen: Any) -> bool:
     return isinstance(seen, int | float) and not isinstance(seen, bool)
 
 
-# Wishes about a value: how it is compared, in a table.
+# Wishes about a value: how it is compared, in a table. What `matches` wants its `meaning` tells.
 _COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "equals": ("to be {}", lambda seen, want: seen == want),
     "not_equals": ("not to be {}", lambda seen, want: seen != want),
     "matches": (
-        "to match {}",
+        "{}",
         lambda seen, want: seen is not None and bool(re.search(want, values.as_text(seen))),
     ),
     "contains": ("to contain {}", _contains),
     "at_least": ("to be at least {}", lambda seen, want: _is_number(seen) and seen >= want),
     "at_most": ("to be at most {}", lambda seen, want: _is_number(seen) and seen <= want),
-    "exists": ("to exist: {}", lambda seen, want: (seen is not None) == want),
+    "exists": ("{}", lambda seen, want: (seen is not None) == want),
 }
 _ANY = (str, int, float, bool, list, dict)
 COMPARISONS: Fields = {
@@ -136,10 +136,19 @@ COMPARISONS: Fields = {
 def misses(seen: Any, spec: Spec) -> list[str]:
     """Return in words every comparison of `spec` that the value does not fulfil."""
     return [
-        words.format(spec[name])
+        words.format(_told(name, spec))
         for name, (words, holds) in _COMPARE.items()
         if name in spec and not holds(seen, spec[name])
     ]
+
+
+def _told(name: str, spec: Spec) -> str:
+    """Say what a comparison wants, in words that learners know."""
+    if name == "matches":
+        return str(spec.get("meaning", ""))
+    if name == "exists":
+        return "to be there" if spec[name] else "not to be there"
+    return values.as_text(spec[name])
 
 
 def _check_field(context: Context, spec: Spec) -> Finding:
@@ -356,7 +365,7 @@ CHECKS: dict[str, CheckKind] = {
         lambda spec: admitted.fault(spec["manifest"]) or pattern_fault(spec, "refused"),
     ),
     "audit": CheckKind(audited.FIELDS, audited.check, audited.fault),
-    "field": CheckKind(values.FIELDS | COMPARISONS, _check_field, _comparison_fault),
+    "field": CheckKind(values.FIELDS | COMPARISONS | MEANING, _check_field, _comparison_fault),
     "answer": CheckKind(
         {
             "id": text("the name under which the answer is given", required=True),

@@ -82,8 +82,16 @@ def validate(value: Any, fields: Mapping[str, Field], place: str) -> None:
             )
 
 
+MEANING: Fields = {
+    "meaning": text("what the regular expression wants, in the words in which learners read it")
+}
+"""Stands beside each regular expression whose result learners are told."""
+
+
 def pattern_fault(value: Mapping[str, Any], name: str) -> str:
     """Say what is wrong with a field that holds a regular expression; empty when nothing is."""
+    if (name in value) != ("meaning" in value):
+        return f"fields {name!r} and 'meaning' need each other: learners read no expressions"
     try:
         re.compile(value.get(name, ""))
     except re.error as error:

@@ -17,6 +17,7 @@ An exercise never stores a right answer; it says where the answer can be read:
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -203,8 +204,8 @@ def as_text(value: Any) -> str:
     """Return a value as a learner would type it."""
     if value is None:
         return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value)
     return str(value)
 
 

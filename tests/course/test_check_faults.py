@@ -8,11 +8,24 @@ from k8slab.errors import ExerciseError
 
 VALUE = {"object": "pods/a", "path": "status.podIP"}
 FAULTS = {
-    "an expression that cannot be read": {"check": "field", **VALUE, "matches": "("},
+    "an expression that cannot be read": {
+        "check": "field",
+        **VALUE,
+        "matches": "(",
+        "meaning": "x",
+    },
     "an expression of a refusal that cannot be read": {
         "check": "admitted",
         "refused": "(",
+        "meaning": "to be refused",
         "manifest": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}},
+    },
+    "an expression without words for learners": {"check": "field", **VALUE, "matches": "a"},
+    "words for an expression that is not there": {
+        "check": "field",
+        **VALUE,
+        "equals": "a",
+        "meaning": "to be a",
     },
     "a finding that is a mapping": {"check": "audit", "findings": [{}]},
     "a rule file that is not there": {

@@ -10,6 +10,7 @@ from k8slab.grading.context import Context
 from k8slab.testing.fake import FakeCluster
 
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
+BY_IT = {"refused": "denied (the )?request", "meaning": "to be refused by the webhook"}
 DENIED = 'admission webhook "a.example.com" denied the request: not this'
 
 
@@ -53,10 +54,11 @@ def test_what_is_refused_is_not_and_the_refusal_is_shown(check):
 
 
 def test_a_refusal_can_be_wanted_in_its_words(check):
-    assert check(DENIED, refused="denied the request").status is Status.PASSED
-    assert check("failed calling webhook", refused="denied the request").status is Status.FAILED
-    found = check("", refused="denied the request")
+    assert check(DENIED, **BY_IT).status is Status.PASSED
+    assert check("failed calling webhook", **BY_IT).status is Status.FAILED
+    found = check("", **BY_IT)
     assert found.lines == ("ConfigMap settings: accepted",)
+    assert found.counterexample.told() == "wanted to be refused by the webhook, seen accepted"
 
 
 def test_without_an_object_there_is_nothing_to_try():

@@ -146,7 +146,7 @@ def context():
         ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "x"}}, "passed"),
         ({"object": "pods/a", "path": "metadata.labels", "contains": {"app": "y"}}, "failed"),
         ({"object": "pods/a", "path": "metadata.labels.app", "not_equals": "x"}, "failed"),
-        ({"object": "pods/a", "path": "metadata.name", "matches": "^a$"}, "passed"),
+        ({"object": "pods/a", "path": "metadata.name", "matches": "^a$", "meaning": "a"}, "passed"),
         ({"object": "pods/no", "path": "metadata.name", "exists": False}, "passed"),
         ({"object": "pods/no", "path": "metadata.name", "equals": "no"}, "failed"),
         ({"object": "pods", "selector": "app=x", "path": "kind", "equals": "Pod"}, "passed"),
@@ -158,6 +158,27 @@ def context():
 )  # fmt: skip
 def test_a_field_is_compared(context, spec, status):
     assert run_check(context, {"check": "field", **spec}).status.value == status
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted", "seen"),
+    [
+        ({"path": "metadata.name", "matches": "^b$", "meaning": "to be called b"},
+         "to be called b", "a"),
+        ({"path": "metadata.name", "exists": False}, "not to be there", "a"),
+        ({"path": "metadata.no", "exists": True}, "to be there", "nothing"),
+        ({"path": "spec.hostNetwork", "equals": True}, "to be true", "nothing"),
+        ({"path": "metadata.labels", "equals": {"app": "y"}}, 'to be {"app": "y"}',
+         '{"app": "x"}'),
+        ({"path": "metadata.labels", "contains": {"app": "y"}}, 'to contain {"app": "y"}',
+         '{"app": "x"}'),
+    ],
+)  # fmt: skip
+def test_what_a_field_is_wanted_to_be_is_told_in_words_that_learners_know(
+    context, spec, wanted, seen
+):
+    example = run_check(context, {"check": "field", "object": "pods/a", **spec}).counterexample
+    assert (example.wanted, example.seen) == (wanted, seen)
 
 
 def test_a_value_that_cannot_be_compared_is_our_error_and_not_a_failure(context):
