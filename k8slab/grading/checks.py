@@ -151,6 +151,13 @@ def _told(name: str, spec: Spec) -> str:
     return values.as_text(spec[name])
 
 
+def _shown(value: Any) -> str:
+    """Return a value as it stands in a sentence: a file is to be read elsewhere."""
+    told = values.as_text(value)
+    lines = len(told.splitlines())
+    return f"a text of {lines} lines" if lines > 1 else told
+
+
 def _check_field(context: Context, spec: Spec) -> Finding:
     def wanted() -> Spec:
         if "same_as" not in spec:
@@ -172,7 +179,7 @@ def _check_field(context: Context, spec: Spec) -> Finding:
     what = spec.get("object") or spec.get("count") or spec.get("names") or listed
     name = f"{what} {spec.get('path', '')}".strip()
     space = spec.get("namespace", context.namespace)
-    seen = values.as_text(value)
+    seen = _shown(value)
     line = f"{name} is {seen}"
     resource, _, rest = str(what).partition("/")
     if "object" in spec and values.find(context, spec) is None:

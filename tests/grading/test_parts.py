@@ -181,6 +181,18 @@ def test_what_a_field_is_wanted_to_be_is_told_in_words_that_learners_know(
     assert (example.wanted, example.seen) == (wanted, seen)
 
 
+def test_a_file_is_not_told_as_a_value_but_where_it_can_be_read(context):
+    data = {"Corefile": ".:53 {\n    errors\n    ready\n}\n"}
+    metadata = {"name": "corefile", "namespace": "shop"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    context.cluster.apply([config])
+    spec = {"object": "configmaps/corefile", "path": "data.Corefile", "contains": "loop"}
+    found = run_check(context, {"check": "field", **spec})
+    assert found.lines == ("configmaps/corefile data.Corefile is a text of 4 lines",)
+    assert found.counterexample.seen == "a text of 4 lines"
+    assert "get configmaps corefile" in found.counterexample.replay
+
+
 def test_a_value_that_cannot_be_compared_is_our_error_and_not_a_failure(context):
     spec = {"object": "pods/a", "path": "metadata.name", "in": "10.0.0.0/8", "equals": "yes"}
     finding = run_check(context, {"check": "field", **spec})
