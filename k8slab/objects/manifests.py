@@ -223,6 +223,11 @@ def _decode(text: str | bytes, source: str) -> str:
                 place=f"{source}:{line}",
                 hint="save the file with the encoding UTF-8",
             ) from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half of a pair, as Python keeps it: no text has one
+        line = text[: error.start].count("\n") + 1
+        raise ManifestError("this is not Unicode text", place=f"{source}:{line}") from error
     return text.removeprefix("\ufeff")
 
 

@@ -91,9 +91,6 @@ def read(text: str, source: str) -> Iterator[Document]:
             f"the character U+{_code(error.character):04X} is not allowed in YAML",
             place=f"{source}:{line}",
         ) from error
-    except UnicodeEncodeError as error:  # half of a pair, as Python keeps it: no text has one
-        line = text[: error.start].count("\n") + 1
-        raise ManifestError("this is not Unicode text", place=f"{source}:{line}") from error
 
 
 def _code(character: Any) -> int:

@@ -189,6 +189,12 @@ def test_half_of_a_surrogate_pair_becomes_the_replacement_character():
     assert one(text.replace("d800", "d83d\\ude00")).object["kind"] == "\U0001f600"
 
 
+@pytest.mark.parametrize("text", ['{"x": "\n\ud800"}', "x:\n\ud800"], ids=["JSON", "YAML"])
+def test_half_of_a_surrogate_pair_that_stands_in_the_text_itself_is_refused_with_its_line(text):
+    with pytest.raises(ManifestError, match="f:2: this is not Unicode text"):
+        manifests.load_text(text, "f")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
