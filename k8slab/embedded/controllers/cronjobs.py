@@ -60,7 +60,8 @@ class CronJobs(Controller):
         """
         status = dict(cron.get("status") or {})
         running = {uid_of(job) for job in owned if not _end(job)}
-        active = status.get("active") or []
+        # What somebody wrote there by hand may lack both; nobody then has its uid.
+        active = [{"uid": "", "name": "", **one} for one in status.get("active") or ()]
         for reference in active:
             if reference["uid"] not in running:
                 job = next((j for j in owned if uid_of(j) == reference["uid"]), None)
@@ -70,9 +71,9 @@ class CronJobs(Controller):
             if uid_of(job) in running and not any(one["uid"] == uid_of(job) for one in active):
                 text = "Saw a job that the controller did not create or forgot: "
                 self._tell(cron, "UnexpectedJob", text + name_of(job), warning=True)
-        done = [end["lastTransitionTime"] for j in owned if (end := _end(j, "Complete"))]
-        if done:
-            status["lastSuccessfulTime"] = max([*done, status.get("lastSuccessfulTime", "")])
+        ends = [_end(job, "Complete") or {} for job in owned]
+        if done := [end["lastTransitionTime"] for end in ends if end.get("lastTransitionTime")]:
+            status["lastSuccessfulTime"] = max([*done, status.get("lastSuccessfulTime") or ""])
         return status
 
     def _tell_end(self, cron: Object, name: str, job: Object | None) -> None:

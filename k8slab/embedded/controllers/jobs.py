@@ -297,7 +297,12 @@ def _with_variable(container: Object, variable: Object) -> Object:
 
 def _end(job: Object) -> float:
     """Return when the Job ended; 0.0 while it has not."""
-    for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return times.seconds(condition["lastTransitionTime"])
+    found = (job.get("status") or {}).get("conditions")
+    for word in ("Complete", "Failed"):
+        if conditions.is_true(found, word):
+            end = conditions.find(found, word) or {}
+            # A status that somebody wrote by hand may lack the time.
+            return times.seconds(
+                end.get("lastTransitionTime") or job["metadata"]["creationTimestamp"]
+            )
     return 0.0

@@ -85,6 +85,16 @@ def test_a_job_makes_no_more_pods_once_it_is_suspended_in_the_middle(in_world, m
     in_world(play)
 
 
+def test_a_job_that_somebody_called_complete_by_hand_has_ended(in_world):
+    async def play(world):
+        job = made(world, suspend=True, ttlSecondsAfterFinished=0)
+        complete = {"conditions": [{"status": "False"}, {"type": "Complete", "status": "True"}]}
+        world.api.update_status(JOBS, {**job, "status": complete})
+        await world.until(lambda: world.api.get(JOBS, "j", "default") is None)
+
+    in_world(play)
+
+
 def test_a_job_makes_no_more_pods_once_it_is_being_deleted(in_world, monkeypatch):
     async def play(world):
         monkeypatch.setattr("k8slab.embedded.controllers.loop.SLICE", 0.0)  # others run after each

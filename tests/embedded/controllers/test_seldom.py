@@ -233,6 +233,19 @@ def test_a_job_made_just_before_the_daemon_ended_is_noted(in_world, clock):
     in_world(play)
 
 
+def test_a_status_that_somebody_wrote_by_hand_stops_no_cron_job(in_world, clock):
+    async def play(world):
+        made = world.api.create("cronjobs.batch", cron_job(image="web", concurrencyPolicy="Forbid"))
+        active = {"active": [{"kind": "Job"}], "lastSuccessfulTime": None}
+        world.api.update_status("cronjobs.batch", {**made, "status": active})
+        created = times.seconds(made["metadata"]["creationTimestamp"])
+        await ticking(world, clock, created // 60 * 60 + 61)
+        assert [one["name"] for one in status(world)["active"]] == jobs(world)
+        assert len(jobs(world)) == 1
+
+    in_world(play)
+
+
 def test_a_suspended_cron_job_rests_and_a_late_one_is_told(in_world, clock):
     async def play(world):
         made = world.api.create("cronjobs.batch", cron_job("0 * * * *", suspend=True))
