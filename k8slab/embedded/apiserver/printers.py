@@ -65,10 +65,13 @@ def _node(obj: Object) -> list[Any]:
     labels = obj["metadata"].get("labels") or {}
     roles = {key.removeprefix(NODE_ROLE) for key in labels if key.startswith(NODE_ROLE)}
     ready = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), None)
-    words = ["Unknown"] if ready is None else ["Ready" if ready["status"] == "True" else "NotReady"]
+    words = ["Unknown"]
+    if ready is not None:
+        words = ["Ready" if ready.get("status") == "True" else "NotReady"]
     if _spec(obj).get("unschedulable"):
         words.append("SchedulingDisabled")
-    addresses = {a["type"]: a["address"] for a in reversed(status.get("addresses") or [])}
+    given = reversed(status.get("addresses") or [])
+    addresses = {one.get("type"): one.get("address", "") for one in given}
     info = status.get("nodeInfo") or {}
     return [
         ",".join(words),

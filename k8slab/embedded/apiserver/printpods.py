@@ -35,7 +35,7 @@ def cells(pod: Object) -> list[Any]:
     ready += sum(
         1
         for entry in status.get("initContainerStatuses") or ()
-        if entry["name"] in sidecars and entry.get("ready")
+        if entry.get("name") in sidecars and entry.get("ready")
     )
     total = len(spec.get("containers") or ()) + len(sidecars)
     addresses = status.get("podIPs") or []
@@ -44,7 +44,7 @@ def cells(pod: Object) -> list[Any]:
         status_word(pod, sidecars),
         _restarts(statuses),
         age(pod),
-        addresses[0]["ip"] if addresses else status.get("podIP") or NONE,
+        addresses[0].get("ip", "") if addresses else status.get("podIP") or NONE,
         spec.get("nodeName") or NONE,
         status.get("nominatedNodeName") or NONE,
         _gates(spec, status),
@@ -76,14 +76,14 @@ def _initial_word(pod: Object, sidecars: set[str]) -> str:
         ended, waiting = state.get("terminated"), state.get("waiting")
         if ended and ended.get("exitCode") == 0:
             continue
-        if entry["name"] in sidecars and entry.get("started"):
+        if entry.get("name") in sidecars and entry.get("started"):
             continue
         if ended:
             if ended.get("reason"):
                 return f"Init:{ended['reason']}"
             if ended.get("signal"):
                 return f"Init:Signal:{ended['signal']}"
-            return f"Init:ExitCode:{ended.get('exitCode')}"
+            return f"Init:ExitCode:{ended.get('exitCode', 0)}"
         if waiting and waiting.get("reason") not in (None, "", "PodInitializing"):
             return f"Init:{waiting['reason']}"
         return f"Init:{number}/{total}"
@@ -101,12 +101,14 @@ def _container_word(status: Object, word: str) -> str:
             word = ended["reason"]
         elif ended:
             signal = ended.get("signal")
-            word = f"Signal:{signal}" if signal else f"ExitCode:{ended.get('exitCode')}"
+            word = f"Signal:{signal}" if signal else f"ExitCode:{ended.get('exitCode', 0)}"
         elif entry.get("ready") and "running" in state:
             has_running = True
     if word == "Completed" and has_running:
         conditions = status.get("conditions") or ()
-        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        ready = any(
+            one.get("type") == "Ready" and one.get("status") == "True" for one in conditions
+        )
         word = "Running" if ready else "NotReady"
     return word
 
@@ -125,5 +127,5 @@ def _gates(spec: Object, status: Object) -> str:
     gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
     if not gates:
         return NONE
-    true = {c["type"] for c in status.get("conditions") or () if c.get("status") == "True"}
+    true = {c.get("type") for c in status.get("conditions") or () if c.get("status") == "True"}
     return f"{sum(1 for gate in gates if gate in true)}/{len(gates)}"

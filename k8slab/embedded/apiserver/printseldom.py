@@ -98,7 +98,7 @@ def _volume(obj: Object) -> list[Any]:
         _modes(spec),
         spec.get("persistentVolumeReclaimPolicy", ""),
         status.get("phase", ""),
-        f"{claim['namespace']}/{claim['name']}" if claim else "",
+        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
         spec.get("storageClassName") or "",
         spec.get("volumeAttributesClassName") or UNSET,
         status.get("reason") or "",
@@ -123,7 +123,8 @@ def _definition(obj: Object) -> list[Any]:
         if version.get("served")
     ]
     conditions = (obj.get("status") or {}).get("conditions") or ()
-    established = any((c["type"], c["status"]) == ("Established", "True") for c in conditions)
+    told = {(one.get("type"), one.get("status")) for one in conditions}
+    established = ("Established", "True") in told
     return [
         spec.get("scope", ""),
         ",".join(sorted(served)),

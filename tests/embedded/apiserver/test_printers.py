@@ -9,6 +9,7 @@ import pytest
 from k8slab.embedded.apiserver import printers
 from k8slab.embedded.apiserver.kinds import KindTable
 from k8slab.embedded.apiserver.printtexts import human_duration, selector_text
+from k8slab.embedded.apiserver.schema import type_of, type_of_kind
 
 KINDS = KindTable.built_in()
 
@@ -19,6 +20,28 @@ def row(resource, obj):
     obj = {"metadata": {"name": "x", "creationTimestamp": stamp, **obj.pop("metadata", {})}, **obj}
     names = [column["name"] for column in printers.columns(kind)]
     return dict(zip(names, printers.cells(kind, obj), strict=True))
+
+
+def empty(schema, depth=0):
+    """Return a value in which every list has an item, and nothing a value that is no structure."""
+    found = {}
+    for name, field in schema.fields.items():
+        if field.is_type and depth < 5:
+            value = empty(type_of(field.word), depth + 1)
+            found[name] = [value] if field.shape == "[" else {"a": value} if field.shape else value
+    return found
+
+
+@pytest.mark.parametrize("resource", sorted({kind.resource for kind in KINDS.rows.values()}))
+def test_a_status_that_somebody_wrote_by_hand_is_shown_whatever_it_lacks(resource):
+    schema = type_of_kind(KINDS.of(resource))
+    whole = empty(schema).get("status", {}) if schema else {}
+    for status in (whole, *({name: value} for name, value in whole.items())):
+        assert row(resource, {"status": status})["Name"] == "x"
+
+
+def test_a_volume_is_shown_though_its_claim_has_no_namespace():
+    assert row("persistentvolumes", {"spec": {"claimRef": {"name": "a"}}})["Claim"] == "/a"
 
 
 @pytest.mark.parametrize(

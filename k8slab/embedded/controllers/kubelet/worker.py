@@ -28,7 +28,7 @@ from k8slab.embedded.controllers.kubelet.monitor import Monitor
 from k8slab.embedded.controllers.kubelet.records import NO_PLUGIN, Record
 from k8slab.embedded.controllers.kubelet.recovery import recover
 from k8slab.embedded.controllers.kubelet.status import FINISHED, Facts, phase_of, pod_status
-from k8slab.embedded.runtime.spec import ContainerExit, SandboxSpec
+from k8slab.embedded.runtime.spec import ContainerCannotRunError, ContainerExit, SandboxSpec
 from k8slab.errors import ApiStatusError, KernelError, PodNetworkError
 from k8slab.objects.meta import Object, is_deleting, key_of, name_of, namespace_of, uid_of
 
@@ -45,6 +45,9 @@ SANDBOX_RETRY = 1.0
 
 NETWORK_RETRY = 2.0
 """Seconds until a pod asks again for a network (kubelet, ``backOffPeriod`` is 10 s)."""
+
+_NO_SANDBOX = (KernelError, PodNetworkError, ContainerCannotRunError)
+"""Why there can be no sandbox: told by an event. Anything else is a fault of ours."""
 
 SHOW_CREATING_AFTER = 0.05
 """A start that takes longer than this is shown as ContainerCreating meanwhile."""
@@ -222,14 +225,14 @@ class PodWorker:
             self.addresses = await self._attach(sandbox)
         except Exception as error:
             await self._undo_sandbox()
-            if not isinstance(error, KernelError | PodNetworkError):
+            if not isinstance(error, _NO_SANDBOX):
                 raise
             self.event("FailedCreatePodSandBox", self._no_sandbox(error), warning=True)
             return SANDBOX_RETRY
         self.sandbox = sandbox
         return None
 
-    def _no_sandbox(self, error: KernelError | PodNetworkError) -> str:
+    def _no_sandbox(self, error: Exception) -> str:
         """Say why there is no sandbox; what the CNI plugin says as containerd passes it on."""
         if isinstance(error, PodNetworkError):
             return (
