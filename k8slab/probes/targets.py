@@ -134,10 +134,12 @@ class Snapshot:
         ports = spec.get("ports") or ()
         number = flow.port
         if not isinstance(number, int):
-            numbers = [port["port"] for port in ports if port.get("name") == flow.port]
-            if not numbers:
-                raise ProbeError(f"the Service {party.name} has no port named {flow.port}")
-            number = numbers[0]
+            wanted = (flow.port, flow.protocol)
+            named = [(one.get("name"), one.get("protocol") or "TCP") for one in ports]
+            if wanted not in named:
+                told = f"{flow.port} ({flow.protocol})"
+                raise ProbeError(f"the Service {party.name} has no port named {told}")
+            number = ports[named.index(wanted)]["port"]
         address = spec.get("clusterIP")
         if address in (None, "", "None"):  # headless or ExternalName: only a name
             address = f"{party.name}.{party.namespace}.svc.cluster.local"
@@ -150,7 +152,7 @@ def named_port(pod: Object, flow: Flow) -> int:
         for port in container.get("ports") or ():
             if (port.get("name"), port.get("protocol") or "TCP") == (flow.port, flow.protocol):
                 return int(port["containerPort"])
-    raise ProbeError(f"the pod {meta.key_of(pod)} has no port named {flow.port}")
+    raise ProbeError(f"the pod {meta.key_of(pod)} has no port named {flow.port} ({flow.protocol})")
 
 
 def expand(cluster: Any, flows: Iterable[Flow]) -> list[Flow]:

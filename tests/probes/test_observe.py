@@ -35,8 +35,8 @@ def cluster():
     return cluster
 
 
-def flow(source, destination, port=80):
-    return Flow.of(source, destination, port, namespace="shop")
+def flow(source, destination, port=80, protocol="TCP"):
+    return Flow.of(source, destination, port, protocol, namespace="shop")
 
 
 def test_all_flows_go_in_one_request(cluster):
@@ -53,6 +53,7 @@ def test_all_flows_go_in_one_request(cluster):
         (flow("a", "svc:none"), "there is no Service shop/none"),
         (flow("a", "a", "smtp"), "the pod shop/a has no port named smtp"),
         (flow("a", "svc:headless", "smtp"), "has no port named smtp"),
+        (flow("a", "svc:headless", "web", "UDP"), "has no port named web (UDP)"),
         (flow("deployment/none", "a"), "shop/deployment/none has no pod"),
         (flow("svc:headless", "a"), "cannot be the source"),
         (flow("a", "world:internet"), "cannot be the destination"),

@@ -80,23 +80,21 @@ def _proxy(met: Met, rule: str, before: Met | None) -> Meaning:
         return Meaning("service", f"Service {found['name']}, {called}: in the Service map", facts)
     if found := _ENDPOINT.match(met.target):
         chosen = _CHOICE.search(rule)
-        facts = {"address": found["address"], "port": int(found["port"])}
+        # No name in nftables has a colon: see `ruleset.hashed_name`.
+        v6 = met.family == "ip6"
+        address = found["address"].replace(".", ":") if v6 else found["address"]
+        facts = {"address": address, "port": int(found["port"])}
         if chosen is None:
             how = "the same as before (session affinity)"
         else:
             facts["of"] = int(chosen[1])
             how = "the only one" if chosen[1] == "1" else f"drawn out of {chosen[1]}"
-        return Meaning(
-            "endpoint", f"endpoint {_end(found['address'], found['port'])}, {how}", facts
-        )
+        end = f"[{address}]" if v6 else address
+        return Meaning("endpoint", f"endpoint {end}:{found['port']}, {how}", facts)
     if met.target == "mark-for-masquerade":
         text = "marked for masquerade, so that the answer comes back by this node"
         return Meaning("masquerade", text)
     return _STEP
-
-
-def _end(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if "." not in address and ":" in address else f"{address}:{port}"
 
 
 def _refused(met: Met, rule: str, before: Met | None) -> Meaning:
