@@ -105,25 +105,14 @@ class Score:
         if self.late:
             lines.append("  the time is over: what counts was checked before")
         lines.append(_line(self.fixed, "the symptom is gone", MENDED * self.fixed, MENDED))
-        lines += [f"      {line}" for line in self._missing()]
+        lines += [f"      {line}" for line in _told(self.mended.findings) if not self.fixed]
         lines.append(_line(self.cause == CAUSE, "the root cause is named", self.cause, CAUSE))
         found = INTACT * self.unbroken
         lines.append(_line(self.unbroken, "nothing else is broken", found, INTACT))
         if not self.fixed:
             lines.append("      looked at when the symptom is gone")
-        bad = (one for one in self.intact if one.status is not Status.PASSED)
-        lines += [f"      {line}" for one in bad for line in one.lines]
+        lines += [f"      {line}" for line in _told(self.intact)]
         return "\n".join(lines)
-
-    def _missing(self) -> list[str]:
-        if self.fixed:
-            return []
-        bad = [one for one in self.mended.findings if one.status is not Status.PASSED]
-        lines = [line for one in bad for line in one.lines]
-        if seen := self.mended.counterexample:
-            lines.append(f"for example {seen.what}: {seen.told()}")
-            lines += [f"see it yourself: {seen.replay}"] if seen.replay else []
-        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return the score as plain values."""
@@ -139,6 +128,16 @@ class Score:
             "late": self.late,
             "checks": [one.to_dict() for one in (*self.mended.findings, *self.intact)],
         }
+
+
+def _told(findings: Sequence[Finding]) -> list[str]:
+    """Return what is not as it should be, and one example of it."""
+    bad = [one for one in findings if one.status is not Status.PASSED]
+    lines = [line for one in bad for line in one.lines]
+    if seen := next((one.counterexample for one in bad if one.counterexample), None):
+        lines.append(f"for example {seen.what}: {seen.told()}")
+        lines += [f"see it yourself: {seen.replay}"] if seen.replay else []
+    return lines
 
 
 def _line(good: bool, what: str, points: int, most: int) -> str:  # noqa: FBT001

@@ -114,7 +114,7 @@ def _first_look(context: Context, wishes: Wishes) -> _Look:
         return _Look((needs,))
     space = context.cluster.get("namespaces", context.namespace)
     if space is None:
-        line = f"the namespace {context.namespace} is not there: begin the exercise first"
+        line = f"the namespace {context.namespace} is not there: begin it anew"
         return _Look((Finding("begun", Status.NOT_STARTED, (line,)),))
     try:
         interrupted.mend(context, space)

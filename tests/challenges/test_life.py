@@ -206,6 +206,13 @@ def test_what_the_cluster_puts_into_every_namespace_was_not_added(journal):
     assert Status.FAILED in [one.status for one in challenge._intact()]
 
 
+def test_a_challenge_whose_namespace_was_deleted_says_what_to_do(fake, journal):
+    challenge = start(fake, TYPO, journal=journal)
+    fake.delete("namespaces", challenge.namespace)
+    told = challenge.check().text()
+    assert f"the namespace {challenge.namespace} is not there: begin it anew" in told
+
+
 def test_an_answer_that_was_shown_stays_shown_when_its_seed_is_begun_anew(fake, journal):
     start(fake, TYPO, journal=journal).give_up()
     lines = []

@@ -1,8 +1,11 @@
 """Points: for mending, for the cause, for leaving the rest alone."""
 
+from dataclasses import replace
+
 from k8slab.challenges.diagnosis import Verdict
 from k8slab.challenges.score import CAUSE, TOTAL, Score, cause_points
 from k8slab.grading import Finding, Result, Status
+from k8slab.grading.result import Counterexample
 
 RIGHT = Verdict(object=True, field=True, evidence=True)
 UNPROVED = Verdict(object=True, field=True, evidence=False)
@@ -41,6 +44,14 @@ def test_setting_everything_up_anew_without_a_diagnosis_gives_half_at_most():
 def test_who_breaks_something_else_never_gets_everything():
     assert score(intact=False).points < TOTAL
     assert "b/c is gone" in score(intact=False).text()
+
+
+def test_what_else_is_broken_is_told_by_an_example():
+    example = Counterexample("a/b -> a/c port 80", "as before: open", "silent", replay="kubectl x")
+    flows = Finding("others", Status.FAILED, ("3 of 6 flows are not as before",), example)
+    told = replace(score(), intact=(flows,)).text()
+    assert "for example a/b -> a/c port 80: wanted as before: open, seen silent" in told
+    assert "see it yourself: kubectl x" in told
 
 
 def test_nothing_else_broken_counts_only_once_the_symptom_is_gone():
