@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8slab.probes.steps import is_place
+
 if TYPE_CHECKING:
     from k8slab.challenges.recipe import Case
 
@@ -62,8 +64,11 @@ def judge(case: Case, object_: str, field: str, evidence: str) -> Verdict:
 
 
 def same_object(cause: str, told: str) -> bool:
-    """Say whether a text names the object of a cause."""
-    return _identity(cause) == _identity(told)
+    """Say whether a text names the object of a cause; a node's by the end of its name, too."""
+    (kind, name), (said_kind, said) = _identity(cause), _identity(told)
+    if kind != said_kind:
+        return False
+    return is_place(said, name) if kind == "node" else said == name
 
 
 def _identity(text: str) -> tuple[str, str]:

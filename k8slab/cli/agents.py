@@ -55,18 +55,20 @@ def agents(
     from k8slab import clusters  # noqa: PLC0415
     from k8slab.clusters.agents import agents as running  # noqa: PLC0415
     from k8slab.clusters.agents import run_agent  # noqa: PLC0415
+    from k8slab.clusters.shape import node_named  # noqa: PLC0415
     from k8slab.errors import UsageError  # noqa: PLC0415
 
     cluster = clusters.attach(name)
+    names = [one["metadata"]["name"] for one in cluster.list("nodes")]
     if action:
         if not (node and agent):
             raise UsageError(
                 "name the node and the agent", hint=f"k8slab agents {action} NODE AGENT"
             )
+        node = node_named(node, names)
         run_agent(cluster, node, agent, running=action != "stop")
         tell(f"{agent} of {node}: {'stopped' if action == 'stop' else 'runs'}")
         return
-    names = [one["metadata"]["name"] for one in cluster.list("nodes")]
     found = {one: running(cluster, one) for one in names}
     if as_json:
         show_json(found)

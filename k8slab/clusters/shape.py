@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from k8slab.objects import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k8slab.objects.meta import Object
 
@@ -19,6 +19,15 @@ def workers(nodes: Sequence[Object]) -> list[str]:
     """
     free = [node for node in nodes if not any(map(_repels, _taints(node)))]
     return sorted(map(meta.name_of, free or nodes))
+
+
+def node_named(said: str, names: Collection[str]) -> str:
+    """Return the full name of a node that may be called by its end: ``worker2``; else what it is.
+
+    So in labs, whose clusters have names of their own.
+    """
+    ending = [name for name in names if name.endswith(f"-{said}")]
+    return ending[0] if said not in names and len(ending) == 1 else said
 
 
 def _taints(node: Object) -> Sequence[Object]:

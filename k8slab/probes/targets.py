@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from k8slab.clusters import shape
 from k8slab.errors import ProbeError
 from k8slab.objects import meta
 from k8slab.policy.flow import WORKLOADS, Flow, Party
@@ -92,7 +93,8 @@ class Snapshot:
     def parties(self, party: Party) -> list[Party]:
         """Return the pods of a workload; the party itself when it is none, or has no pod."""
         if party.kind == "node":
-            return [replace(party, name=self._node(party.name))]
+            name = shape.node_named(party.name, self.objects("nodes", ""))
+            return [replace(party, name=name)]
         if party.kind not in WORKLOADS:
             return [party]
         pods = self.objects("pods", party.namespace).values()
@@ -100,12 +102,6 @@ class Snapshot:
         if not owned:
             return [party]
         return [Party("pod", meta.name_of(pod), party.namespace) for pod in owned]
-
-    def _node(self, name: str) -> str:
-        """Return the full name of a node: labs name it by its ending, as ``worker2``."""
-        names = self.objects("nodes", "")
-        ending = [full for full in names if full.endswith(f"-{name}")]
-        return ending[0] if name not in names and len(ending) == 1 else name
 
     def _belongs(self, pod: Object, party: Party) -> bool:
         owner = meta.controller_of(pod)

@@ -24,6 +24,7 @@ def test_an_object_may_be_written_as_kubectl_does(told):
         ("deployments/a", "deployments.apps/a"),
         ("networkpolicies/p", "netpol/p"),
         ("nodes/w", "node w"),
+        ("nodes/lab-worker2", "node/worker2"),  # as everywhere in the course
         ("endpointslices/s", "EndpointSlice/s"),
     ],
 )
@@ -36,6 +37,11 @@ def test_kinds_have_several_names(cause, told):
 )
 def test_another_object_is_another_object(told):
     assert not same_object("services/web", told)
+
+
+def test_another_node_is_another_object():
+    for told in ("nodes/worker", "pods/worker2", "nodes/", "node/orker2"):
+        assert not same_object("nodes/lab-worker2", told)
 
 
 @pytest.mark.parametrize(

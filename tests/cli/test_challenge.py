@@ -125,6 +125,8 @@ def test_agents_are_shown_and_restarted(here, k8slab):
         ran = k8slab("agents", "restart", node, "kube-proxy")
     assert ran.err == f"kube-proxy of {node}: runs\n"
     assert json.loads(k8slab("agents", "--json").out)[node]["kube-proxy"] is True
+    ran = k8slab("agents", "restart", node.rpartition("-")[2], "kube-proxy")
+    assert (ran.code, ran.err) == (0, f"kube-proxy of {node}: runs\n")
     lacking = k8slab("agents", "restart", node)
     assert (lacking.code, "NODE AGENT" in lacking.err) == (2, True)
 
