@@ -134,9 +134,7 @@ class Estate:
         return Difference(
             tuple(there[key] for key in there if key not in planned),
             tuple(
-                obj
-                for key, obj in there.items()
-                if key in planned and plain(obj) != plain(planned[key])
+                obj for key, obj in there.items() if key in planned and not _same(obj, planned[key])
             ),
             tuple(_identity(planned[key]) for key in planned if key not in there),
         )
@@ -148,6 +146,18 @@ class Estate:
         if space:
             return space in exercise.namespaces
         return may_change(exercise, self.resources.get((group, kind), ""), name)
+
+
+def _same(obj: Object, planned: Object) -> bool:
+    """Say whether two objects ask for the same, whoever filled in the defaults.
+
+    Lists that the API keeps whole (the rules of a policy) have its defaults in what people wrote.
+    """
+    if plain(obj) == plain(planned):
+        return True
+    from k8slab.embedded.apiserver import offline  # noqa: PLC0415  an API's room, for this case
+
+    return plain(offline.defaulted(obj)) == plain(offline.defaulted(planned))
 
 
 def _listed(cluster: Any, resource: str, spaces: Sequence[str]) -> list[Object]:

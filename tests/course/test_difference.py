@@ -64,6 +64,23 @@ def test_an_untouched_set_up_differs_in_nothing(session):
     assert difference.told() == "nothing differs from the set-up"
 
 
+def test_what_the_api_fills_into_a_rule_is_no_work_of_the_learner(session):
+    """The rules of a policy are one value to the API (atomic), so its defaults are in it, too."""
+    ports = [{"port": 80}]
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "in", "namespace": SPACE},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": ports}]},
+    }
+    session.cluster.apply([policy])
+    exercise = session.lab.exercise("protect")
+    exercise = replace(exercise, setup=(*exercise.setup, policy))
+    assert collect(session.cluster, exercise).told() == "nothing differs from the set-up"
+    policy["spec"]["ingress"][0]["ports"] = [{"port": 80, "protocol": "UDP"}]
+    assert collect(session.cluster, exercise).told() == "1 changed"
+
+
 def test_what_was_typed_with_kubectl_counts_like_what_was_applied(session, kubectl):
     solution = session.lab.exercise("protect").solution
     kubectl("apply -f -", solution)
