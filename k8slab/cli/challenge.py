@@ -13,6 +13,8 @@ from k8slab.cli import options
 from k8slab.cli.console import show, show_json, show_table, steps, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from click.shell_completion import CompletionItem
 
     from k8slab.challenges import Challenge, Choice
@@ -51,27 +53,51 @@ def _objects(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer what `kubectl get` shows where the challenge is, and nodes."""
+    from k8slab.objects.meta import name_of  # noqa: PLC0415
+
+    def there(found: Challenge) -> list[str]:
+        listed = [
+            f"{kind}/{name_of(obj)}"
+            for space in (*found.case.namespaces, "kube-system")
+            for kind, group in _KINDS.items()
+            if kind.startswith(incomplete.partition("/")[0])
+            for obj in found.cluster.list(f"{kind}{group}", space)
+        ]
+        return [*listed, *(f"nodes/{name_of(obj)}" for obj in found.cluster.list("nodes"))]
+
+    return _offered(context, incomplete, there)
+
+
+def _places(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer every place at which a packet may be lost: nodes, pods, and what is between."""
+    from k8slab.objects.meta import key_of, name_of  # noqa: PLC0415
+
+    def there(found: Challenge) -> list[str]:
+        pods = [
+            key_of(p) for space in found.case.namespaces for p in found.cluster.list("pods", space)
+        ]
+        return ["switch", *pods, *map(name_of, found.cluster.list("nodes"))]
+
+    return _offered(context, incomplete, there)
+
+
+def _offered(
+    context: click.Context, incomplete: str, there: Callable[[Challenge], list[str]]
+) -> list[CompletionItem]:
+    """Return what there is where the challenge is; nothing without one."""
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
     from k8slab import challenges, clusters  # noqa: PLC0415
     from k8slab.errors import K8slabError  # noqa: PLC0415
-    from k8slab.objects.meta import name_of  # noqa: PLC0415
 
     try:
-        cluster = clusters.attach(context.params.get("name") or "")
-        found = challenges.current(cluster)
-        spaces = [*found.case.namespaces, "kube-system"] if found else []
-        there = [
-            f"{kind}/{name_of(obj)}"
-            for space in spaces
-            for kind, group in _KINDS.items()
-            if kind.startswith(incomplete.partition("/")[0])
-            for obj in cluster.list(f"{kind}{group}", space)
-        ]
-        there += [f"nodes/{name_of(obj)}" for obj in cluster.list("nodes")] if found else []
+        found = challenges.current(clusters.attach(context.params.get("name") or ""))
+        names = there(found) if found else []
     except (K8slabError, OSError):
         return []  # a shell that completes has no place for an error
-    return [CompletionItem(one) for one in sorted({*there}) if one.startswith(incomplete)]
+    return [CompletionItem(one) for one in sorted({*names}) if one.startswith(incomplete)]
 
 
 @click.command(
@@ -238,7 +264,7 @@ def diagnose(*, object_: str, field: str, evidence: str, name: str, as_json: boo
 
 
 @click.command()
-@click.argument("place", nargs=-1, required=True)
+@click.argument("place", nargs=-1, required=True, shell_complete=_places)
 @options.name
 @options.as_json
 def hop(*, place: tuple[str, ...], name: str, as_json: bool) -> int:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from k8slab import clusters
-from k8slab.cli.challenge import _left, _objects
+from k8slab.cli.challenge import _left, _objects, _places
 
 
 @pytest.fixture
@@ -110,6 +110,15 @@ def test_commands_and_faults_are_completed(process, typed, offered):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
     ran = process(env={**os.environ, **words, "_K8SLAB_COMPLETE": "bash_complete"})
     assert offered in ran.stdout
+
+
+def test_places_where_packets_may_be_lost_are_completed(typo):
+    def offered(word):
+        return [one.value for one in _places(SimpleNamespace(params={}), None, word)]
+
+    assert offered("test-w") == ["test-worker", "test-worker2"]
+    assert offered("sw") == ["switch"]
+    assert offered(f"{typo['namespace']}/")
 
 
 def test_agents_are_shown_and_restarted(here, k8slab):

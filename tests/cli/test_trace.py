@@ -55,6 +55,11 @@ def test_an_error_is_no_lost_packet(k8slab, pods, namespace):
     assert ran.code == 4, ran.err
 
 
+def test_a_name_that_nobody_has_is_named_once(k8slab, pods):
+    ran = k8slab("trace", pods[0], "name:nowhere", "80")
+    assert (ran.code, ran.err) == (4, "error: nowhere: NXDOMAIN\n")
+
+
 def test_a_probe_that_did_not_work_is_no_lost_packet(k8slab, monkeypatch):
     found = SimpleNamespace(text=lambda: "the journey", outcome=Outcome.FAILED)
     monkeypatch.setattr(sources, "attach", lambda _name: None)

@@ -268,7 +268,8 @@ class Lab:
                 raise statuses.bad_request(problems[key])
             addresses, unresolved = await self._addresses([flow], [key], sources, deadline)
             if 0 not in addresses:
-                raise statuses.bad_request(f"{flow['to']}: {unresolved[0].problem}")
+                why = unresolved[0].problem.removeprefix(f"{flow['to']}: ")
+                raise statuses.bad_request(f"{flow['to']}: {why}")
             source = journeys.origin(self._api, flow, sources[key].netns)
             protocol = flow.get("protocol") or "TCP"
             sent = flow.get("fromPort") or 0, flow.get("bytes") or 0
