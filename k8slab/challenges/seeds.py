@@ -107,7 +107,13 @@ def pick(choice: Choice, seed: int, possible: Iterable[str]) -> Entry:
     has = frozenset(possible)
     if choice.fault:
         found = catalogue.entry(choice.fault)
-        if lacks := sorted(level_and_needs(found)[1] - has):
+        level, needs = level_and_needs(found)
+        if choice.level not in (0, level):
+            raise UsageError(
+                f"{found.id} is of level {level}, not {choice.level}",
+                hint="ask for the fault, or for a level",
+            )
+        if lacks := sorted(needs - has):
             raise UsageError(
                 f"{found.id} ({found.fault}) needs what this cluster has not: {', '.join(lacks)}",
                 hint=_WHY_NOT.get(lacks[0], "an embedded cluster has it: k8slab up"),

@@ -46,6 +46,12 @@ def test_a_seed_picks_among_the_faults_of_a_level():
         assert found == {one.id for one in injectable() if level_and_needs(one)[0] == level}
 
 
+def test_a_fault_and_another_level_are_no_choice():
+    with pytest.raises(UsageError, match="F01 is of level 1, not 3"):
+        pick(Choice(fault="F01", level=3), 1, EVERYTHING)
+    assert pick(Choice(fault="F01", level=1), 1, EVERYTHING).id == "F01"
+
+
 def test_a_cluster_gets_no_fault_that_it_cannot_have():
     found = {pick(Choice(), seed, {"probe"}).id for seed in range(400)}
     assert found == {one.id for one in injectable() if not level_and_needs(one)[1]}
