@@ -69,15 +69,17 @@ def start(
 def _start(
     cluster: Any, choice: Choice, journal: Journal, told: Callable[[str], None]
 ) -> Challenge:
+    own = [one for one in journal.events(JOURNAL, "begin") if not one.data.get("of")]
+    number = sum(bool(one.data.get("drawn")) for one in own)
+    seed = seeds.seed_of(choice, journal.seed, number)
+    # What cannot be begun ends nothing. The shape is seen afterwards: a fault may hide a node.
+    seeds.pick(choice, seed, {*cluster.capabilities, *seeds.SHAPE})
     if (old := current(cluster, journal=journal, told=told)) is not None:
         told("ending the challenge before")
         old.end()
     elif (left := last_begun(cluster, journal)) is not None and is_open(left, cluster, journal):
         # It went with the cluster that had this name before.
         journal.add(JOURNAL, "reset", left.subject, cluster=cluster.name, gone=True)
-    own = [one for one in journal.events(JOURNAL, "begin") if not one.data.get("of")]
-    number = sum(bool(one.data.get("drawn")) for one in own)
-    seed = seeds.seed_of(choice, journal.seed, number)
     found = seeds.pick(choice, seed, seeds.possible(cluster))
     filled = words(seed, shape.workers(cluster.list("nodes")))
     case = recipe.read(found, seed, filled, cluster.capabilities)

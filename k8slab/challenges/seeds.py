@@ -29,6 +29,9 @@ LEVELS = (1, 2, 3)
 RANGE = 1_000_000
 """Seeds that are drawn have at most six digits: people read them to each other."""
 
+SHAPE = frozenset({"two-workers", "ipv4"})
+"""What a recipe may need besides capabilities: see `possible`."""
+
 _WHY_NOT = {
     "small-conntrack": "the limit of this machine, net.netfilter.nf_conntrack_max, is above 262144:"
     " so many connections would take too much of the kernel's memory",

@@ -206,6 +206,16 @@ def test_what_the_cluster_puts_into_every_namespace_was_not_added(journal):
     assert Status.FAILED in [one.status for one in challenge._intact()]
 
 
+@pytest.mark.parametrize(
+    "wrong", [Choice(fault="F99"), Choice(fault="F17"), Choice(fault="F01", level=3)]
+)
+def test_what_cannot_be_begun_ends_nothing(fake, journal, wrong):
+    under_way = start(fake, TYPO, journal=journal)
+    with pytest.raises(UsageError):
+        start(fake, wrong, journal=journal)
+    assert current(fake, journal=journal).seed == under_way.seed
+
+
 def test_a_challenge_whose_namespace_was_deleted_says_what_to_do(fake, journal):
     challenge = start(fake, TYPO, journal=journal)
     fake.delete("namespaces", challenge.namespace)
