@@ -78,6 +78,28 @@ def test_what_only_silences_the_symptom_does_not_mend_it(cluster, tmp_path, faul
         challenge.stop()
 
 
+def test_a_script_that_makes_answers_up_mends_nothing(cluster, tmp_path):
+    challenge, _ = begun(cluster, tmp_path, "F12")
+    loop = "while date +%N >>/tmp/answers; do sleep 0.1; done\n"
+    again = 'spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"]'
+    (client,) = challenge.case.mended
+    deployment = pattern_of(client)
+    try:
+        actions.run(
+            cluster,
+            challenge.case,
+            [
+                {"change": "configmaps/asking", "set": {'data["ask.sh"]': loop}},
+                {"change": deployment, "set": {again: "now"}},
+                {"wait": deployment},
+            ],
+        )
+        score = challenge.check()
+        assert not score.fixed, score.text()
+    finally:
+        challenge.stop()
+
+
 POLICY_FAULTS = [
     pytest.param(one.id, seed_of(number, variants(one)), id=f"{one.id}-{number}")
     for one in catalogue.injectable()
