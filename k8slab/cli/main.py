@@ -38,6 +38,7 @@ from k8slab.cli import (
 )
 from k8slab.cli.completion import completion
 from k8slab.cli.console import open_closed_streams, tell
+from k8slab.cli.signals import no_interrupt_lost
 from k8slab.errors import EnvironmentLacksError, K8slabError
 from k8slab.version import __version__
 
@@ -140,7 +141,8 @@ def _written(error: UnicodeError) -> tuple[str | bytes, int]:
 def run(argv: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
-        code = k8slab.main(argv, prog_name="k8slab", standalone_mode=False)
+        with no_interrupt_lost():
+            code = k8slab.main(argv, prog_name="k8slab", standalone_mode=False)
     except click.ClickException as error:
         told = io.StringIO()
         error.show(told)

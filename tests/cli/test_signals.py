@@ -2,10 +2,11 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
-from k8slab.cli.signals import ended_by_signals
+from k8slab.cli.signals import ended_by_signals, no_interrupt_lost
 
 
 @pytest.fixture
@@ -31,3 +32,30 @@ def test_what_was_begun_with_nohup_outlives_its_terminal(before):
     with ended_by_signals():
         os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+class Interrupted:
+    """Gets Ctrl-C while it is finalized."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def interrupted_while_finalizing():
+    Interrupted()
+    threading.Event().wait(10)
+    pytest.fail("the interrupt was lost")
+
+
+def test_ctrl_c_counts_though_something_is_being_finalized(before):
+    with pytest.raises(KeyboardInterrupt), no_interrupt_lost():
+        interrupted_while_finalizing()
+
+
+def test_ctrl_c_that_is_ignored_is_not_what_is_sent_again(before):
+    asked = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), ended_by_signals(), no_interrupt_lost():
+            interrupted_while_finalizing()
+    finally:
+        signal.signal(signal.SIGINT, asked)

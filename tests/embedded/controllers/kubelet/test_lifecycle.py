@@ -10,6 +10,7 @@ from controller_world import is_ready, pod_object
 
 from k8slab.embedded.controllers.kubelet import lifecycle, records, worker
 from k8slab.embedded.controllers.kubelet.probes import Attempt
+from k8slab.embedded.runtime.spec import ContainerCannotRunError
 from k8slab.errors import ApiStatusError
 
 
@@ -392,6 +393,27 @@ def test_a_pod_that_is_forced_away_while_it_starts_leaves_nothing(in_world, monk
         assert not world.runtime.sandboxes
         assert not world.runtime.containers
         assert not world.network.pods
+
+    in_world(play)
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_and_made_later(in_world, monkeypatch):
+    monkeypatch.setattr(worker, "SANDBOX_RETRY", 0.01)
+
+    async def play(world):
+        make, refused = world.runtime.create_sandbox, []
+
+        async def refuse(spec):
+            if len(refused) < 2:
+                refused.append(spec)
+                raise ContainerCannotRunError("[Errno 2] No such file: '/proc/sys/net/nonsense'")
+            return await make(spec)
+
+        monkeypatch.setattr(world.runtime, "create_sandbox", refuse)
+        world.api.create("pods", pod_object("a"))
+        await world.until(lambda: is_ready(world.pod("a")))
+        (event,) = [e for e in world.api.list("events") if e["reason"] == "FailedCreatePodSandBox"]
+        assert "/proc/sys/net/nonsense" in event["message"]
 
     in_world(play)
 
