@@ -29,7 +29,10 @@ def face(cluster, namespace, monkeypatch, tmp_path):
         ("just words", "an object starts with apiVersion: and kind:"),
         ("apiVersion: v1\nkind: Pood\nmetadata: {name: a}", "does not serve Pood in v1"),
         (POD % "{name: Web_1, image: k8slab/app}", "must consist of lower case"),
-        (POD % "{name: web, imgae: k8slab/app}", ".spec.containers[0].imgae: field not declared"),
+        (
+            POD % "{name: web, imgae: k8slab/app}",
+            '.spec.containers[name="web"].imgae: field not declared',
+        ),
     ],
 )
 def test_what_cannot_be_applied_is_shown_with_its_reason(face, text, told):

@@ -20,6 +20,7 @@ from k8slab.embedded.apiserver import (
     objectmeta,
     ownership,
     statuses,
+    typed,
 )
 from k8slab.embedded.apiserver.auth import authorize
 from k8slab.embedded.apiserver.fieldsets import ITEM, item_key
@@ -56,10 +57,8 @@ def apply(
         raise statuses.invalid_object("PatchOptions", "meta.k8s.io", "", [error])
     validation_of(request)  # refused where it is none, and without effect: all must be known
     writer = writer_of(request)
-    _check_version(body, kind)
-    applied, complaints = bodies.read_object(
-        body, kind, validation="Strict", complete=False, refused=_refusal(body, kind)
-    )
+    schema = type_of_kind(kind)
+    applied, complaints = _read(body, kind, schema)
     metadata = {"name": target.name, **(applied.get("metadata") or {})}
     objectmeta.check_place(metadata, target.name, target.namespace)
     if target.namespace:
@@ -72,7 +71,6 @@ def apply(
     if kind.stored_as:
         applied = eventsview.to_core(applied)
     owner = (manager, target.subresource)
-    schema = type_of_kind(kind)
     wanted = fieldsets.leaves(applied, schema)
     live = api.get(kind.resource, target.name, target.namespace)
     if live is None:
@@ -111,6 +109,15 @@ def apply(
     return made, 200, complaints
 
 
+def _read(body: bodies.Body, kind: Kind, schema: Type | None) -> tuple[Object, list[str]]:
+    """Return the configuration and the decoder's warnings; 400 for one that does not fit."""
+    _check_version(body, kind)
+    refused = _refusal(body, kind)
+    if schema and not kind.custom and (why := typed.misfit(body.value, schema)):
+        raise refused(why)
+    return bodies.read_object(body, kind, validation="Strict", complete=False, refused=refused)
+
+
 def _refusal(body: bodies.Body, kind: Kind) -> bodies.Refusal:
     """Return what makes an error of a field that the kind does not have, or not so.
 
@@ -118,7 +125,8 @@ def _refusal(body: bodies.Body, kind: Kind) -> bodies.Refusal:
     """
 
     def refused(why: str) -> ApiStatusError:
-        metadata = body.value.get("metadata") or {}
+        given = body.value.get("metadata")
+        metadata = given if isinstance(given, dict) else {}
         place = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
         what = f"{place}; {kind.api_version}, Kind={kind.kind}"
         words = why.removeprefix("strict decoding error: ")

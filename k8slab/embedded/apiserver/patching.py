@@ -14,6 +14,7 @@ from k8slab.embedded.apiserver import (
     patches,
     statuses,
     strategic,
+    typed,
 )
 from k8slab.embedded.apiserver.objectmeta import copy
 from k8slab.embedded.apiserver.options import validation_of, writer_of
@@ -84,7 +85,7 @@ def patched_object(
         _check_type(patched, old)
     bodies.check_depth(patched)  # each patch may add to the depth
     patched = copy(patched)
-    told = go_text(patch_value) if media == STRATEGIC_PATCH else orjson.dumps(patched).decode()
+    told = typed.plain(patch_value) if media == STRATEGIC_PATCH else orjson.dumps(patched).decode()
     complaints = bodies.decode_object(
         bodies.Body(patched),
         patched,
@@ -96,17 +97,6 @@ def patched_object(
     )
     _check_identity(patched["metadata"], old["metadata"], target)
     return patched, complaints
-
-
-def go_text(value: Any) -> str:
-    """Return a JSON value as Go prints a map (``%+v``), in which real servers show a patch."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{go_text(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(go_text(item) for item in value)}]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_type(patched: Object, old: Object) -> None:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from k8slab.embedded.apiserver.kinds import Kind
     from k8slab.objects.meta import Object
 
-_GO_TYPES = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
+_GO_TYPES = {
+    "string": "string",
+    "integer": "int32",
+    "intstr": "int32",  # IntOrString reads as a number what is no text
+    "boolean": "bool",
+    "number": "float64",
+}
 
 _WIDE = frozenset(
     {

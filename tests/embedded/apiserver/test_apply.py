@@ -410,3 +410,70 @@ def test_nobody_owns_the_port_that_is_allocated_for_a_changed_service(server, na
     assert again["spec"]["clusterIP"] == changed["spec"]["clusterIP"]
     assert again["metadata"]["managedFields"] == changed["metadata"]["managedFields"]
     assert again["metadata"]["resourceVersion"] == changed["metadata"]["resourceVersion"]
+
+
+_CONTAINERS = ".spec.template.spec.containers"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"replicas": "2"}, ".spec.replicas: expected numeric (int or float), got string"),
+        ({"paused": "no"}, ".spec.paused: expected boolean, got &{no}"),
+        ({"template": 1}, ".spec.template: expected map, got &{1}"),
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": [1]}}},
+            ".spec.strategy.rollingUpdate.maxSurge: expected any scalar, got &{[1]}",
+        ),
+        (
+            {"template": {"metadata": {"labels": {"a": 1}}}},
+            (
+                ".spec.template.metadata.labels.a: expected string, "
+                "got &value.valueUnstructured{Value:1}"
+            ),
+        ),
+        (
+            {"template": {"spec": {"containers": "x"}}},
+            f"{_CONTAINERS}: expected list, got &{{x}}",
+        ),
+        (
+            {"template": {"spec": {"containers": [{"image": "x"}]}}},
+            (
+                f"{_CONTAINERS}: element 0: associative list with keys has an element that omits "
+                'all key fields ["name"] (and doesn\'t have default values for any key fields)'
+            ),
+        ),
+        (
+            {"template": {"spec": {"containers": [{"name": "a", "env": [{"name": "E"}] * 2}]}}},
+            f'{_CONTAINERS}[name="a"].env: duplicate entries for key [name="E"]',
+        ),
+        (
+            {
+                "foo": 1,
+                "template": {
+                    "spec": {"containers": [{"name": "a", "env": [{"name": "E", "value": True}]}]}
+                },
+            },
+            (
+                "errors:\n  .spec.foo: field not declared in schema\n"
+                f'  {_CONTAINERS}[name="a"].env[name="E"].value: expected string, '
+                "got &value.valueUnstructured{Value:true}"
+            ),
+        ),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_told_by_the_keys_of_lists(server, namespace, spec, words):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web?fieldManager=me"
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
+    answer = server.request("PATCH", path, json.dumps({**body, "spec": spec}), kind=APPLY)
+    place = "(/web; apps/v1, Kind=Deployment)"
+    assert answer.status == 400
+    assert answer.json["message"] == f"failed to create typed patch object {place}: {words}"
+
+
+def test_metadata_that_is_no_object_is_told_and_breaks_nothing(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/c?fieldManager=me"
+    body = '{"apiVersion":"v1","kind":"ConfigMap","metadata":[]}'
+    answer = server.request("PATCH", path, body, kind=APPLY)
+    assert answer.status == 400
+    assert answer.json["message"].endswith(".metadata: expected map, got &{[]}")

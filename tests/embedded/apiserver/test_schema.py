@@ -186,6 +186,13 @@ def test_the_zero_time_of_go_is_no_time():
                 "of type bool"
             ),
         ),
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": True}}},
+            (
+                "json: cannot unmarshal bool into Go struct field "
+                "RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge of type int32"
+            ),
+        ),
     ],
 )
 def test_a_wrong_type_is_refused_in_the_words_of_the_real_decoder(spec, message):
