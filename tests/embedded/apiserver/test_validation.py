@@ -642,3 +642,21 @@ def test_what_does_not_belong_together_is_refused(api, resource, obj, what):
     if resource in ("nodes", "storageclasses.storage.k8s.io"):
         obj = {**obj, "metadata": {"name": "x"}}
     assert what in said(api, resource, obj)
+
+
+def test_a_label_key_is_refused_in_the_words_of_its_own_check():
+    """Source: IsLabelKey in k8s.io/apimachinery/pkg/api/validate/content."""
+    must = (
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+        "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+        "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+    )
+    assert names.qualified_name("a/b/c") == [
+        (
+            f"a valid label key {must} with an optional DNS subdomain prefix and '/' "
+            "(e.g. 'example.com/MyName')"
+        )
+    ]
+    assert names.qualified_name("a" * 64) == ["name part must be no more than 63 bytes"]
+    assert names.qualified_name("a" * 254 + "/b") == ["prefix part must be no more than 253 bytes"]
+    assert names.qualified_name("a b") == [f"name part {must}"]

@@ -42,13 +42,14 @@ DNS_1035_MESSAGE = (
     "end with an alphanumeric character "
     f"(e.g. 'my-name',  or 'abc-123', {_REGEX} '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
-QUALIFIED_MESSAGE = (
-    f"name part must consist of alphanumeric characters, '-', '_' or '.', and {_ENDS} "
+_LABEL_KEY = (
+    f"must consist of alphanumeric characters, '-', '_' or '.', and {_ENDS} "
     f"(e.g. 'MyName',  or 'my.name',  or '123-abc', {_REGEX} "
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+QUALIFIED_MESSAGE = f"name part {_LABEL_KEY}"
 PREFIX_MESSAGE = (
-    f"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and {_ENDS} "
+    f"a valid label key {_LABEL_KEY} "
     "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 )
 LABEL_VALUE_MESSAGE = (
@@ -60,6 +61,10 @@ CONFIG_KEY_MESSAGE = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
     f"(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', {_REGEX} '[-._a-zA-Z0-9]+')"
 )
+
+
+_MOST = 253
+"""Of a DNS name, by RFC 1123."""
 
 
 def _at_most(limit: int) -> str:
@@ -76,7 +81,7 @@ def dns_label(value: str) -> list[str]:
 
 def dns_subdomain(value: str, *, underscores: bool = False) -> list[str]:
     """Say what is wrong with a DNS-1123 subdomain; nothing when it is one."""
-    wrong = [_at_most(253)] if len(value) > 253 else []
+    wrong = [_at_most(_MOST)] if len(value) > _MOST else []
     if underscores:
         return wrong if _SEARCHED.match(value) else [*wrong, SEARCHED_MESSAGE]
     return wrong if _DNS_SUBDOMAIN.match(value) else [*wrong, SUBDOMAIN_MESSAGE]
@@ -104,11 +109,12 @@ def qualified_name(value: str) -> list[str]:
     if slash and not prefix:
         wrong.append("prefix part must be non-empty")
     elif slash:
-        wrong += [f"prefix part {text}" for text in dns_subdomain(prefix)]
+        wrong += [f"prefix part must be no more than {_MOST} bytes"] if len(prefix) > _MOST else []
+        wrong += [] if _DNS_SUBDOMAIN.match(prefix) else [f"prefix part {SUBDOMAIN_MESSAGE}"]
     if not name:
         wrong.append("name part must be non-empty")
     elif len(name) > 63:
-        wrong.append(f"name part {_at_most(63)}")
+        wrong.append("name part must be no more than 63 bytes")
     return wrong if _QUALIFIED.match(name) else [*wrong, QUALIFIED_MESSAGE]
 
 
