@@ -102,7 +102,7 @@ class DaemonSets(Controller):
         """Create, then delete, what is due; return the first refusal (``syncNodes``)."""
         due = partial(while_unchanged, self._context.api, RESOURCE, owner)
         refused = await start_slowly(due(steps.create), lambda node: self._create(owner, node))
-        delete = partial(pods.delete, self._context)
+        delete = partial(self._delete, owner)
         return await try_each_in_turn(due(steps.delete), delete) or refused
 
     def _place(self, owner: Object, owned: Sequence[Object], nodes: Mapping[str, Object]) -> Steps:
@@ -110,9 +110,11 @@ class DaemonSets(Controller):
         steps = Steps()
         present: dict[str, list[Object]] = {}
         for pod in owned:
+            if is_deleting(pod):
+                continue
             if pods.is_finished(pod):
                 steps.delete.append(pod)  # a daemon never ends: it is made again
-            elif not is_deleting(pod):
+            else:
                 present.setdefault(target_node(pod), []).append(pod)
         waiting = {target_node(pod) for pod in owned if is_deleting(pod)}
         for name, node in nodes.items():
@@ -180,12 +182,28 @@ class DaemonSets(Controller):
         text = f"Created pod: {name_of(made)}"
         self._context.events.record(owner, "SuccessfulCreate", text, component=COMPONENT)
 
+    def _delete(self, owner: Object, pod: Object) -> None:
+        record = partial(self._context.events.record, owner, component=COMPONENT)
+        name, node = name_of(pod), target_node(pod)
+        if pods.is_finished(pod):
+            phase = pod["status"]["phase"]
+            found = f"Found {phase.lower()} daemon pod {namespace_of(pod)}/{name} on node {node}"
+            bad = phase == "Failed"
+            text = f"{found}, will try to {'kill' if bad else 'delete'} it"
+            record(f"{phase}DaemonPod", text, warning=bad)
+        pods.delete(self._context, pod)
+        record("SuccessfulDelete", f"Deleted pod: {name}")
+
     def _write_status(self, owner: Object, nodes: Mapping[str, Object]) -> float | None:
         current = template_hash(owner["spec"]["template"])
         minimum = owner["spec"].get("minReadySeconds") or 0
         right = {name for name, node in nodes.items() if eligible(owner, node)}
-        living = [p for p in self._pods.of(owner) if pods.is_active(p)]
-        placed = {target_node(p): p for p in living}
+        living = [p for p in self._pods.of(owner) if not (pods.is_finished(p) and is_deleting(p))]
+        # A node's oldest pod counts: while another surges beside it, and while it ends. Of two of
+        # the same second the one of the older template.
+        new = {uid_of(p): labels_of(p).get(HASH_LABEL) == current for p in living}
+        living.sort(key=lambda p: (p["metadata"]["creationTimestamp"], new[uid_of(p)]))
+        placed = {target_node(p): p for p in reversed(living)}
         here = [pod for node, pod in placed.items() if node in right]
         ready = [p for p in here if pods.is_ready(p)]
         waits = [pods.available_in(p, minimum) for p in ready]
@@ -197,7 +215,7 @@ class DaemonSets(Controller):
             "numberReady": len(ready),
             "observedGeneration": owner["metadata"].get("generation", 1),
         }
-        updated = sum(1 for p in here if labels_of(p).get(HASH_LABEL) == current)
+        updated = sum(new[uid_of(p)] for p in here)
         for field, count in (
             ("updatedNumberScheduled", updated),
             ("numberAvailable", available),

@@ -183,3 +183,46 @@ def test_an_event_goes_an_hour_after_it_was_last_seen(in_world):
         assert "seen" in names
 
     in_world(play)
+
+
+def test_the_oldest_pod_of_a_node_counts_while_another_surges_beside_it(in_world):
+    async def play(world):
+        rolling = {"maxSurge": 1, "maxUnavailable": 0}
+        strategy = {"type": "RollingUpdate", "rollingUpdate": rolling}
+        world.api.create(DAEMONS, owner("DaemonSet", "d", updateStrategy=strategy))
+        await world.until(lambda: len(world.ready(app="d")) == 2)
+        changed = {"template": {"spec": {"schedulerName": "nobody"}}}  # the new pod never starts
+        world.api.patch(DAEMONS, "d", "default", {"spec": changed})
+        await world.until(lambda: len(world.pods(app="d")) == 3)
+        await world.until(
+            lambda: world.api.get(DAEMONS, "d", "default")["status"].get("observedGeneration") == 2
+        )
+        status = world.api.get(DAEMONS, "d", "default")["status"]
+        assert (status["numberReady"], status["currentNumberScheduled"]) == (2, 2)
+
+    in_world(play)
+
+
+def test_a_daemon_set_tells_which_pods_it_deleted_and_which_it_found_at_their_end(in_world):
+    async def play(world):
+        made = world.api.create(DAEMONS, owner("DaemonSet", "d"))
+        await world.until(lambda: len(world.ready(app="d")) == 2)
+        world.api.patch(DAEMONS, "d", "default", with_image(made, "other"))
+        await world.until(lambda: len(told(world, "SuccessfulDelete")) == 2)
+        assert all(text.startswith("Deleted pod: d-") for text in told(world, "SuccessfulDelete"))
+        await world.until(lambda: len(world.ready(app="d")) == 2)
+        pod = world.pods(app="d")[0]
+        ended = {**pod, "status": {**pod["status"], "phase": "Failed"}}
+        world.api.update_status("pods", ended)
+        await world.until(lambda: told(world, "FailedDaemonPod"))
+        name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
+        assert told(world, "FailedDaemonPod") == [
+            f"Found failed daemon pod default/{name} on node {node}, will try to kill it"
+        ]
+
+    in_world(play)
+
+
+def told(world, reason):
+    found = [e for e in world.api.list("events", "default") if e["reason"] == reason]
+    return [event["message"] for event in found]
