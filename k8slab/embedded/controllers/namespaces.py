@@ -9,6 +9,7 @@ Sources: ``pkg/controller/namespace`` (deletion and its conditions), ``serviceac
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from k8slab.embedded.controllers import conditions
@@ -127,38 +128,58 @@ class Namespaces:
 
     def _tell(self, namespace: Object, left: dict[str, Sequence[Object]]) -> None:
         """Say in the status what is left; ``kubectl describe namespace`` shows it."""
-        counts = ", ".join(
-            f"{name} has {len(rest)} resource instances" for name, rest in left.items()
-        )
-        held: dict[str, int] = {}
-        for rest in left.values():
-            for obj in rest:
-                for finalizer in obj["metadata"].get("finalizers") or ():
-                    held[finalizer] = held.get(finalizer, 0) + 1
         found: list[Object] = (namespace.get("status") or {}).get("conditions") or []
-        found = conditions.put(
-            found,
-            {
-                "type": "NamespaceContentRemaining",
-                "status": "True",
-                "reason": "SomeResourcesRemain",
-                "message": f"Some resources are remaining: {counts}",
-            },
-        )
-        if held:
-            words = ", ".join(
-                f"{name} in {count} resource instances" for name, count in held.items()
-            )
-            found = conditions.put(
-                found,
-                {
-                    "type": "NamespaceFinalizersRemaining",
-                    "status": "True",
-                    "reason": "SomeFinalizersRemain",
-                    "message": f"Some content in the namespace has finalizers remaining: {words}",
-                },
-            )
+        for condition in _said_of(left):
+            found = conditions.put(found, condition)
         latest = self._context.api.get("namespaces", name_of(namespace))
         if latest is not None:
             status = {**(latest.get("status") or {}), "phase": "Terminating", "conditions": found}
             self._context.api.update_status("namespaces", {**latest, "status": status})
+
+
+_DONE = (
+    (
+        "NamespaceDeletionDiscoveryFailure",
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+)
+"""Failures that do not happen here: types, reasons and messages."""
+
+
+def _said_of(left: dict[str, Sequence[Object]]) -> list[Object]:
+    """Return the conditions of a namespace in which something is left, by resource."""
+    held: dict[str, int] = {}
+    for obj in chain.from_iterable(left.values()):
+        for finalizer in obj["metadata"].get("finalizers") or ():
+            held[finalizer] = held.get(finalizer, 0) + 1
+    counts = sorted(
+        # The group follows a dot, also where it is empty.
+        f"{name if '.' in name else name + '.'} has {len(rest)} resource instances"
+        for name, rest in left.items()
+    )
+    remain = f"Some resources are remaining: {', '.join(counts)}"
+    finalizers = ("False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+    if held:
+        waiting = sorted(f"{name} in {count} resource instances" for name, count in held.items())
+        text = f"Some content in the namespace has finalizers remaining: {', '.join(waiting)}"
+        finalizers = ("True", "SomeFinalizersRemain", text)
+    rows = [
+        *((kind, "False", reason, text) for kind, reason, text in _DONE),
+        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", remain),
+        ("NamespaceFinalizersRemaining", *finalizers),
+    ]
+    return [
+        {"type": kind, "status": status, "reason": reason, "message": text}
+        for kind, status, reason, text in rows
+    ]

@@ -125,6 +125,39 @@ def test_a_deleted_namespace_is_emptied_and_goes_when_nothing_is_left(in_world):
         await world.until(lambda: "deletionTimestamp" in world.pod("a", "team")["metadata"])
         found = world.api.get("namespaces", "team")
         assert found["status"]["phase"] == "Terminating"
+        told = found["status"]["conditions"]
+        assert [(c["type"], c["status"], c["reason"], c["message"]) for c in told] == [
+            (
+                "NamespaceDeletionDiscoveryFailure",
+                "False",
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
+            (
+                "NamespaceDeletionGroupVersionParsingFailure",
+                "False",
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed",
+            ),
+            (
+                "NamespaceDeletionContentFailure",
+                "False",
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
+            (
+                "NamespaceContentRemaining",
+                "True",
+                "SomeResourcesRemain",
+                "Some resources are remaining: pods. has 1 resource instances",
+            ),
+            (
+                "NamespaceFinalizersRemaining",
+                "False",
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            ),
+        ]
         assert not world.api.list("configmaps", "team")
         (container,) = world.runtime.containers
         world.runtime.exit(container, 143)
