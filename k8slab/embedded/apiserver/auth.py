@@ -33,6 +33,7 @@ ACCOUNTS = "system:serviceaccounts"
 ANONYMOUS = "system:anonymous"
 AUTHENTICATION = "authentication.k8s.io"
 POD_NAME, POD_UID = (f"authentication.kubernetes.io/pod-{word}" for word in ("name", "uid"))
+NODE_NAME, NODE_UID = (f"authentication.kubernetes.io/node-{word}" for word in ("name", "uid"))
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 EXTRA_HEADER = "impersonate-extra-"
 
@@ -90,10 +91,13 @@ def from_token(token: str, tokens: Tokens, api: Api, audiences: Sequence[str] = 
     namespace = own["namespace"]
     account = own["serviceaccount"]
     bonds = {"serviceaccounts": account, "pods": own.get("pod"), "secrets": own.get("secret")}
+    node = own.get("node")
+    if own.get("pod") is None:  # that of a pod is told, and asked nothing
+        bonds["nodes"] = node
     for resource, bond in bonds.items():
         if bond is None:
             continue
-        found = api.get(resource, bond["name"], namespace)
+        found = api.get(resource, bond["name"], "" if resource == "nodes" else namespace)
         if found is None or not _is_bound(found, bond, token):
             return None
     extra: dict[str, list[str]] = {}
@@ -101,6 +105,10 @@ def from_token(token: str, tokens: Tokens, api: Api, audiences: Sequence[str] = 
         extra[CREDENTIAL] = [f"JTI={number}"]
     if pod := own.get("pod"):
         extra |= {POD_NAME: [pod["name"]], POD_UID: [pod["uid"]]}
+    if node:
+        extra[NODE_NAME] = [node["name"]]
+        if uid := node.get("uid"):
+            extra[NODE_UID] = [uid]
     groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
     return User(account_user(namespace, account["name"]), groups, account["uid"], extra)
 

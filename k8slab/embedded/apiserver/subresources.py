@@ -230,15 +230,28 @@ def _token(rest: Rest, request: Request, target: Target, asked: Object) -> Answe
 
 
 def _bound(rest: Rest, namespace: str, reference: Object) -> dict[str, dict[str, str]]:
+    """Return what a token's claims say of the object that it is bound to, and of a pod's node.
+
+    Source: ``pkg/registry/core/serviceaccount/storage/token.go``.
+    """
     kind, name = reference.get("kind", ""), reference.get("name", "")
-    resource = {"Pod": "pods", "Secret": "secrets"}.get(kind)
-    if resource is None:
-        raise statuses.bad_request(f"cannot bind token for serviceaccount to kind {kind!r}")
-    found = rest.api.require(resource, name, namespace)
+    resource = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(kind)
+    version = reference.get("apiVersion") or "v1"
+    if resource is None or version != "v1":
+        what = f"{version if '/' in version else '/' + version}, Kind={kind}"
+        raise statuses.bad_request(f"cannot bind token to object of type {what}")
+    found = rest.api.require(resource, name, "" if kind == "Node" else namespace)
     uid = found["metadata"]["uid"]
-    if reference.get("uid") not in (None, "", uid):
-        raise statuses.conflict(resource, name, "the UID in the bound object reference differs")
-    return {kind.lower(): {"name": name, "uid": uid}}
+    if (given := reference.get("uid")) not in (None, "", uid):
+        why = (
+            f"the UID in the bound object reference ({given}) does not match the UID in record. "
+            "The object might have been deleted and then recreated"
+        )
+        raise statuses.conflict(kind, name, why)
+    bound = {kind.lower(): {"name": name, "uid": uid}}
+    if kind == "Pod" and (node := rest.api.get("nodes", found["spec"].get("nodeName", ""))):
+        bound["node"] = {"name": node["metadata"]["name"], "uid": node["metadata"]["uid"]}
+    return bound
 
 
 # --- kinds that are only created

@@ -33,8 +33,10 @@ class PodCredentials:
         namespace = namespace_of(pod)
         account_name = pod["spec"].get("serviceAccountName") or "default"
         account = self._api.get("serviceaccounts", account_name, namespace)
+        node_name = pod["spec"].get("nodeName", "")
+        node = self._api.get("nodes", node_name)
         claims = {
-            "node": {"name": pod["spec"].get("nodeName", "")},
+            "node": {"name": node_name, **({"uid": uid_of(node)} if node else {})},
             "pod": {"name": name_of(pod), "uid": uid_of(pod)},
             "serviceaccount": {"name": account_name, "uid": uid_of(account) if account else ""},
         }

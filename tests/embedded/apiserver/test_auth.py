@@ -68,6 +68,54 @@ def test_a_token_ends_with_its_account_or_pod(server, stranger, token, namespace
     assert stranger("GET", "/api", word)[0] == 401
 
 
+def test_a_token_is_bound_to_a_node_or_tells_that_of_its_pod(
+    server, stranger, token, namespace, make_pod
+):
+    made = {"metadata": {"name": "n1"}}
+    uid = server.call(server.api.create, "nodes", made)["metadata"]["uid"]
+    pod = make_pod(namespace=namespace)
+    pod["spec"]["nodeName"] = "n1"
+    server.call(server.api.create, "pods", pod)
+    told = {
+        "authentication.kubernetes.io/node-name": ["n1"],
+        "authentication.kubernetes.io/node-uid": [uid],
+    }
+    review = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    for kind, name in (("Pod", "web"), ("Node", "n1")):
+        word = token(boundObjectRef={"kind": kind, "name": name}).json["status"]["token"]
+        extra = stranger("POST", review, word, {"metadata": {}})[1]["status"]["userInfo"]["extra"]
+        assert told.items() <= extra.items()
+    server.call(server.api.delete, "nodes", "n1")
+    assert stranger("GET", "/api", word)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "words"),
+    [
+        (
+            {"kind": "Pod", "name": "web", "uid": "x"},
+            409,
+            (
+                'Operation cannot be fulfilled on Pod "web": the UID in the bound object reference '
+                "(x) does not match the UID in record. The object might have been deleted and then "
+                "recreated"
+            ),
+        ),
+        (
+            {"kind": "ConfigMap", "name": "x"},
+            400,
+            "cannot bind token to object of type /v1, Kind=ConfigMap",
+        ),
+    ],
+)
+def test_what_a_token_cannot_be_bound_to_is_told(
+    server, token, namespace, make_pod, reference, code, words
+):
+    server.call(server.api.create, "pods", make_pod(namespace=namespace))
+    answer = token(boundObjectRef=reference)
+    assert (answer.status, answer.json["message"]) == (code, words)
+
+
 def test_a_token_that_is_too_short_lived_is_refused(token):
     answer = token(expirationSeconds=5)
     assert answer.status == 422
