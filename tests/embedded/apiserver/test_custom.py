@@ -164,7 +164,51 @@ def test_a_definition_whose_names_are_taken_is_not_served(tabs):
     assert tabs.kinds.find("stable.example.com", "v1", "others") is None
 
 
+def ruled(**rule):
+    return lambda d: root(d).update({"x-kubernetes-validations": [rule]})
+
+
+_RULE = "openAPIV3Schema.x-kubernetes-validations[0]"
+
 WRONG = {
+    "a rule without a rule": (
+        ruled(message="x"),
+        f"{_RULE}.rule: Required value: rule is not specified",
+    ),
+    "a rule of several lines without a message": (
+        ruled(rule="true ||\nfalse"),
+        f"{_RULE}.message: Required value: message must be specified if rule contains line breaks",
+    ),
+    "a message of several lines": (
+        ruled(rule="true", message="a\nb"),
+        f'{_RULE}.message: Invalid value: "a\\nb": message must not contain line breaks',
+    ),
+    "a blank message": (
+        ruled(rule="true", message=" "),
+        f'{_RULE}.message: Invalid value: " ": message must be non-empty if specified',
+    ),
+    "a message that is too long": (
+        ruled(rule="true", message="a" * 2049),
+        (
+            f'{_RULE}.message: Invalid value: "aaaaaaaaaa...": '
+            "message must have a maximum length of 2048 characters"
+        ),
+    ),
+    "a blank expression for the message": (
+        ruled(rule="true", messageExpression=" "),
+        (
+            f"{_RULE}.messageExpression: Required value: "
+            "messageExpression must be non-empty if specified"
+        ),
+    ),
+    "a reason that there is not": (
+        ruled(rule="true", reason="Because"),
+        (
+            f'{_RULE}.reason: Unsupported value: "Because": supported values: '
+            '"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", '
+            '"FieldValueRequired"'
+        ),
+    ),
     "a name that is not plural and group": (
         lambda d: d["metadata"].update(name="x.y"),
         'metadata.name: Invalid value: "x.y": must be spec.names.plural+"."+spec.group',

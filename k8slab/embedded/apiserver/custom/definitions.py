@@ -5,6 +5,7 @@ Source: apiextensions-apiserver ``pkg/apis/apiextensions/{v1/defaults.go,validat
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from k8slab.embedded.apiserver.custom import jsonpath, patterns, rules, validating
@@ -29,6 +30,9 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 APPROVED = "api-approved.kubernetes.io"
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_BREAK = re.compile(r"[\n\r]")
+_LONGEST_MESSAGE = 2048
+"""Characters of a rule's message (``validateCustomResourceDefinitionOpenAPISchema``)."""
 
 
 def default(obj: Object) -> None:
@@ -236,12 +240,42 @@ def _keyword_errors(document: Schema, path: str) -> list[FieldError]:
         why = "must not be empty if x-kubernetes-list-type is map"
         found.append(required(f"{path}.x-kubernetes-list-map-keys", why))
     for number, rule in enumerate(document.get("x-kubernetes-validations") or ()):
-        for key in ("rule", "messageExpression"):
-            text = rule.get(key) or ""
-            if (key == "rule" or text) and (why := rules.problem(text)):
-                where = f"{path}.x-kubernetes-validations[{number}].{key}"
-                found.append(invalid(where, text, why))
+        found += _rule_errors(rule, f"{path}.x-kubernetes-validations[{number}]")
     return found
+
+
+def _rule_errors(rule: Object, path: str) -> list[FieldError]:
+    """Say what is wrong with one rule; only one that is well-formed is compiled."""
+    text, message = rule.get("rule") or "", rule.get("message") or ""
+    shown = message.strip()
+    found = []
+    if not text.strip():
+        found.append(required(f"{path}.rule", "rule is not specified"))
+    elif message and not shown:
+        why = "message must be non-empty if specified"
+        found.append(invalid(f"{path}.message", message, why))
+    elif len(message) > _LONGEST_MESSAGE:
+        why = f"message must have a maximum length of {_LONGEST_MESSAGE} characters"
+        found.append(invalid(f"{path}.message", f"{message[:10]}...", why))
+    elif _BREAK.search(shown):
+        why = "message must not contain line breaks"
+        found.append(invalid(f"{path}.message", message, why))
+    elif _BREAK.search(text.strip()) and not shown:
+        why = "message must be specified if rule contains line breaks"
+        found.append(required(f"{path}.message", why))
+    expression = rule.get("messageExpression") or ""
+    if expression and not expression.strip():
+        why = "messageExpression must be non-empty if specified"
+        found.append(required(f"{path}.messageExpression", why))
+    if (reason := rule.get("reason")) is not None and reason not in rules.REASONS:
+        found.append(not_supported(f"{path}.reason", reason, sorted(rules.REASONS)))
+    if found:
+        return found
+    return [
+        invalid(f"{path}.{key}", given, why)
+        for key, given in (("rule", text), ("messageExpression", expression))
+        if given and (why := rules.problem(given))
+    ]
 
 
 def _column_errors(version: Object, path: str) -> list[FieldError]:

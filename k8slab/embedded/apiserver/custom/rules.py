@@ -44,9 +44,19 @@ OVER_BUDGET = (
 _LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(|[()]")
 _FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 _OLD = re.compile(r"\boldSelf\b")
-_REASONS = frozenset(
+REASONS = frozenset(
     {"FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"}
 )
+"""What a rule may give as the reason of its error."""
+
+_SAID_BY_CEL_GO = {
+    "division by zero": "division by zero",
+    "modulo by zero": "modulus by zero",
+    "Arithmetic overflow": "integer overflow",
+    "No such overload": "no such overload",
+}
+"""How failures begin here, and what kube-apiserver's CEL says of them."""
+
 _FUNCTIONS: dict[str, Any] = {
     "lowerAscii": lambda text: text.lower(),
     "upperAscii": lambda text: text.upper(),
@@ -90,8 +100,6 @@ def _program(rule: str) -> Any:
 
 def problem(rule: str) -> str:
     """Return why a rule cannot be used, or an empty text."""
-    if not rule.strip():
-        return "must not be empty"
     if len(rule) > LONGEST:
         return f"Too long: this cluster reads at most {LONGEST} characters of an expression"
     try:
@@ -218,10 +226,16 @@ def _broken(path: str, value: Any, old: Any, rule: Object, kind: str) -> FieldEr
         message = _message(rule, context)
     except _FAILURES as error:
         asked = rule.get("message") or text
-        message = f"{str(error) or 'no such key'} evaluating rule: {asked}"
+        said = _failure(error)
+        message = f"{said} evaluating rule: {asked}"
+        if said == "no such overload":
+            message = (
+                f"'{said}': call arguments did not match a supported operator, function or macro "
+                f"signature for rule: {asked}"
+            )
         told = f'Invalid value: "{kind or "object"}": {message}'
         return FieldError(path.lstrip(".") or ROOT, "FieldValueInvalid", told)
-    reason = rule.get("reason") if rule.get("reason") in _REASONS else "FieldValueInvalid"
+    reason = rule.get("reason") if rule.get("reason") in REASONS else "FieldValueInvalid"
     where = (path + (rule.get("fieldPath") or "")).lstrip(".") or ROOT
     # Objects and lists are left out of what is told (field.OmitValueType).
     told = "" if isinstance(value, dict | list) else f"{shown(value)}: "
@@ -241,7 +255,14 @@ def evaluate(expression: str, variables: Object) -> Any:
     try:
         return _program(expression).execute(context)
     except _FAILURES as error:
-        raise ValueError(str(error) or "no such key") from error
+        raise ValueError(_failure(error)) from error
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no such key: {error.args[0]}"
+    text = str(error)
+    return next((word for start, word in _SAID_BY_CEL_GO.items() if text.startswith(start)), text)
 
 
 def _message(rule: Object, context: Any) -> str:
