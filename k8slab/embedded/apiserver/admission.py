@@ -83,6 +83,7 @@ def admit_update(api: Api, kind: Kind, new: Object, old: Object) -> None:
         for field in KEPT:
             if field in old["spec"]:
                 new["spec"].setdefault(field, old["spec"][field])
+        _tolerations(new["spec"])
     elif kind.resource == "services":
         _drop_type_dependent(new["spec"], old["spec"])
         _normalize_cluster_ips(new["spec"], old["spec"])

@@ -243,6 +243,13 @@ def test_tolerations_are_added_and_may_last_otherwise(api, running):
     )
 
 
+def test_a_replacement_without_the_tolerations_that_every_pod_gets_has_them(api, running):
+    """Source: plugin DefaultTolerationSeconds, which admits creations and updates."""
+    added = copy.deepcopy(running["spec"]["tolerations"])
+    del running["spec"]["tolerations"][1:]
+    assert api.update("pods", running, writer=CLIENT)["spec"]["tolerations"] == added
+
+
 def test_a_deadline_only_comes_nearer(api, running):
     path = "spec.activeDeadlineSeconds: Invalid value: "
     running["spec"]["activeDeadlineSeconds"] = 101
