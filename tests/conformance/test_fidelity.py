@@ -187,6 +187,9 @@ def test_a_command_that_is_not_there_is_a_start_error(cluster, namespace):
     (found,) = cluster.wait("pods", "none", namespace, until=path)
     ended = found["status"]["containerStatuses"][0]["lastState"]["terminated"]
     assert ended["exitCode"] == 128
+    assert ended["startedAt"] == "1970-01-01T00:00:00Z"
+    events = cluster.list("events", namespace)
+    assert {"Pulled", "Created", "Failed"} <= {event["reason"] for event in events}
     assert "no such file or directory" in ended["message"]
 
 

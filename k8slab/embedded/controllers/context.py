@@ -89,6 +89,9 @@ class Runtime(Protocol):
     async def remove_sandbox(self, uid: str) -> None:
         """Kill what is left in a sandbox and remove it."""
 
+    def check_image(self, image: str) -> None:
+        """Raise `ImageNotFoundError` for an image that is not in the catalogue."""
+
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> Container:
         """Start a container."""
 

@@ -239,6 +239,10 @@ class Runtime:
 
     # -- containers --------------------------------------------------------------------
 
+    def check_image(self, image: str) -> None:
+        """Raise `ImageNotFoundError` for an image that is not in the catalogue."""
+        images.find(image)
+
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> Container:
         """Start a container; returns once its program runs.
 

@@ -126,12 +126,13 @@ class FakeRuntime:
         for container in [c for c in self.containers.values() if c.sandbox == uid]:
             self.exit(container.id, 137)
 
+    def check_image(self, image: str) -> None:
+        if image in self.unknown_images:
+            raise ImageNotFoundError(f"image {image!r} is not in the catalogue", hint="look there")
+
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> FakeContainer:
         await asyncio.sleep(0)
-        if spec.image in self.unknown_images:
-            raise ImageNotFoundError(
-                f"image {spec.image!r} is not in the catalogue", hint="look there"
-            )
+        self.check_image(spec.image)
         container = FakeContainer(f"c{next(self.numbers)}", spec, sandbox_uid)
         self.containers[container.id] = container
         Path(spec.log_path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from k8slab.embedded import clock
 from k8slab.embedded.controllers.kubelet.containers import container_spec
 from k8slab.embedded.controllers.kubelet.environment import ConfigError
+from k8slab.embedded.controllers.kubelet.records import START_ERROR
 from k8slab.embedded.runtime.spec import (
     ContainerCannotRunError,
     ContainerExit,
@@ -72,6 +73,7 @@ class Starter:
         worker = self._worker
         runtime = worker.agent.context.runtime
         try:
+            runtime.check_image(record.spec.get("image", ""))  # before what its settings lack
             spec = container_spec(
                 record.spec,
                 worker.pod_facts(),
@@ -81,6 +83,7 @@ class Starter:
             container = await runtime.start_container(worker.uid, spec)
         except ConfigError as error:
             record.wait("CreateContainerConfigError", str(error))
+            self._tell_pulled(record)
             worker.container_event(record, "Failed", f"Error: {error}", warning=True)
             return CONFIG_RETRY
         except ImageNotFoundError as error:
@@ -89,19 +92,21 @@ class Starter:
         except ContainerCannotRunError as error:
             return self._cannot_run(record, str(error))
         record.begin(container.id, container.started_at)
-        self._tell_started(record)
+        self._tell_created(record)
+        worker.container_event(record, "Started", "Container started")
         worker.agent.exits.listen(container.id, worker.exited)
         # A container that is to be stopped is never ready: no probe of it begins.
         if record.running and await self._post_start(record) and not worker.leaving:
             worker.begin_monitoring(record)
         return None
 
-    def _tell_started(self, record: Record) -> None:
-        tell = self._worker.container_event
-        image = record.spec.get("image", "")
-        tell(record, "Pulled", f'Container image "{image}" already present on machine')
-        tell(record, "Created", "Container created")
-        tell(record, "Started", "Container started")
+    def _tell_pulled(self, record: Record) -> None:
+        text = f'Container image "{record.spec.get("image", "")}" already present on machine'
+        self._worker.container_event(record, "Pulled", text)
+
+    def _tell_created(self, record: Record) -> None:
+        self._tell_pulled(record)
+        self._worker.container_event(record, "Created", "Container created")
 
     def _no_image(self, record: Record, message: str) -> float:
         tell, image = self._worker.container_event, record.spec.get("image", "")
@@ -126,11 +131,12 @@ class Starter:
         return wait
 
     def _cannot_run(self, record: Record, message: str) -> float | None:
+        self._tell_created(record)
         self._worker.container_event(record, "Failed", f"Error: {message}", warning=True)
         ended = ContainerExit(
             container_id=record.id,
             code=128,
-            reason="StartError",
+            reason=START_ERROR,
             message=message,
             finished_at=clock.now(),
         )

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["init", "app", "ephemeral"]
 
+START_ERROR = "StartError"
+"""Why a container ended whose program could not be started."""
+
 RUNTIME_NAME = "k8slab"
 """The scheme of container ids and the name of the runtime in a Node's nodeInfo."""
 
@@ -130,7 +133,7 @@ class Record:
         state: Object = {
             "exitCode": self.exit.code,
             "reason": self.exit.reason or ("Completed" if self.exit.code == 0 else "Error"),
-            "startedAt": times.text(self.started_at) if self.started_at else None,
+            "startedAt": self._started_at(),
             "finishedAt": times.text(self.exit.finished_at or None),
         }
         if self.exit.signal:
@@ -140,3 +143,8 @@ class Record:
         if self.id:
             state["containerID"] = f"{RUNTIME_NAME}://{self.id}"
         return state
+
+    def _started_at(self) -> str | None:
+        if self.exit and self.exit.reason == START_ERROR:
+            return "1970-01-01T00:00:00Z"  # what a runtime says of one that never started
+        return times.text(self.started_at) if self.started_at else None

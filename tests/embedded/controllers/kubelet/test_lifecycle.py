@@ -156,6 +156,8 @@ def test_a_missing_key_is_told_and_the_container_starts_when_it_is_there(in_worl
         await world.until(waiting(world, "a", "CreateContainerConfigError"))
         message = state(world.pod("a"))["state"]["waiting"]["message"]
         assert message == 'configmap "conf" not found'
+        pulled = ("Pulled", 'Container image "web" already present on machine')
+        await world.until(lambda: pulled in reasons(world, "a"))
         made = {"metadata": {"name": "conf", "namespace": "default"}, "data": {"a": "1"}}
         world.api.create("configmaps", made)
         await world.until(lambda: is_ready(world.pod("a")))
