@@ -106,9 +106,11 @@ def _drop_type_dependent(spec: dict, before: dict) -> None:
         for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if spec.get(field) == before.get(field):
                 spec.pop(field, None)
-    if spec["type"] == "ExternalName" and spec.get("clusterIPs") == before.get("clusterIPs"):
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            spec.pop(field, None)
+    if spec["type"] == "ExternalName" != before.get("type"):
+        for fields in (("clusterIP", "clusterIPs"), ("ipFamilies",), ("ipFamilyPolicy",)):
+            if all(spec.get(field) == before.get(field) for field in fields):
+                for field in fields:
+                    spec.pop(field, None)
 
 
 def _normalize_cluster_ips(spec: dict, before: dict) -> None:

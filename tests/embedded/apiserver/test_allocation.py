@@ -64,6 +64,28 @@ def test_headless_and_external_names_have_no_address(api):
     assert "internalTrafficPolicy" not in named
 
 
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"clusterIP": "10.96.3.3"}, "clusterIPs"),
+        ({"ipFamilyPolicy": "SingleStack"}, "ipFamilyPolicy"),
+        ({"ipFamilies": ["IPv4"]}, "ipFamilies"),
+    ],
+)
+def test_an_external_name_is_given_no_address_later_either(api, spec, field):
+    out = service("out", ports=[], type="ExternalName", externalName="example.com")
+    api.create("services", out)
+    with pytest.raises(ApiStatusError, match=rf"spec\.{field}: Forbidden: may not be set for Ext"):
+        api.patch("services", "out", "default", {"spec": spec})
+
+
+def test_a_service_that_becomes_an_external_name_loses_its_address(api):
+    api.create("services", service())
+    changed = {"spec": {"type": "ExternalName", "externalName": "example.com"}}
+    spec = api.patch("services", "web", "default", changed)["spec"]
+    assert not {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} & spec.keys()
+
+
 def test_node_ports_come_and_go_with_the_type(api):
     made = api.create("services", service(type="NodePort"))
     port = made["spec"]["ports"][0]["nodePort"]

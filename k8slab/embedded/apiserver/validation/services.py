@@ -79,12 +79,10 @@ def _balancing_errors(spec: Object, kind: str | None, *, new: bool) -> list[Fiel
 
 
 def _external_name_errors(spec: Object) -> list[FieldError]:
-    errors = []
-    for field in ("clusterIPs", "clusterIP"):
-        if spec.get(field):
-            why = "may not be set for ExternalName services"
-            errors.append(forbidden(f"spec.{field}", why))
-            break
+    why = "may not be set for ExternalName services"
+    given = {**spec, "clusterIPs": spec.get("clusterIPs") or spec.get("clusterIP")}
+    fields = ("clusterIPs", "ipFamilies", "ipFamilyPolicy")
+    errors = [forbidden(f"spec.{field}", why) for field in fields if given.get(field)]
     name = (spec.get("externalName") or "").rstrip(".")
     if not name:
         errors.append(required("spec.externalName"))
