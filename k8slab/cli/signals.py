@@ -39,21 +39,27 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def no_interrupt_lost() -> Iterator[None]:
-    """Let an interrupt count that comes while an object is finalized: Python only prints it."""
-    before, sys.unraisablehook = sys.unraisablehook, _sent_again
+    """Let an interrupt count that comes while an object is finalized: Python only prints it.
+
+    It is sent again a moment later, by another thread, since what the hook raises is lost, too.
+    Where all is done by then it came too late, as any that comes after the end.
+    """
+    coming: list[threading.Timer] = []
+
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            before(lost)
+            return
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        number = signal.SIGTERM if ignored else signal.SIGINT
+        timer = threading.Timer(_LATER, signal.pthread_kill, (threading.get_ident(), number))
+        coming.append(timer)
+        timer.start()
+
+    before, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         yield
     finally:
         sys.unraisablehook = before
-
-
-def _sent_again(lost: sys.UnraisableHookArgs) -> None:
-    """Send an interrupt again, by another thread: what this function raises is lost, too."""
-    if not issubclass(lost.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(lost)
-        return
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    number = signal.SIGTERM if ignored else signal.SIGINT
-    main = threading.main_thread().ident
-    assert main is not None
-    threading.Timer(_LATER, signal.pthread_kill, (main, number)).start()
+        for timer in coming:
+            timer.cancel()

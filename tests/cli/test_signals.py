@@ -59,3 +59,11 @@ def test_ctrl_c_that_is_ignored_is_not_what_is_sent_again(before):
             interrupted_while_finalizing()
     finally:
         signal.signal(signal.SIGINT, asked)
+
+
+def test_ctrl_c_that_comes_when_all_is_done_is_too_late(before):
+    with no_interrupt_lost():
+        Interrupted()
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):
+            timer.join(10)

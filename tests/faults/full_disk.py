@@ -64,10 +64,11 @@ class Life:
         before = self.restarts()
         self.cluster.exec("default", "crasher", ["sh", "-c", "kill -KILL -1"])
         self.filler.unlink()
+        # At once: the talker fills its log every ten seconds or so, and begins another one.
+        until(lambda: NOTE in self.cluster.logs("default", "talker"))
         until(lambda: self.restarts() > before)
         self.write(data("after", "x"))
         self.write(service_object("refused", "web", {"type": "NodePort"}))
-        until(lambda: NOTE in self.cluster.logs("default", "talker"))
         self.is_whole()
 
     def furnish(self):
