@@ -84,7 +84,7 @@ def _start(
     filled = words(seed, shape.workers(cluster.list("nodes")))
     case = recipe.read(found, seed, filled, cluster.capabilities)
     told("making the scene")
-    if cluster.get("namespaces", case.namespace) is not None:
+    if any(cluster.get("namespaces", name) is not None for name in case.namespaces):
         _remove(cluster, case, told)
     secret = {"fault": found.id, "words": filled, "before": actions.before(cluster, case)}
     journal.add(

@@ -78,6 +78,23 @@ def test_what_only_silences_the_symptom_does_not_mend_it(cluster, tmp_path, faul
         challenge.stop()
 
 
+def test_no_namespace_of_an_earlier_challenge_is_taken_for_a_new_ones(cluster, tmp_path):
+    """The first of two may be gone while the other still goes, and takes nothing new."""
+    earlier, _ = begun(cluster, tmp_path, "F35")
+    (other,) = {*earlier.case.namespaces} - {earlier.namespace}
+    earlier.stop()
+    for name in earlier.case.namespaces:
+        cluster.wait("namespaces", name, until="delete")
+    left = {"name": "left", "namespace": other}
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}}])
+    cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": left}])
+    challenge, _ = begun(cluster, tmp_path, "F35")
+    try:
+        assert cluster.get("configmaps", "left", other) is None
+    finally:
+        challenge.stop()
+
+
 def test_a_script_that_makes_answers_up_mends_nothing(cluster, tmp_path):
     challenge, _ = begun(cluster, tmp_path, "F12")
     loop = "while date +%N >>/tmp/answers; do sleep 0.1; done\n"
